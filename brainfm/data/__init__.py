@@ -1,0 +1,1 @@
+"""The numpy wing: from files to prepared windows. Nothing here imports torch."""
