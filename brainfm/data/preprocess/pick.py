@@ -1,0 +1,51 @@
+"""Keep some sensors: by kind, by name, or all but some."""
+
+from collections.abc import Sequence
+
+from brainfm.data.preprocess import Step
+from brainfm.data.recording import Recording, Sensors
+from brainfm.errors import DataError
+from brainfm.part import suggest
+
+
+class Pick(Step):
+    """Keeps the sensors of these `kinds` and these `names` (in the order of `names`), without those in `exclude`."""
+
+    kinds: list[str] | None = None
+    names: list[str] | None = None
+    exclude: list[str] = []
+
+    def __call__(self, recording: Recording, modality: str) -> Recording:
+        """Raises `DataError` where a wanted sensor is missing or none is left."""
+        signal = recording.signal(modality)
+        rows = self._rows(signal.sensors, recording.name)
+        left = [name for row, name in enumerate(signal.sensors.name) if row not in set(rows)]
+        picked = recording.with_signal(modality, signal.take(rows))
+        return picked.noting(f"pick: left out {', '.join(left)}") if left else picked
+
+    def _rows(self, sensors: Sensors, where: str) -> list[int]:
+        wanted = sensors.name if self.names is None else self.names
+        known(wanted, sensors, where)
+        known(self.exclude, sensors, where)
+        row = {name: index for index, name in enumerate(sensors.name)}
+        rows = [
+            row[name]
+            for name in wanted
+            if name not in self.exclude and self._is_kind(sensors.kind[row[name]])
+        ]
+        if not rows:
+            asked = f"kinds {self.kinds}, names {self.names}, without {self.exclude}"
+            raise DataError(
+                f"{where}: no sensor is left by pick ({asked}); its kinds are {sorted(set(sensors.kind))}"
+            )
+        return rows
+
+    def _is_kind(self, kind: str) -> bool:
+        return self.kinds is None or kind in self.kinds
+
+
+def known(names: Sequence[str], sensors: Sensors, where: str) -> None:
+    """Raise `DataError` for the first name that is not in the sensor table, with the nearest one."""
+    for name in names:
+        if name not in sensors.name:
+            raise DataError(f"{where}: there is no sensor {name!r}{suggest(name, sensors.name)}")

@@ -1,0 +1,133 @@
+"""Scale to a dimensionless signal by median and MAD, with what it is measured on as an explicit choice."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from brainfm.data.preprocess import Step
+from brainfm.data.recording import Recording, Sensors
+from brainfm.errors import DataError
+
+TO_SD = 1.4826
+"""The standard deviation of a normal distribution over its median absolute deviation (Rousseeuw & Croux 1993, eq. 1.3)."""
+
+
+class RobustScale(Step):
+    """Subtracts each sensor's median and divides by 1.4826 · MAD, then clips to ± `clip`; the result has unit "1".
+
+    `scope` says what median and MAD are measured on, and has no default because it decides what leaks: `window` (each window on
+    its own, when it is cut), `recording` (each recording on its own, unlabelled test recordings too), or `training_set` (the
+    medians over the training recordings of each one's value, filled in by `fit`). With `per: all` the sensors of one kind share
+    one scale, the median over them, so that their relative amplitude survives; with `per: sensor` each has its own.
+    """
+
+    scope: Literal["window", "recording", "training_set"]
+    per: Literal["all", "sensor"] = "all"
+    clip: float | None = Field(default=20.0, gt=0)
+    value: dict[str, float] | None = None
+    """Learnt by `fit`, scope training_set: the scale by kind (`per: all`) or by sensor, in the sensor's unit."""
+    centre: dict[str, float] | None = None
+    """Learnt by `fit`, scope training_set: each sensor's median, in its unit."""
+
+    def fit(self, recordings: Sequence[Recording], modality: str) -> Self:
+        """The step with `value` and `centre` learnt from training recordings; unchanged for the other scopes."""
+        if self.scope != "training_set":
+            return self
+        if not recordings:
+            raise DataError("robust_scale has no training recording to learn its scale from")
+        scales: dict[str, list[float]] = {}
+        centres: dict[str, list[float]] = {}
+        for recording in recordings:
+            signal = recording.signal(modality)
+            centre, scale = measure(signal.load(), signal.sensors, self.per, recording.name)
+            keys = signal.sensors.name if self.per == "sensor" else signal.sensors.kind
+            for key, by in dict(zip(keys, scale[:, 0].tolist(), strict=True)).items():
+                scales.setdefault(key, []).append(by)
+            for name, middle in zip(signal.sensors.name, centre[:, 0].tolist(), strict=True):
+                centres.setdefault(name, []).append(middle)
+        value = {key: float(np.median(found)) for key, found in scales.items()}
+        return self.model_copy(
+            update={
+                "value": value,
+                "centre": {name: float(np.median(found)) for name, found in centres.items()},
+            }
+        )
+
+    def __call__(self, recording: Recording, modality: str) -> Recording:
+        """Raises `DataError` where there is nothing to scale by: not fitted, an unknown sensor, or a flat one."""
+        if self.scope == "window":
+            return recording.noting("robust_scale: each window on its own, when it is cut")
+        signal = recording.signal(modality)
+        data = signal.load()
+        centre, scale = self._known(data, signal.sensors, recording.name)
+        scaled, clipped = self._clip((data - centre) / scale)
+        sensors = replace(signal.sensors, unit=("1",) * len(signal.sensors))
+        changed = recording.with_signal(modality, replace(signal, data=scaled, sensors=sensors))
+        return changed.noting(said(self.scope, scale[:, 0], signal.sensors, clipped))
+
+    def on_window(self, window: NDArray[Any], sensors: Sensors | None = None) -> NDArray[Any]:
+        """Windows of shape (..., sensor, time), each scaled on its own with scope `window`; else as they are."""
+        if self.scope != "window":
+            return window
+        sensors = sensors or Sensors.of([str(row) for row in range(window.shape[-2])], "sensor", "1")
+        centre, scale = measure(window, sensors, self.per, "a window")
+        return self._clip((window - centre) / scale)[0].astype(window.dtype)
+
+    def _known(
+        self, data: NDArray[np.float64], sensors: Sensors, where: str
+    ) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Centre and scale, (sensor, 1) each."""
+        if self.scope == "recording":
+            return measure(data, sensors, self.per, where)
+        if self.value is None or self.centre is None:
+            raise DataError(
+                "robust_scale with scope training_set must be fitted on training recordings before it is used"
+            )
+        keys = sensors.name if self.per == "sensor" else sensors.kind
+        for key, name in zip(keys, sensors.name, strict=True):
+            if key not in self.value or name not in self.centre:
+                what = f"sensor {name}" if name not in self.centre else f"{key} sensors"
+                raise DataError(
+                    f"{where}: no training recording had {what}; use scope recording or window, or pick others"
+                )
+        centre = [self.centre[name] for name in sensors.name]
+        return np.array(centre)[:, None], np.array([self.value[key] for key in keys])[:, None]
+
+    def _clip(self, scaled: NDArray[Any]) -> tuple[NDArray[Any], float]:
+        """The signal within ± clip, and the share of samples that were outside."""
+        if self.clip is None:
+            return scaled, 0.0
+        return np.clip(scaled, -self.clip, self.clip), float((np.abs(scaled) > self.clip).mean())
+
+
+def measure(
+    data: NDArray[Any], sensors: Sensors, per: Literal["all", "sensor"], where: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Median and 1.4826 · MAD of (..., sensor, time), each (..., sensor, 1). Raises `DataError` where a scale is zero or not finite."""
+    centre = np.median(data, axis=-1, keepdims=True)
+    scale = TO_SD * np.median(np.abs(data - centre), axis=-1, keepdims=True)
+    if per == "all":
+        for kind in set(sensors.kind):
+            rows = [row for row, other in enumerate(sensors.kind) if other == kind]
+            scale[..., rows, :] = np.median(scale[..., rows, :], axis=-2, keepdims=True)
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        row = int(np.argwhere(~(np.isfinite(scale) & (scale > 0)))[0][-2])
+        raise DataError(
+            f"{where}: sensor {sensors.name[row]} is flat or not finite, it can't be scaled; leave it out or use a longer scope"
+        )
+    return centre, scale
+
+
+def said(scope: str, scale: NDArray[np.float64], sensors: Sensors, clipped: float) -> str:
+    """What was divided by, for the recording's notes."""
+    by = {f"{value:.4g} {unit}" for value, unit in zip(scale.tolist(), sensors.unit, strict=True)}
+    few = (
+        ", ".join(sorted(by))
+        if len(by) <= 3
+        else f"{len(by)} scales from {scale.min():.4g} to {scale.max():.4g}"
+    )
+    return f"robust_scale: {scope}, divided by {few}; {clipped:.2%} of the samples clipped"
