@@ -1,20 +1,28 @@
 """Classical baselines: what the field used before foundation models, one file each, beside every frozen score."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.data.preprocess import Step
+from brainfm.errors import DataError
 from brainfm.part import Part
+
+Fold = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Rows to fit on and rows to score on."""
 
 
 class Decoder(Protocol):
     """What `Baseline.build` gives: scikit-learn's estimator interface, with each window's domain (its subject or session)."""
 
-    def fit(self, signal: NDArray[np.float64], label: NDArray[np.int64], domain: NDArray[np.int64]) -> "Decoder": ...
-    def predict_proba(self, signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]: ...
+    def fit(
+        self, signal: NDArray[np.float64], label: NDArray[np.int64], domain: NDArray[np.int64]
+    ) -> "Decoder": ...
+    def predict_proba(
+        self, signal: NDArray[np.float64], domain: NDArray[np.int64]
+    ) -> NDArray[np.float64]: ...
 
 
 class Baseline(Part):
@@ -27,3 +35,102 @@ class Baseline(Part):
     def build(self, sfreq: float, n_sensors: int, n_classes: int) -> Decoder:
         """An unfitted decoder for windows of shape (window, sensor, time) in SI units. Raises `DataError` if it can't serve."""
         raise NotImplementedError  # a family's base class; every part in this folder has its own
+
+
+class Classical:
+    """A `Decoder` of two pieces: features of each window, and a scikit-learn estimator on them.
+
+    `features(signal, domain)` learns nothing from labels; `estimator(folds)` gives an unfitted classifier that chooses its
+    regularisation on those inner folds of the training windows alone. Sensors are brought to unit size first by the
+    training windows' spread: shrinkage breaks on covariances of 1e-12 V² or of mixed units.
+    """
+
+    def __init__(
+        self,
+        features: Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float64]],
+        estimator: Callable[[list[Fold]], Any],
+        n_classes: int,
+    ) -> None:
+        self.features, self.estimator, self.n_classes = features, estimator, n_classes
+
+    def fit(self, signal: NDArray[np.float64], label: NDArray[np.int64], domain: NDArray[np.int64]) -> Self:
+        """Fit on training windows (window, sensor, time). Raises `DataError` for one class, a flat or a NaN sensor."""
+        if len(np.unique(label)) < 2:
+            raise DataError(
+                "the training windows hold one class only; choose a split with every class on both sides"
+            )
+        self.spread = _spread(signal)
+        features = self.features(signal / self.spread, domain)
+        self.model = self.estimator(inner_folds(label, domain)).fit(features, label)
+        return self
+
+    def predict_proba(self, signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(window, class) probabilities; a class that training lacked gets zero."""
+        _refuse_nan(signal)
+        out = np.zeros((len(signal), self.n_classes))
+        out[:, self.model.classes_] = self.model.predict_proba(self.features(signal / self.spread, domain))
+        return out
+
+
+def inner_folds(label: NDArray[np.int64], domain: NDArray[np.int64], n: int = 5) -> list[Fold]:
+    """Folds of the training windows for choosing a regularisation: whole domains, where there is more than one, else blocks.
+
+    Blocks are runs of consecutive windows of a class, never shuffled, since neighbouring windows resemble each other.
+    Folds whose fitting side lacks a class are left out; the list is empty when the windows are too few.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
+
+    n_domains, fewest = len(np.unique(domain)), int(np.unique(label, return_counts=True)[1].min())
+    if fewest < 2:
+        return []
+    folds: list[Fold] = []
+    if n_domains > 1:
+        splitter = StratifiedGroupKFold(min(n, n_domains, fewest))
+        folds = [f for f in splitter.split(label, label, domain) if set(label[f[0]]) == set(label)]
+    return folds or list(StratifiedKFold(min(n, fewest)).split(label, label))
+
+
+def tuned(estimator: Any, folds: list[Fold], **grid: Sequence[float]) -> Any:
+    """`estimator` with the setting of `grid` that gives held-out windows the likeliest labels; its own where there are no folds."""
+    from sklearn.model_selection import GridSearchCV
+
+    return GridSearchCV(estimator, grid, cv=folds, scoring=log_likelihood) if folds else estimator
+
+
+def log_likelihood(estimator: Any, features: NDArray[np.float64], label: NDArray[np.int64]) -> float:
+    """Mean log probability of the true label, every class weighing the same."""
+    columns = np.searchsorted(estimator.classes_, label)
+    picked = estimator.predict_proba(features)[np.arange(len(label)), columns]
+    scores = np.log(np.maximum(picked, 1e-12))
+    return float(np.mean([scores[label == name].mean() for name in np.unique(label)]))
+
+
+def logistic(folds: list[Fold], *before: Any) -> Any:
+    """Standardise, then class-balanced logistic regression with C chosen on `folds`; `before` are refitted in each."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    classifier = LogisticRegression(class_weight="balanced", max_iter=2000)
+    pipeline = make_pipeline(*before, StandardScaler(), classifier)
+    return tuned(pipeline, folds, logisticregression__C=np.logspace(-4, 1, 6))
+
+
+def _spread(signal: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(sensor, 1) the median over windows of each sensor's standard deviation."""
+    _refuse_nan(signal)
+    spread: NDArray[np.float64] = np.median(signal.std(axis=2), axis=0)
+    if (spread == 0).any():
+        raise DataError(
+            f"sensor number {int(np.argmin(spread))} is flat in most training windows; leave it out"
+        )
+    return spread[:, None]
+
+
+def _refuse_nan(signal: NDArray[np.float64]) -> None:
+    bad = ~np.isfinite(signal)
+    if bad.any():
+        window, sensor, _ = (int(index) for index in np.argwhere(bad)[0])
+        raise DataError(
+            f"window {window}, sensor number {sensor} holds NaN or infinity; repair it or leave it out"
+        )

@@ -1,0 +1,224 @@
+"""Scores of predicted probabilities, what chance would score, and intervals over the subjects that were held out.
+
+Every score takes weights of shape (draw, window), how often each window counts in each draw, and gives one score a draw:
+a bootstrap of thousands of draws is then a few matrix products, and seeds and models share the same draws.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata, t
+
+from brainfm.errors import DataError
+
+Probabilities = NDArray[np.float64]
+"""(window, class)"""
+Labels = NDArray[np.int64]
+"""(window,) indices of classes."""
+Weights = NDArray[np.float64]
+"""(draw, window) how often a window counts."""
+Scores = NDArray[np.float64]
+"""(draw,)"""
+
+LARGEST = 4_000_000
+"""Weights held at once, 32 MB: more draws go in batches."""
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score with what it is at chance. Call it with probabilities (window, class) and labels (window,)."""
+
+    weighted: Callable[[Probabilities, Labels, Weights], Scores]
+    chance: Callable[[int, Labels], float]
+    """From the number of classes and the labels: what a decoder that has seen no signal can reach."""
+    higher_is_better: bool = True
+
+    def __call__(self, probability: Probabilities, label: Labels) -> float:
+        """The score of these predictions. Raises `DataError` where shapes, labels or numbers don't fit."""
+        check(probability, label)
+        return float(self.weighted(probability, label, np.ones((1, len(label))))[0])
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A score and its 95 % interval; `over` says what was resampled ("group" or "window"), `n` how many of those."""
+
+    score: float
+    low: float
+    high: float
+    over: str
+    n: int
+
+
+def check(probability: Probabilities, label: Labels) -> None:
+    """Raise `DataError` unless these are finite probabilities (window, class) for these labels."""
+    if probability.ndim != 2 or len(probability) != len(label) or not len(label):
+        raise DataError(f"predictions of shape {probability.shape} do not fit {len(label)} labels")
+    if not np.isfinite(probability).all():
+        row = int(np.argmin(np.isfinite(probability).all(axis=1)))
+        raise DataError(f"the prediction for window {row} is not a finite number")
+    if label.min() < 0 or label.max() >= probability.shape[1]:
+        raise DataError(f"a label lies outside the {probability.shape[1]} classes of the predictions")
+
+
+def confusion(probability: Probabilities, label: Labels, weight: Weights) -> NDArray[np.float64]:
+    """(draw, true class, predicted class) weighted counts; the likeliest class is the predicted one."""
+    n = probability.shape[1]
+    cell = label * n + probability.argmax(axis=1)
+    return (weight @ np.eye(n * n)[cell]).reshape(-1, n, n)
+
+
+def accuracy(probability: Probabilities, label: Labels, weight: Weights) -> Scores:
+    """Share of windows whose likeliest class is the true one."""
+    counts = confusion(probability, label, weight)
+    return counts.trace(axis1=1, axis2=2) / counts.sum(axis=(1, 2))
+
+
+def balanced_accuracy(probability: Probabilities, label: Labels, weight: Weights) -> Scores:
+    """Mean recall over the classes that occur (Brodersen et al. 2010)."""
+    counts = confusion(probability, label, weight)
+    return _mean_of_present(np.diagonal(counts, axis1=1, axis2=2), counts.sum(axis=2))
+
+
+def kappa(probability: Probabilities, label: Labels, weight: Weights) -> Scores:
+    """Agreement beyond what the two marginals give (Cohen 1960, equation 1)."""
+    share = confusion(probability, label, weight) / weight.sum(axis=1)[:, None, None]
+    expected = (share.sum(axis=1) * share.sum(axis=2)).sum(axis=1)
+    return (share.trace(axis1=1, axis2=2) - expected) / (1 - expected)
+
+
+def weighted_f1(probability: Probabilities, label: Labels, weight: Weights) -> Scores:
+    """F1 of each class, averaged by how often the class occurs; a class never predicted scores 0."""
+    counts = confusion(probability, label, weight)
+    true, total = counts.sum(axis=2), counts.sum(axis=2) + counts.sum(axis=1)
+    f1 = 2 * np.diagonal(counts, axis1=1, axis2=2) / np.maximum(total, 1e-300)
+    return (f1 * true).sum(axis=1) / true.sum(axis=1)
+
+
+def auroc(probability: Probabilities, label: Labels, weight: Weights) -> Scores:
+    """Area under the ROC curve, ties counting half (Hanley & McNeil 1982); the mean of one-vs-rest over classes that occur."""
+    if probability.shape[1] == 2:
+        return _area(probability[:, 1], label == 1, weight)
+    return np.mean([_area(probability[:, k], label == k, weight) for k in np.unique(label)], axis=0)
+
+
+def _area(score: NDArray[np.float64], positive: NDArray[np.bool_], weight: Weights) -> Scores:
+    order = np.argsort(score, kind="stable")
+    tied = np.flatnonzero(np.diff(rankdata(score[order], "dense"), prepend=0))
+    weight, positive = weight[:, order], positive[order]
+    hits = np.add.reduceat(weight * positive, tied, axis=1)
+    misses = np.add.reduceat(weight * ~positive, tied, axis=1)
+    below = np.cumsum(misses, axis=1) - misses / 2
+    return (hits * below).sum(axis=1) / (hits.sum(axis=1) * misses.sum(axis=1))
+
+
+def _mean_of_present(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Scores:
+    present = whole > 0
+    return (part / np.where(present, whole, 1)).sum(axis=1) / present.sum(axis=1)
+
+
+def _largest_share(n_classes: int, label: Labels) -> float:
+    return float(np.bincount(label, minlength=n_classes).max() / len(label))
+
+
+def _constant_f1(n_classes: int, label: Labels) -> float:
+    share = _largest_share(n_classes, label)
+    return 2 * share**2 / (1 + share)
+
+
+METRICS = {
+    "balanced_accuracy": Metric(balanced_accuracy, lambda n_classes, label: 1 / n_classes),
+    "kappa": Metric(kappa, lambda n_classes, label: 0.0),
+    "auroc": Metric(auroc, lambda n_classes, label: 0.5),
+    "accuracy": Metric(accuracy, _largest_share),
+    "weighted_f1": Metric(weighted_f1, _constant_f1),
+}
+"""Name to metric. Chance of accuracy and weighted F1 is that of always saying the commonest class."""
+
+
+def bootstrap(
+    metric: Metric,
+    predictions: Sequence[Probabilities],
+    labels: Labels,
+    groups: NDArray[np.int64] | NDArray[np.str_],
+    rng: np.random.Generator,
+    n: int = 2000,
+) -> Interval:
+    """The metric's mean over seeds (`predictions`, one array each for the same windows) and its 95 % interval.
+
+    A cluster bootstrap: whole held-out groups (subjects) are drawn with replacement, windows where there is one group,
+    and a draw is the same for all seeds. Draws that lack one of the classes are drawn anew. The interval is the expanded
+    percentile interval (Hesterberg 2015), which widens the plain one for few groups as Student's t widens the normal;
+    with three or four groups it comes near the whole range of the draws. It says how much the score would vary with other
+    subjects, not with other seeds. Raises `DataError` where predictions and labels do not fit.
+    """
+    return _interval(lambda weight: _mean_score(metric, predictions, labels, weight), labels, groups, rng, n)
+
+
+def paired_difference(
+    metric: Metric,
+    a: Sequence[Probabilities],
+    b: Sequence[Probabilities],
+    labels: Labels,
+    groups: NDArray[np.int64] | NDArray[np.str_],
+    rng: np.random.Generator,
+    n: int = 2000,
+) -> Interval:
+    """`bootstrap` of the mean over matched seeds of score(a) − score(b), both on the same draws."""
+    if len(a) != len(b):
+        raise DataError(f"a paired difference needs as many seeds on both sides, not {len(a)} and {len(b)}")
+
+    def difference(weight: Weights) -> Scores:
+        return _mean_score(metric, a, labels, weight) - _mean_score(metric, b, labels, weight)
+
+    return _interval(difference, labels, groups, rng, n)
+
+
+def _mean_score(metric: Metric, predictions: Sequence[Probabilities], labels: Labels, weight: Weights) -> Scores:
+    if not predictions:
+        raise DataError("there are no predictions to score")
+    for probability in predictions:
+        check(probability, labels)
+    return np.mean([metric.weighted(probability, labels, weight) for probability in predictions], axis=0)
+
+
+def _interval(
+    score: Callable[[Weights], Scores],
+    labels: Labels,
+    groups: NDArray[np.int64] | NDArray[np.str_],
+    rng: np.random.Generator,
+    n: int,
+) -> Interval:
+    if len(groups) != len(labels):
+        raise DataError(f"{len(groups)} groups do not fit {len(labels)} labels")
+    names, member = np.unique(groups, return_inverse=True)
+    over = "group" if len(names) > 1 else "window"
+    if over == "window":
+        member = np.arange(len(labels))
+    point = float(score(np.ones((1, len(labels))))[0])
+    units = int(member.max()) + 1
+    if units < 2:
+        raise DataError("an interval needs two windows or more")
+    drawn = np.concatenate([score(weight) for weight in _draws(labels, member, units, rng, n)])
+    tail = norm.cdf(np.sqrt(units / (units - 1)) * t.ppf(0.025, units - 1))
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    return Interval(point, float(low), float(high), over, units)
+
+
+def _draws(
+    labels: Labels, member: NDArray[np.int64], units: int, rng: np.random.Generator, n: int
+) -> Iterator[Weights]:
+    """Batches of weights, `n` draws in all, each with every class that the labels hold."""
+    one_hot = (labels[:, None] == np.unique(labels)).astype(float)
+    batch, wanted, tried = max(1, LARGEST // len(labels)), n, 0
+    while wanted:
+        counts = rng.multinomial(units, np.full(units, 1 / units), size=min(batch, n))
+        weight = counts[:, member].astype(float)
+        weight = weight[(weight @ one_hot > 0).all(axis=1)][:wanted]
+        wanted, tried = wanted - len(weight), tried + len(counts)
+        if tried > 1000 * n:
+            raise DataError(f"{units} groups are too few to draw from: hardly a draw holds every class")
+        if len(weight):
+            yield weight
