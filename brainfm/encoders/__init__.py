@@ -1,0 +1,21 @@
+"""Encoders: one file each, `Tokens -> Tokens`."""
+
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from brainfm.part import Part
+
+
+class Encoder(Part):
+    """Lets tokens see each other. Its shape follows from the recipe's `size` unless given."""
+
+    run_time: ClassVar[frozenset[str]] = frozenset({"modalities"})
+
+    depth: int = Field(ge=1)
+    width: int = Field(ge=1)
+    heads: int = Field(ge=1)
+
+    def build(self, modalities: int) -> Any:
+        """A module that maps `Tokens` of `width` to `Tokens` of `width`."""
+        raise NotImplementedError  # a family's base class; every part in this folder has its own

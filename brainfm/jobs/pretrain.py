@@ -1,0 +1,121 @@
+"""Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from brainfm.batch import Batch
+from brainfm.corpus import Plan, Stream
+from brainfm.data.cards import DataCard
+from brainfm.data.preprocess import fit, prepare
+from brainfm.data.recording import Recording
+from brainfm.data.windows.sliding import Sliding
+from brainfm.errors import DataError
+from brainfm.manifest import Manifest
+from brainfm.masks import Mask
+from brainfm.model import BrainFM, BrainFMConfig, seeded
+from brainfm.objectives import Loss
+from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.train import Outcome, Run, entropy, train
+
+FITTED_ON = 512  # windows that the corpus's statistics are learnt from
+
+
+class Learner(nn.Module):
+    """The model, the mask and the objective under one forward, as data-parallel wrappers want it."""
+
+    def __init__(self, model: BrainFM, mask: Mask, objective: nn.Module) -> None:
+        super().__init__()
+        self.model, self.mask, self.objective = model, mask, objective
+
+    def forward(self, batch: Batch, generator: torch.Generator) -> Loss:
+        tokenized = self.model.tokenize(batch)
+        hidden = self.mask.draw(tokenized.tokens, generator)
+        return self.objective(batch, tokenized, self.model.encoder, hidden)
+
+
+@dataclass
+class Pretraining:
+    """What the training loop needs to know of a pretraining run."""
+
+    plan: Plan
+    module: Learner
+
+    def item(self, step: int, part: int, parts: int) -> Batch:
+        return self.plan.micro(step, part, parts)
+
+    def loss(self, module: nn.Module, item: Batch, generator: torch.Generator) -> Loss:
+        return module(item, generator)
+
+    def save(self, folder: Path) -> None:
+        self.module.model.save_pretrained(folder)
+
+
+def pretrain(recipe: PretrainRecipe, out: Path, quiet: bool = False, limit: int | None = None) -> Outcome:
+    """Run a recipe to its end, or on from where it stopped; `limit` keeps only that many recordings of each card."""
+    recipe, streams, manifest = gather(recipe, limit)
+    task = Pretraining(Plan(streams, recipe.train.batch, recipe.seed), learner(recipe, streams))
+    task.module.model.manifest = manifest
+    return train(Run(task, recipe.train, recipe.seed, out, recipe.text, quiet))
+
+
+def gather(recipe: PretrainRecipe, limit: int | None = None) -> tuple[PretrainRecipe, dict[str, Stream], Manifest]:
+    """Read and prepare the corpus. The recipe comes back with what its steps learnt from these recordings."""
+    streams: dict[str, Stream] = {}
+    signals: dict[str, SignalRecipe] = {}
+    manifest = Manifest()
+    raw = corpus(recipe, limit)
+    for modality, settings in recipe.signals.items():
+        recordings = [recording for recording in raw if modality in recording.signals]
+        if not recordings:
+            raise DataError(f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on")
+        manifest += Manifest.of(recordings, modality, with_labels=False)
+        steps = fit(settings.prepare, recordings, modality)
+        signals[modality] = settings.model_copy(update={"prepare": steps})
+        streams[modality] = stream(recordings, signals[modality], modality)
+    return recipe.model_copy(update={"signals": signals}), streams, manifest
+
+
+def corpus(recipe: PretrainRecipe, limit: int | None = None) -> list[Recording]:
+    """The raw recordings of all cards, less those held out."""
+    kept = []
+    for name in recipe.data.cards:
+        card = DataCard.load(name)
+        kept += [
+            recording
+            for recording in card.recordings(limit=limit)
+            if not recipe.data.holds_out(card.name, recording.subject, recording.session, recording.run)
+        ]
+    return kept
+
+
+def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: str) -> Stream:
+    """Prepared recordings and every whole window in them."""
+    prepared = prepare(recordings, settings.prepare, modality)
+    windows = Sliding(seconds=settings.seconds)(prepared, modality, [])
+    if not len(windows):
+        raise DataError(f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds")
+    return Stream(modality, prepared, windows, settings.prepare)
+
+
+def learner(recipe: PretrainRecipe, streams: dict[str, Stream]) -> Learner:
+    """The untrained network of the recipe's seed, its objective fitted to the corpus's statistics."""
+    model = BrainFM.fresh(BrainFMConfig.of(recipe), recipe.seed)
+    patches = {name: tokenizer.part.times for name, tokenizer in model.tokenizers.items()}
+    with seeded(entropy(recipe.seed, 1)):
+        objective = recipe.objective.build(model.width, patches)
+    objective.fit([batch for stream_ in streams.values() for batch in sample(stream_, recipe.seed)])
+    return Learner(model, recipe.mask, objective)
+
+
+def sample(stream_: Stream, seed: int) -> list[Batch]:
+    """Random windows of a stream, layout by layout, `FITTED_ON` at most."""
+    rng = np.random.default_rng([seed, 2])
+    share = min(1.0, FITTED_ON / len(stream_.windows))
+    return [
+        stream_.batch(rng.choice(rows, size=max(1, round(share * len(rows))), replace=False)) for rows in stream_.layouts
+    ]

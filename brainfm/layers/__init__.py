@@ -1,0 +1,1 @@
+"""Anonymous blocks with plain keyword arguments. No recipe knows them."""

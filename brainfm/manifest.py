@@ -1,0 +1,86 @@
+"""The manifest of what a model saw: who, which content, and a fingerprint of every stretch of signal.
+
+It is written with every checkpoint, because old manifests cannot be mended later. Nothing here imports torch.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from brainfm.data.fingerprint import Fingerprint, fingerprint, seen
+from brainfm.data.recording import Recording
+from brainfm.part import Settings
+
+Verdict = Literal["clean", "seen without labels", "seen with labels", "unknown"]
+
+
+class Entry(Settings):
+    """One recording that a model was trained on."""
+
+    dataset: str
+    subject: str
+    session: str
+    run: str
+    content_hash: str
+    seconds: float = Field(ge=0)
+    with_labels: bool
+    fingerprint: Fingerprint
+
+
+class Manifest(Settings):
+    """Everything a model was trained on, in order."""
+
+    entries: list[Entry] = []
+
+    @classmethod
+    def of(cls, recordings: Iterable[Recording], modality: str, with_labels: bool) -> "Manifest":
+        """The manifest of raw recordings, before any preparation."""
+        return cls(entries=[_entry(recording, modality, with_labels) for recording in recordings])
+
+    @classmethod
+    def load(cls, path: Path) -> "Manifest":
+        """Read a manifest; raises `FileNotFoundError` where a checkpoint has none."""
+        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+
+    @property
+    def text(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), separators=(",", ":"))
+
+    def __add__(self, other: "Manifest") -> "Manifest":
+        return Manifest(entries=[*self.entries, *other.entries])
+
+    def verdict(self, recording: Recording, modality: str) -> Verdict:
+        """Whether this raw recording, under whatever name, was in the training data."""
+        if not self.entries:
+            return "unknown"
+        matches = self._matches(recording, modality)
+        if not matches:
+            return "clean"
+        return "seen with labels" if any(entry.with_labels for entry in matches) else "seen without labels"
+
+    def saw_subject(self, recording: Recording) -> bool:
+        """Whether another recording of this subject of this dataset was in the training data."""
+        return any((entry.dataset, entry.subject) == (recording.dataset, recording.subject) for entry in self.entries)
+
+    def _matches(self, recording: Recording, modality: str) -> Sequence[Entry]:
+        same = [entry for entry in self.entries if entry.content_hash == recording.content_hash]
+        if same:
+            return same
+        print_ = fingerprint(recording, modality)
+        return [entry for entry in self.entries if seen(print_, entry.fingerprint)]
+
+
+def _entry(recording: Recording, modality: str, with_labels: bool) -> Entry:
+    return Entry(
+        dataset=recording.dataset,
+        subject=recording.subject,
+        session=recording.session,
+        run=recording.run,
+        content_hash=recording.content_hash,
+        seconds=recording.signal(modality).seconds,
+        with_labels=with_labels,
+        fingerprint=fingerprint(recording, modality),
+    )

@@ -1,0 +1,14 @@
+"""Independent masks: every token has the same chance, whatever its neighbours."""
+
+import torch
+
+from brainfm.masks import Mask, hide_first
+from brainfm.tokens import Hidden, Tokens
+
+
+class Independent(Mask):
+    """Hide tokens one by one (He et al. 2022). Easy for smooth fields: the neighbours give the answer away."""
+
+    def draw(self, tokens: Tokens, generator: torch.Generator) -> Hidden:
+        noise = torch.rand(tokens.time.shape, generator=generator)
+        return hide_first(noise.argsort(dim=1).to(tokens.time.device), self.count(tokens.count))

@@ -1,0 +1,200 @@
+"""Recipes: YAML files that choose parts and numbers. Loaded strictly, resolved to explicit values, shown and hashed.
+
+`load` reads a file (or a name in its folder), applies `--set` overrides, puts in what a string names, derives what `size`
+implies, and checks every value. What `show` prints is the resolved whole; the hash of that text travels with every
+checkpoint and report.
+"""
+
+import hashlib
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from brainfm import folders
+from brainfm.baselines import Baseline
+from brainfm.data.preprocess import Step
+from brainfm.data.windows import Cut
+from brainfm.encoders import Encoder
+from brainfm.errors import RecipeError
+from brainfm.heads import Head
+from brainfm.masks import Mask
+from brainfm.objectives import Objective
+from brainfm.part import Settings, explain
+from brainfm.sizes import SIZES, apply_size
+from brainfm.tokenizers import Tokenizer
+
+
+class Training(Settings):
+    """How long and how fast to train. `learning_rate` follows from `size` unless given."""
+
+    steps: int = Field(ge=1)
+    batch: int = Field(default=64, ge=1, description="windows in one step, over all processes")
+    accumulate: int = Field(default=1, ge=1, description="micro-batches in one step")
+    learning_rate: float = Field(gt=0)
+    warm_up: float = Field(default=0.1, ge=0, le=1, description="share of the steps with a rising rate")
+    weight_decay: float = Field(default=0.05, ge=0)
+    clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    workers: int = Field(default=0, ge=0, description="processes that cut windows")
+    save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
+    log_with: Literal["none", "tensorboard", "wandb"] = "none"
+
+
+class SignalRecipe(Settings):
+    """How the signal of one modality becomes tokens: a file of `tokenizers/`."""
+
+    prepare: list[SerializeAsAny[Step]]
+    seconds: float = Field(gt=0, description="length of a pretraining window")
+    tokenizer: SerializeAsAny[Tokenizer]
+
+
+class Corpus(Settings):
+    """What to pretrain on: data cards, and who is never read."""
+
+    cards: list[str] = Field(min_length=1)
+    hold_out: dict[str, list[str]] = {}
+    """Card → places left out, each "subject", "subject/session" or "subject/session/run"."""
+
+    def holds_out(self, card: str, subject: str, session: str, run: str) -> bool:
+        """Whether this recording is held out of pretraining."""
+        place = (subject, session, run)
+        return any(tuple(held.split("/")) == place[: held.count("/") + 1] for held in self.hold_out.get(card, []))
+
+    @field_validator("hold_out")
+    @classmethod
+    def _of_these_cards(cls, value: dict[str, list[str]], info: Any) -> dict[str, list[str]]:
+        for card in value.keys() - {Path(name).stem for name in info.data.get("cards", [])}:
+            raise ValueError(f"{card!r} is held out but is not among the cards")
+        return value
+
+
+class Recipe(Settings):
+    """What all recipes share: they load from a folder, resolve, show and hash."""
+
+    folder: ClassVar[str]
+    seed: int = 0
+
+    @classmethod
+    def load(cls, name: str | Path, overrides: Sequence[str] = ()) -> Self:
+        """A recipe by name or path, with `a.b=value` overrides. Raises `RecipeError` in one sentence."""
+        path = folders.find(cls.folder, str(name), ".yaml")
+        return cls.resolve(_with_base(read_yaml(path), path), overrides, where=path)
+
+    @classmethod
+    def resolve(cls, data: Mapping[str, Any], overrides: Sequence[str] = (), where: str | Path = "recipe") -> Self:
+        """A recipe from a mapping. Code outside brainfm is allowed: the recipe is the user's own."""
+        data = dict(data)
+        for override in overrides:
+            _set(data, override)
+        data = cls.expand(data)
+        try:
+            return cls.model_validate(data, context={"trust": True})
+        except ValidationError as error:
+            raise explain(error, where) from None
+
+    @classmethod
+    def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Put in what strings name and what `size` implies, before the values are checked."""
+        return data
+
+    @property
+    def text(self) -> str:
+        """The resolved whole as YAML: what `brainfm show` prints and what is hashed."""
+        return to_yaml(self.model_dump(mode="json"))
+
+    @property
+    def hash(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+
+
+class PretrainRecipe(Recipe):
+    """One pretraining run: a file of `pretrain/`."""
+
+    folder: ClassVar[str] = "pretrain"
+    size: Literal["tiny", "small", "base", "large", "published"] = "tiny"
+    data: Corpus
+    signals: dict[str, SignalRecipe]
+    encoder: SerializeAsAny[Encoder]
+    mask: SerializeAsAny[Mask]
+    objective: SerializeAsAny[Objective]
+    train: Training
+
+    @classmethod
+    def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if isinstance(signals := data.get("signals"), Mapping):
+            data["signals"] = {modality: _named("tokenizers", value) for modality, value in signals.items()}
+        return apply_size(data) if data.get("size", "tiny") in SIZES else data
+
+
+class FinetuneRecipe(Recipe):
+    """One downstream task: a file of `finetune/`. The window, the labels and the split are the card's unless given here."""
+
+    folder: ClassVar[str] = "finetune"
+    card: str
+    window: SerializeAsAny[Cut] | None = None
+    labels: list[str] | None = None
+    split: Literal["WithinSession", "CrossSession", "CrossSubject"] | None = None
+    head: SerializeAsAny[Head]
+    head_rate: float = Field(default=10.0, gt=0, description="the head's learning rate, as a multiple of the backbone's")
+    train: Training
+    baselines: list[SerializeAsAny[Baseline]] = []
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML 1.2 mapping: `no` is a word, `010` is ten, a key may stand once, and there is no code."""
+    return parse_yaml(path.read_text(encoding="utf-8"), path)
+
+
+def parse_yaml(text: str, where: str | Path) -> dict[str, Any]:
+    """The mapping in `text`. Raises `RecipeError` with the line at fault."""
+    try:
+        data = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise RecipeError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise RecipeError(f"{where}: should be a mapping of keys to values")
+    return data
+
+
+def to_yaml(data: Mapping[str, Any]) -> str:
+    """`data` as block-style YAML, keys in their order."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False
+    stream = io.StringIO()
+    yaml.dump(dict(data), stream)
+    return stream.getvalue()
+
+
+def _with_base(data: dict[str, Any], path: Path) -> dict[str, Any]:
+    """Put the sections of `base:` under those of the file; a section is replaced whole, never merged."""
+    if "base" not in data:
+        return data
+    base = data.pop("base")
+    parent = read_yaml(folders.find(path.parent.name, str(base), ".yaml"))
+    if "base" in parent:
+        raise RecipeError(f"{path}: its base {base!r} has a base of its own; one level is allowed")
+    return {**parent, **data}
+
+
+def _named(folder: str, value: Any) -> Any:
+    """What a string names in `folder`; anything else is inline and stays."""
+    return read_yaml(folders.find(folder, value, ".yaml")) if isinstance(value, str) else value
+
+
+def _set(data: dict[str, Any], override: str) -> None:
+    """Apply `a.b=value`; the value is read as YAML."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise RecipeError(f"--set {override}: write it as key=value, for example train.steps=100")
+    *parents, last = key.strip().split(".")
+    section = data
+    for parent in parents:
+        section[parent] = dict(section[parent]) if isinstance(section.get(parent), Mapping) else {}
+        section = section[parent]
+    section[last] = parse_yaml(f"value: {value}", f"--set {override}")["value"]

@@ -1,0 +1,73 @@
+"""What a window is like as a whole: band powers, where on the head they lie, and Hjorth's descriptors.
+
+A target for the pooled features. Without some window-level target frozen features are weak: REVE loses about 10 points of a
+linear probe (El Ouahidi et al. 2025, ablation), DeeperBrain 4 to 7 (arXiv 2601.06134).
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
+PLACES = ("mean", "x", "y", "z")
+NAMES = (*(f"{band}_{place}" for band in BANDS for place in PLACES), "mobility", "complexity")
+
+
+def window_statistics(
+    signal: Float[Tensor, "batch sensor time"],
+    sfreq: float,
+    position: Float[Tensor, "batch sensor 3"],
+    located: Bool[Tensor, "batch sensor"],
+) -> Float[Tensor, "batch statistic"]:
+    """The statistics of `NAMES`, the same for any montage. Bands above the Nyquist frequency give the power of the last bin."""
+    signal = signal.float()
+    power = band_power(signal, sfreq).log()
+    fields = slopes(power, position.float(), located)
+    return torch.cat([fields.flatten(1), hjorth(signal)], dim=1)
+
+
+def band_power(signal: Float[Tensor, "batch sensor time"], sfreq: float) -> Float[Tensor, "batch sensor band"]:
+    """Power in each band per sensor, from one Hann-windowed periodogram; never zero."""
+    window = torch.hann_window(signal.shape[-1], device=signal.device)
+    centred = signal - signal.mean(dim=-1, keepdim=True)
+    density = torch.fft.rfft(centred * window).abs().square() / (window.square().sum() * sfreq)
+    frequency = torch.fft.rfftfreq(signal.shape[-1], 1 / sfreq).to(signal.device)
+    bands = [density[..., _bins(frequency, low, high)].mean(dim=-1) for low, high in BANDS.values()]
+    return torch.stack(bands, dim=-1) + 1e-8
+
+
+def _bins(frequency: Tensor, low: float, high: float) -> Tensor:
+    """The bins of a band; the nearest one where a short window resolves none."""
+    inside = (frequency >= low) & (frequency < high)
+    if not inside.any():
+        inside[(frequency - (low + high) / 2).abs().argmin()] = True
+    return inside
+
+
+def slopes(
+    power: Float[Tensor, "batch sensor band"],
+    position: Float[Tensor, "batch sensor 3"],
+    located: Bool[Tensor, "batch sensor"],
+    ridge: float = 0.1,
+) -> Float[Tensor, "batch band 4"]:
+    """Mean over sensors, and the slope along x, y and z per 0.1 m: a ridge regression of log power on position.
+
+    The ridge keeps slopes near zero along directions that the montage does not cover.
+    """
+    here = located.float().unsqueeze(-1)
+    count = here.sum(dim=1, keepdim=True).clamp(min=1)
+    centred = (position - (position * here).sum(dim=1, keepdim=True) / count) * here / 0.1
+    mean = power.mean(dim=1, keepdim=True)
+    gram = centred.transpose(1, 2) @ centred / count + ridge * torch.eye(3, device=power.device)
+    slope = torch.linalg.solve(gram, centred.transpose(1, 2) @ ((power - mean) * here) / count)
+    return torch.cat([mean, slope], dim=1).transpose(1, 2)
+
+
+def hjorth(signal: Float[Tensor, "batch sensor time"]) -> Float[Tensor, "batch 2"]:
+    """Mobility and complexity (Hjorth 1970), logarithms, averaged over sensors; per sample, not per second."""
+    first = signal.diff(dim=-1)
+    second = first.diff(dim=-1)
+    v0, v1, v2 = (x.var(dim=-1) + 1e-8 for x in (signal, first, second))
+    mobility = (v1 / v0).sqrt()
+    complexity = (v2 / v1).sqrt() / mobility
+    return torch.stack([mobility.log().mean(dim=1), complexity.log().mean(dim=1)], dim=1)

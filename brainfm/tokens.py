@@ -1,0 +1,90 @@
+"""Tokens, the narrow waist: every instrument becomes these, and encoders, objectives and heads never ask which one made them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """One stream of tokens for a batch of windows.
+
+    A regular stream lists the tokens of a sensor in order of time, sensor after sensor (`sensor · n_times + time`); `period`
+    is the time in seconds between two of them, 0 for events.
+    """
+
+    embedding: Float[Tensor, "batch token width"]
+    time: Float[Tensor, "batch token"]
+    """Centre of the token in seconds from the window's start."""
+    position: Float[Tensor, "batch token 3"]
+    """Metres in MNI space; zeros where unknown (a NaN would poison gradients)."""
+    located: Bool[Tensor, "batch token"]
+    modality: Int[Tensor, "batch token"]
+    """Index into the model's `modalities`, whose names its config keeps."""
+    sensor: Int[Tensor, "batch token"]
+    """Row of the window's sensor table; −1 for a latent source."""
+    valid: Bool[Tensor, "batch token"]
+    """False is padding."""
+    period: float = 0.0
+    padded: bool = False
+    """Whether any token is padding, known on the host so that the usual case needs no attention mask."""
+
+    @property
+    def count(self) -> int:
+        """Tokens in each row."""
+        return self.embedding.shape[1]
+
+    def with_embedding(self, embedding: Float[Tensor, "batch token width2"]) -> "Tokens":
+        """The same tokens saying something else."""
+        return replace(self, embedding=embedding)
+
+    def take(self, index: Int[Tensor, "batch kept"]) -> "Tokens":
+        """The tokens at `index` of each row, in that order."""
+
+        def pick(values: Tensor) -> Tensor:
+            wide = index.reshape(index.shape + (1,) * (values.ndim - 2)).expand(-1, -1, *values.shape[2:])
+            return values.gather(1, wide)
+
+        return replace(
+            self,
+            embedding=pick(self.embedding),
+            time=pick(self.time),
+            position=pick(self.position),
+            located=pick(self.located),
+            modality=pick(self.modality),
+            sensor=pick(self.sensor),
+            valid=pick(self.valid),
+        )
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a reconstruction must give back for every token of one stream: `value` is (batch, token, time)."""
+
+    value: Float[Tensor, "batch token time"]
+    sfreq: float
+
+
+@dataclass(frozen=True)
+class Tokenized:
+    """Tokens, and beside them what they stand for, keyed by modality."""
+
+    tokens: Tokens
+    targets: Mapping[str, Target] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Which tokens a mask hides: indices of the seen and of the hidden ones, the same count in every row."""
+
+    seen: Int[Tensor, "batch seen"]
+    hidden: Int[Tensor, "batch hidden"]
+
+    def mask(self) -> Bool[Tensor, "batch token"]:
+        """True where hidden."""
+        batch, n_seen = self.seen.shape
+        mask = torch.zeros(batch, n_seen + self.hidden.shape[1], dtype=torch.bool, device=self.seen.device)
+        return mask.scatter_(1, self.hidden, True)

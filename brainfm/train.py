@@ -1,0 +1,295 @@
+"""The one Accelerate loop. A run's state is its weights, its optimiser and its step, and nothing else.
+
+Batches and masks are pure functions of (seed, step), so there is no sampler and no random state to save, and a run that was
+killed gives the same losses to the bit when it is started again with the same recipe and folder.
+"""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+from brainfm.checkpoint import latest, step_of, write_file, write_json, write_whole
+from brainfm.errors import BrainfmError, CheckpointError
+from brainfm.objectives import Loss
+from brainfm.progress import bar
+from brainfm.recipe import Training
+
+KEEP = 2  # checkpoints of a run that stay on disk
+
+
+class Stopped(BrainfmError):
+    """The run was asked to stop and has written its checkpoint."""
+
+    def __init__(self, signum: int, step: int, out: Path) -> None:
+        super().__init__(f"stopped at step {step}; the checkpoint is written, run the same command again to go on in {out}")
+        self.signum = signum
+
+
+class Task(Protocol):
+    """What the loop trains: a module with a loss, and the batches of every step."""
+
+    module: nn.Module
+
+    def item(self, step: int, part: int, parts: int) -> Any:
+        """One micro-batch, made again identically whenever it is asked for; runs in a loader worker."""
+
+    def loss(self, module: nn.Module, item: Any, generator: torch.Generator) -> Loss:
+        """The loss of one micro-batch."""
+
+    def save(self, folder: Path) -> None:
+        """Write what users load (weights, config, manifest) into an empty folder."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
+
+    out: Path
+    checkpoint: Path
+    steps: int
+    loss: float
+    seconds: float
+
+
+@dataclass
+class Run:
+    """One run's fixed surroundings."""
+
+    task: Task
+    training: Training
+    seed: int
+    out: Path
+    recipe: str
+    quiet: bool = False
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Parameter-name prefix → multiple of the learning rate; 0 freezes."""
+
+
+def train(run: Run) -> Outcome:
+    """Train to the last step, from the newest checkpoint of `run.out` if there is one.
+
+    Raises `Stopped` after SIGINT or SIGTERM, once the checkpoint is written, and `CheckpointError` where `run.out` belongs to
+    another recipe.
+    """
+    from accelerate import Accelerator
+
+    tracked = run.training.log_with
+    accelerator = Accelerator(
+        mixed_precision=run.training.precision,
+        log_with=None if tracked == "none" else tracked,
+        project_dir=str(run.out),
+    )
+    if accelerator.is_main_process:
+        claim(run.out, run.recipe)
+    if tracked != "none":
+        accelerator.init_trackers("brainfm", config={"recipe": run.recipe})
+    began = time.monotonic()
+    optimizer = optimizer_of(run)
+    first = resume(run, optimizer)
+    module, optimizer = accelerator.prepare(run.task.module.to(accelerator.device), optimizer)
+    loss = last_loss(run.out)
+    with stop_signals() as stop, bar("training", run.training.steps, first, quiet=run.quiet or not accelerator.is_main_process) as tick:
+        for step, items in steps_from(run, accelerator, first):
+            loss = one_step(run, accelerator, module, optimizer, step, items)
+            tick(f"loss {loss:.3f}")
+            done = step + 1
+            stopping = stop()
+            if done % run.training.save_every == 0 or done == run.training.steps or stopping:
+                save(run, accelerator, optimizer, done)
+            if stopping and done < run.training.steps:
+                raise Stopped(stopping, done, run.out)
+    accelerator.end_training()
+    newest = latest(run.out)
+    assert newest is not None  # the last step always writes one
+    return Outcome(run.out, newest, run.training.steps, loss, time.monotonic() - began)
+
+
+def one_step(run: Run, accelerator: Any, module: nn.Module, optimizer: Any, step: int, items: list[Any]) -> float:
+    """Forward and backward over the micro-batches, clip, update, log. Returns the weighted loss."""
+    scale = schedule(step, run.training)
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * scale
+    sums: dict[str, float] = {}
+    total = 0.0
+    for part, item in enumerate(items):
+        last = part == len(items) - 1
+        quiet: AbstractContextManager[None] = nullcontext() if last else accelerator.no_sync(module)
+        with quiet:
+            generator = torch.Generator().manual_seed(
+                entropy(run.seed, step, part * accelerator.num_processes + accelerator.process_index)
+            )
+            loss = run.task.loss(module, item, generator)
+            accelerator.backward(loss.total / len(items))
+        total += float(loss.total.detach()) / len(items)
+        for name, value in loss.parts.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(items)
+    if not math.isfinite(total):
+        raise BrainfmError(f"the loss became {total} at step {step + 1}; lower train.learning_rate or look at the data")
+    norm = float(accelerator.clip_grad_norm_(module.parameters(), run.training.clip))
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    record = {"step": step + 1, "loss": total, **sums, "gradient_norm": norm, "learning_rate": run.training.learning_rate * scale}
+    if accelerator.is_main_process:
+        with (run.out / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+    accelerator.log({name: value for name, value in record.items() if name != "step"}, step=step + 1)
+    return total
+
+
+def schedule(step: int, training: Training) -> float:
+    """Share of the peak rate: a linear rise, then a cosine to zero (Loshchilov & Hutter 2017)."""
+    rise = max(1, round(training.warm_up * training.steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, training.steps - rise)))
+
+
+def entropy(*numbers: int) -> int:
+    """A well-mixed seed for torch from a few small numbers."""
+    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+class _Items(Dataset[Any]):
+    """Every micro-batch of one process, by number."""
+
+    def __init__(self, task: Task, accumulate: int, processes: int, process: int) -> None:
+        self.task, self.accumulate, self.processes, self.process = task, accumulate, processes, process
+
+    def __getitem__(self, index: int) -> Any:
+        step, micro = divmod(index, self.accumulate)
+        parts = self.accumulate * self.processes
+        return self.task.item(step, micro * self.processes + self.process, parts)
+
+
+def steps_from(run: Run, accelerator: Any, first: int) -> Iterator[tuple[int, list[Any]]]:
+    """Each step from `first` with its micro-batches, read ahead by the loader's workers."""
+    accumulate = run.training.accumulate
+    items = _Items(run.task, accumulate, accelerator.num_processes, accelerator.process_index)
+    numbers = range(first * accumulate, run.training.steps * accumulate)
+    loader = iter(DataLoader(items, batch_size=None, sampler=numbers, num_workers=run.training.workers))
+    for step in range(first, run.training.steps):
+        yield step, [to_device(next(loader), accelerator.device) for _ in range(accumulate)]
+
+
+def to_device(item: Any, device: torch.device) -> Any:
+    """A batch, or a tuple of batches and tensors, on the device."""
+    return tuple(part.to(device) for part in item) if isinstance(item, tuple) else item.to(device)
+
+
+def optimizer_of(run: Run) -> torch.optim.Optimizer:
+    """AdamW; norms, biases and single vectors are not decayed; `run.rates` scales or freezes by name."""
+    groups: dict[tuple[float, float], list[Tensor]] = {}
+    for name, parameter in run.task.module.named_parameters():
+        scale = next((rate for prefix, rate in run.rates.items() if name.startswith(prefix)), 1.0)
+        parameter.requires_grad_(scale > 0)
+        if scale > 0:
+            decay = run.training.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((scale, decay), []).append(parameter)
+    rate = run.training.learning_rate
+    settings = [
+        {"params": parameters, "lr": rate * scale, "peak": rate * scale, "weight_decay": decay}
+        for (scale, decay), parameters in groups.items()
+    ]
+    return torch.optim.AdamW(settings, lr=rate, betas=(0.9, 0.95), fused=True)
+
+
+def save(run: Run, accelerator: Any, optimizer: Any, done: int) -> None:
+    """Write a checkpoint whole, then drop those before the last `KEEP`."""
+    accelerator.wait_for_everyone()
+    if not accelerator.is_main_process:
+        return
+    names = {id(parameter): name for name, parameter in run.task.module.named_parameters()}
+
+    def write(folder: Path) -> None:
+        run.task.save(folder)
+        tensors = {f"module.{name}": value.detach().cpu().contiguous() for name, value in run.task.module.state_dict().items()}
+        for parameter, state in unwrapped(optimizer).state.items():
+            for moment in ("exp_avg", "exp_avg_sq"):
+                tensors[f"{moment}.{names[id(parameter)]}"] = state[moment].detach().cpu().contiguous()
+        save_file(tensors, folder / "training.safetensors")
+        write_json(folder / "training.json", {"step": done, "seed": run.seed, "recipe": run.recipe})
+
+    write_whole(run.out / "checkpoints" / f"step-{done:08d}", write)
+    import shutil
+
+    for old in sorted((run.out / "checkpoints").glob("step-*[0-9]"))[:-KEEP]:
+        shutil.rmtree(old)
+
+
+def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
+    """Load the newest checkpoint into module and optimiser; the number of steps it had taken, 0 if there is none."""
+    newest = latest(run.out)
+    log = run.out / "log.jsonl"
+    if newest is None:
+        write_file(log, "")
+        return 0
+    tensors = load_file(newest / "training.safetensors")
+    done = step_of(newest)
+    run.task.module.load_state_dict(
+        {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")}
+    )
+    for name, parameter in run.task.module.named_parameters():
+        if f"exp_avg.{name}" in tensors:
+            moments = {moment: tensors[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq")}
+            optimizer.state[parameter] = {"step": torch.tensor(float(done)), **moments}
+    write_file(log, "".join(json.dumps(row) + "\n" for row in read_log(log) if row["step"] <= done))
+    return done
+
+
+def unwrapped(optimizer: Any) -> torch.optim.Optimizer:
+    """The optimiser inside Accelerate's."""
+    return getattr(optimizer, "optimizer", optimizer)
+
+
+def claim(out: Path, recipe: str) -> None:
+    """Make the run's folder, or find it to be this recipe's. Raises `CheckpointError` where it is another's."""
+    path = out / "recipe.yaml"
+    if path.exists() and path.read_text(encoding="utf-8") != recipe:
+        raise CheckpointError(f"{out} belongs to another recipe; choose another --out, or remove it to start again")
+    if not path.exists():
+        write_file(path, recipe)
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; a last line that a crash cut short is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def last_loss(out: Path) -> float:
+    """The loss of the last logged step: what a run that had already ended reports."""
+    rows = read_log(out / "log.jsonl")
+    return rows[-1]["loss"] if rows else math.nan
+
+
+@contextmanager
+def stop_signals() -> Iterator[Callable[[], int]]:
+    """Turn SIGINT and SIGTERM into a question that the loop asks between steps; 0 means go on."""
+    received = [0]
+
+    def note(signum: int, _frame: Any) -> None:
+        received[0] = signum
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: received[0]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
