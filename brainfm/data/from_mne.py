@@ -1,0 +1,130 @@
+"""From MNE's objects to a `Recording`: what the file readers and `brainfm.read` share."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.data.events import Events, from_array
+from brainfm.data.gate import spelled, volts
+from brainfm.data.lazy import LazyRaw
+from brainfm.data.recording import Recording, Signal
+from brainfm.data.selection import SensorChoice, listing
+
+NAMING = ("naming conventions", "does not conform to MNE")
+"""Warnings of MNE that say nothing about the data."""
+MICROVOLTS = ("RawEEGLAB", "RawCNT", "RawEGI", "RawMff", "RawANT", "EpochsEEGLAB")
+"""Readers of formats that hold microvolts without saying so in a header."""
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Collect what MNE warns of, one sentence each, instead of printing it."""
+    import mne
+
+    heard: list[str] = []
+    with warnings.catch_warnings(record=True) as caught, mne.use_log_level("warning"):
+        warnings.simplefilter("always")
+        yield heard
+    said = dict.fromkeys(" ".join(str(warning.message).split()) for warning in caught)
+    heard.extend(f"MNE: {text}" for text in said if not any(noise in text for noise in NAMING))
+
+
+def recording_of_raw(raw: Any, choice: SensorChoice, unit: str | None, where: str) -> Recording:
+    """An `mne.io.Raw` as it is: lazy if it is not loaded, events from annotations, else from stimulus channels."""
+    selected = choice.select(raw.ch_names, raw.get_channel_types(), given_positions(raw), where)
+    bads = [raw.ch_names[row] for row in selected.rows if raw.ch_names[row] in raw.info["bads"]]
+    good = [row for row, name in enumerate(selected.rows) if raw.ch_names[name] not in raw.info["bads"]]
+    picks = [selected.rows[row] for row in good]
+    data = LazyRaw(raw, picks, unit_scale(raw, picks, unit))
+    signal = Signal(data, float(raw.info["sfreq"]), selected.sensors.take(good), boundaries(raw))
+    events = annotations(raw)
+    events = events if len(events) else stimuli(raw)
+    notes = [*selected.notes, *listing("left out, marked bad in the file", bads), *mixed_rates(raw, picks)]
+    return Recording({"eeg": signal}, events=events, source=where, notes=tuple(notes))
+
+
+def recording_of_epochs(epochs: Any, choice: SensorChoice, unit: str | None, where: str) -> Recording:
+    """`mne.Epochs` as one signal with breaks, and one event for each at its time zero (or its start)."""
+    epochs = epochs.copy().load_data().drop_bad(verbose="error")
+    selected = choice.select(epochs.ch_names, epochs.get_channel_types(), given_positions(epochs), where)
+    windows = epochs.get_data(picks=selected.rows, verbose="error")
+    data = np.concatenate(list(windows), axis=1) if len(windows) else np.zeros((len(selected.rows), 0))
+    data = data * unit_scale(epochs, selected.rows, unit)[:, None]
+    sfreq, length = float(epochs.info["sfreq"]), len(epochs.times)
+    names = {code: name for name, code in epochs.event_id.items()}
+    zero = -epochs.tmin if epochs.tmin <= 0 <= epochs.tmax else 0.0
+    onset = np.arange(len(windows)) * length / sfreq + zero
+    duration = np.full(len(windows), length / sfreq - zero)
+    events = Events(onset, duration, tuple(names[code] for code in epochs.events[:, 2]))
+    signal = Signal(data, sfreq, selected.sensors, tuple(range(length, data.shape[1], length)))
+    return Recording({"eeg": signal}, events=events, source=where, notes=tuple(selected.notes))
+
+
+def given_positions(raw: Any) -> NDArray[np.float64]:
+    """(channel, 3) positions in metres in head coordinates; NaN where the file has none."""
+    position = np.array([channel["loc"][:3] for channel in raw.info["chs"]], dtype=float)
+    position[~position.any(axis=1)] = np.nan
+    return position
+
+
+def unit_scale(raw: Any, picks: list[int], unit: str | None) -> NDArray[np.float64]:
+    """(pick,) what MNE's numbers have to be multiplied by if the stored ones are in `unit` and not as labelled."""
+    if unit is None:
+        return np.ones(len(picks))
+    return np.array([volts(unit) / volts(stored_unit(raw, raw.ch_names[pick])) for pick in picks])
+
+
+def stored_unit(raw: Any, name: str) -> str:
+    """The unit that a file gives to a channel; volts where it says nothing, since MNE then takes the numbers as volts."""
+    said = spelled(getattr(raw, "_orig_units", {}).get(name, ""))
+    if said in ("V", "mV", "µV", "nV"):
+        return said
+    if type(raw).__name__ == "RawGDF":  # GDF codes its units, and MNE keeps only their sizes
+        size = float(raw._raw_extras[0]["units"][raw._raw_extras[0]["ch_names"].index(name)])
+        return {1e-6: "µV", 1e-3: "mV"}.get(size, "V")
+    return "µV" if type(raw).__name__ in MICROVOLTS else "V"
+
+
+def annotations(raw: Any) -> Events:
+    """The annotations, in seconds from the first sample."""
+    marks = raw.annotations
+    offset = raw.first_time if marks.orig_time is not None else 0.0
+    onset = np.asarray(marks.onset, dtype=float) - offset
+    return Events(
+        onset, np.asarray(marks.duration, dtype=float), tuple(str(word) for word in marks.description)
+    )
+
+
+def stimuli(raw: Any) -> Events:
+    """The onsets in the stimulus channels, under their codes; none where there is no such channel."""
+    import mne
+
+    if "stim" not in raw.get_channel_types():
+        return Events()
+    found = mne.find_events(raw, shortest_event=1, initial_event=True, verbose="error")
+    return from_array(found, float(raw.info["sfreq"]), raw.first_samp)
+
+
+def boundaries(raw: Any) -> tuple[int, ...]:
+    """The samples at which the file says that the recording was interrupted."""
+    marks = raw.annotations
+    offset = raw.first_time if marks.orig_time is not None else 0.0
+    edges = {
+        round((onset - offset) * raw.info["sfreq"])
+        for onset, word in zip(marks.onset, marks.description, strict=True)
+        if str(word) in ("boundary", "EDGE boundary", "New Segment/") and onset - offset > 0
+    }
+    return tuple(sorted(edge for edge in edges if edge < raw.n_times))
+
+
+def mixed_rates(raw: Any, picks: list[int]) -> list[str]:
+    """A note where an EDF stores sensors at several rates and MNE has brought them to the highest."""
+    stored = (raw._raw_extras[0] or {}).get("n_samps") if raw._raw_extras else None
+    if stored is None or len(stored) != len(raw.ch_names):
+        return []
+    slow = [raw.ch_names[pick] for pick in picks if stored[pick] != np.max(stored)]
+    return listing("upsampled to the file's highest rate", slow)

@@ -1,0 +1,170 @@
+"""The gate: no recording leaves a reader with a wrong unit, a dead sensor or numbers that are none."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.data.lazy import LazyRaw
+from brainfm.data.modalities import Modality, modality
+from brainfm.data.recording import Array2D, Recording, Signal
+from brainfm.errors import DataError
+
+OnBad = Literal["refuse", "drop"]
+UNITS = {"V": 1.0, "mV": 1e-3, "µV": 1e-6, "nV": 1e-9}
+WORDS = {"V": "volts", "mV": "millivolts", "µV": "microvolts", "nV": "nanovolts"}
+CHUNK = 1 << 20
+"""Samples over all sensors that are held in memory at once."""
+
+
+def volts(unit: str) -> float:
+    """What one `unit` is in volts. Raises `DataError` for a unit that is not one of voltage."""
+    name = spelled(unit)
+    if name not in UNITS:
+        raise DataError(f"unit {unit!r} is not known; use one of {', '.join(UNITS)}")
+    return UNITS[name]
+
+
+def spelled(unit: str) -> str:
+    """The unit as this house writes it: `uV` and the Greek letter mu are `µV`."""
+    return unit.strip().replace("\u03bc", "µ").replace("uV", "µV")
+
+
+def trustworthy(
+    recording: Recording, on_bad: OnBad = "refuse", label: Callable[[], str] = lambda: "V"
+) -> Recording:
+    """The recording after every check of the gate, with its content hash.
+
+    `label` gives the unit that the file states, asked only when the amplitude is wrong. Raises `DataError` in one sentence.
+    """
+    for name, signal in recording.signals.items():
+        if not len(signal.sensors):
+            raise DataError(f"{recording.name} holds no {name} sensor")
+        if not signal.n_times:
+            raise DataError(f"{recording.name} holds no sample of {name}")
+        recording = without_bad(recording, modality(name), on_bad)
+        check_amplitude(recording, modality(name), label)
+    return replace(recording, content_hash=content_hash(recording))
+
+
+def check_amplitude(recording: Recording, kind: Modality, label: Callable[[], str] = lambda: "V") -> None:
+    """Refuse a recording whose typical amplitude, the median over sensors, is not plausible for its instrument."""
+    signal = recording.signal(kind.name)
+    amplitude = typical_amplitude(signal)
+    alive = np.flatnonzero(amplitude > 0)
+    middle = float(np.median(amplitude[alive])) if len(alive) else 0.0
+    low, high = kind.plausible
+    if low <= middle <= high:
+        return
+    sensor = signal.sensors.name[alive[np.argmin(np.abs(amplitude[alive] - middle))]] if len(alive) else "all"
+    raise DataError(
+        f"{recording.name}: sensor {sensor} typically varies by {readable(middle)}, but {kind.words} lies between "
+        f"{readable(low)} and {readable(high)}; {advice(middle, kind, label())}"
+    )
+
+
+def without_bad(recording: Recording, kind: Modality, on_bad: OnBad) -> Recording:
+    """Refuse, or leave out with a note, every sensor that is not finite or measures nothing."""
+    signal = recording.signal(kind.name)
+    bad = faults(signal, kind)
+    if not bad:
+        return recording
+    said = ", ".join(f"{name} {fault}" for name, fault in list(bad.items())[:8])
+    said += f" and {len(bad) - 8} more" if len(bad) > 8 else ""
+    if on_bad == "refuse":
+        raise DataError(
+            f"{recording.name}: sensor {said}; leave it out with `drop: [{next(iter(bad))}]`, or say "
+            "`on_bad: drop` to leave out every such sensor"
+        )
+    keep = [row for row, name in enumerate(signal.sensors.name) if name not in bad]
+    if not keep:
+        raise DataError(f"{recording.name}: no usable sensor is left ({said})")
+    kept = replace(signal, data=rows(signal.data, keep), sensors=signal.sensors.take(keep))
+    return recording.with_signal(kind.name, kept).noting(f"left out: {said}")
+
+
+def faults(signal: Signal, kind: Modality) -> dict[str, str]:
+    """What is wrong with which sensor: numbers that are none, or no measurement."""
+    missing = sum((~np.isfinite(chunk)).sum(axis=1) for chunk in chunks(signal))
+    amplitude = typical_amplitude(signal)
+    others = np.median(amplitude[amplitude > 0]) if (amplitude > 0).any() else 0.0
+    flat = amplitude == 0
+    if others >= kind.plausible[0]:  # else the unit is wrong, and everything looks flat
+        flat |= amplitude < kind.flat
+    found = {}
+    for name, absent, dead in zip(signal.sensors.name, np.asarray(missing), flat, strict=True):
+        if absent:
+            found[name] = f"is not finite in {absent} of {signal.n_times} samples"
+        elif dead:
+            found[name] = "is flat"
+    return found
+
+
+def typical_amplitude(signal: Signal, stretches: int = 60) -> NDArray[np.float64]:
+    """(sensor,) the standard deviation within a second, median over at most 60 seconds spread over the signal.
+
+    Offset and slow drift, large in EEG recorded with direct coupling, hardly count. Stretches shorter than a second (a
+    recording of short windows) are taken whole.
+    """
+    length = max(2, round(signal.sfreq))
+    spans = [
+        (start, min(start + length, last))
+        for first, last in signal.stretches
+        for start in range(first, max(first + 1, last - length + 1), length)
+    ]
+    chosen = np.unique(np.linspace(0, len(spans) - 1, stretches).round().astype(int))
+    pieces = [np.asarray(signal.data[:, slice(*spans[row])], dtype=np.float64) for row in chosen]
+    spread = np.stack([np.where(np.isfinite(piece), piece, 0.0).std(axis=1) for piece in pieces])
+    return np.asarray(np.median(spread, axis=0))
+
+
+def content_hash(recording: Recording) -> str:
+    """SHA-256 over each signal's samples (float32, little endian), sensor names and rate: the same however it is stored."""
+    digest = hashlib.sha256()
+    for name, signal in sorted(recording.signals.items()):
+        digest.update(f"{name} {signal.sfreq:.6f} {' '.join(signal.sensors.name)}\n".encode())
+        for chunk in chunks(signal):
+            digest.update(np.ascontiguousarray(chunk.T, dtype="<f4"))
+    return digest.hexdigest()
+
+
+def chunks(signal: Signal) -> Iterator[NDArray[np.float64]]:
+    """The samples in order, as arrays of (sensor, some of the times)."""
+    step = max(1, CHUNK // max(1, len(signal.sensors)))
+    for start in range(0, signal.n_times, step):
+        yield np.asarray(signal.data[:, start : start + step], dtype=np.float64)
+
+
+def rows(data: Array2D, keep: list[int]) -> Array2D:
+    """These sensors of the data, still on disk where the data are."""
+    return data.take(keep) if isinstance(data, LazyRaw) else np.asarray(data[keep, :])
+
+
+def advice(amplitude: float, kind: Modality, label: str) -> str:
+    """What to do about an implausible amplitude: the unit that would make the numbers plausible."""
+    label = spelled(label)
+    low, high = kind.plausible
+    fitting = {
+        unit: amplitude / UNITS[label] * size
+        for unit, size in UNITS.items()
+        if label in UNITS and low <= amplitude / UNITS[label] * size <= high
+    }
+    if not fitting:
+        return "no unit makes that plausible, so look at the file's scaling"
+    best = min(fitting, key=lambda unit: abs(np.log(fitting[unit] / kind.typical)))
+    return (
+        f"the values look like {WORDS[best]} labelled {WORDS[label]}: "
+        f'say `unit: {best}` in the card, or read(..., unit="{best}")'
+    )
+
+
+def readable(amplitude: float) -> str:
+    """An amplitude in volts with the prefix that keeps it short."""
+    if not 1e-15 < amplitude < 1e6:
+        return f"{amplitude:.3g} V"
+    exponent = int(np.clip(np.floor(np.log10(amplitude) / 3 + 1e-9), -5, 0))
+    prefix = {0: "", -1: "m", -2: "µ", -3: "n", -4: "p", -5: "f"}[exponent]
+    return f"{amplitude / 10.0 ** (3 * exponent):.3g} {prefix}V"

@@ -1,0 +1,45 @@
+"""Samples that stay in their file until they are sliced."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class LazyRaw:
+    """(sensor, time) data of an `mne.io.Raw`, read when sliced and multiplied by one `scale` per sensor."""
+
+    def __init__(self, raw: Any, picks: Sequence[int], scale: NDArray[np.float64]) -> None:
+        self.raw = raw
+        self.picks = np.asarray(picks, dtype=int)
+        self.scale = np.asarray(scale, dtype=float)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(sensor, time)."""
+        return len(self.picks), int(self.raw.n_times)
+
+    def __getitem__(self, key: Any) -> NDArray[np.float64]:
+        """The samples of `[sensors, times]`, each a slice, a list or one index, as for an array of two axes."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        chosen = np.atleast_1d(np.arange(len(self.picks))[rows])
+        start, stop, within = span(columns, self.shape[1])
+        block = self.raw.get_data(picks=self.picks[chosen], start=start, stop=stop, verbose="error")
+        block = (block * self.scale[chosen, None])[:, within]
+        return block[0] if np.ndim(rows) == 0 and not isinstance(rows, slice) else block
+
+    def take(self, rows: Sequence[int]) -> "LazyRaw":
+        """These sensors, still in the file."""
+        return LazyRaw(self.raw, self.picks[list(rows)], self.scale[list(rows)])
+
+
+def span(columns: Any, n_times: int) -> tuple[int, int, Any]:
+    """The smallest stretch (first, after the last) that holds `columns`, and where they are within it."""
+    wanted = np.arange(n_times)[columns]
+    if np.ndim(wanted) == 0:
+        return int(wanted), int(wanted) + 1, 0
+    if not len(wanted):
+        return 0, 1, slice(0, 0)
+    first = int(wanted.min())
+    return first, int(wanted.max()) + 1, wanted - first

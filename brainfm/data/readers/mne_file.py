@@ -1,0 +1,115 @@
+"""EEG files that MNE reads: EDF, BDF, GDF, BrainVision, EEGLAB, FIF, CNT, EGI."""
+
+import struct
+from pathlib import Path
+from typing import Any, Literal
+
+import mne
+import numpy as np
+
+from brainfm.data.events import first_line
+from brainfm.data.from_mne import (
+    annotations,
+    listening,
+    recording_of_epochs,
+    recording_of_raw,
+    stimuli,
+    stored_unit,
+)
+from brainfm.data.readers import Reader
+from brainfm.data.recording import Events, Recording
+from brainfm.data.selection import SensorChoice
+from brainfm.errors import DataError
+
+UNREADABLE = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    TypeError,
+    KeyError,
+    IndexError,
+    struct.error,
+    ImportError,
+)
+"""What MNE raises over a file that is broken or of another format."""
+
+
+class MneFile(Reader, SensorChoice):
+    """One file (or EGI folder) through `mne.io.read_raw`, left on disk until sliced, except where it is compressed."""
+
+    unit: str | None = None
+    """The unit of the stored numbers (V, mV, µV), where the file's own label is wrong."""
+
+    def open(self, path: Path) -> Recording:
+        """The EEG of the file. Raises `DataError` if the file is missing, broken, cut short or holds no EEG."""
+        with listening() as heard:
+            recording = self.convert(path, self.load(path))
+        return recording.noting(*heard)
+
+    def convert(self, path: Path, loaded: Any) -> Recording:
+        """MNE's object as a recording."""
+        make = recording_of_epochs if isinstance(loaded, mne.BaseEpochs) else recording_of_raw
+        return make(loaded, self, self.unit, path.name)
+
+    def load(self, path: Path) -> Any:
+        """MNE's object for the file, its samples still on disk."""
+        if not path.exists():
+            raise DataError(f"{path} does not exist")
+        check_length(path)
+        try:
+            if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
+                return mne.read_epochs(path)
+            # a compressed file would be unpacked from its start again for every slice
+            return mne.io.read_raw(path, preload=path.suffix == ".gz")
+        except UNREADABLE as error:
+            if path.suffix == ".set" and "epochs" in str(error):
+                return mne.io.read_epochs_eeglab(path)
+            raise DataError(f"{path.name} can't be read ({first_line(error)})") from error
+
+    def label(self, path: Path) -> str:
+        """The unit that the card or the file gives to the stored numbers."""
+        with listening():
+            raw = self.load(path)
+        return self.unit or stored_unit(raw, raw.ch_names[0])
+
+    def events_in(self, path: Path, source: Literal["annotations", "stim"]) -> Events:
+        """The annotations, or the onsets in the stimulus channels. Raises `DataError` where the file has none."""
+        with listening():
+            raw = self.load(path)
+            if isinstance(raw, mne.BaseEpochs):
+                return self.convert(path, raw).events
+            found = annotations(raw) if source == "annotations" else stimuli(raw)
+        if not len(found):
+            raise DataError(f"{path.name} holds no events as {source}")
+        return found
+
+    def first_sample(self, path: Path) -> int:
+        """MNE's `first_samp`: FIF numbers its samples from the start of the acquisition, not of the file."""
+        with listening():
+            return int(getattr(self.load(path), "first_samp", 0))
+
+
+def check_length(path: Path) -> None:
+    """Refuse an EDF or BDF that is shorter than its header promises: MNE would read what is left, with a warning.
+
+    Header fields by Kemp et al. 1992, "A simple format for exchange of digitized polygraphic recordings", table 1.
+    """
+    width = {".edf": 2, ".bdf": 3}.get(path.suffix.lower())
+    if width is None:
+        return
+    with path.open("rb") as file:
+        head = file.read(256)
+        try:
+            size, records, n = int(head[184:192]), int(head[236:244]), int(head[252:256])
+            table = file.read(n * 256)
+            samples = np.array([int(table[n * 216 + 8 * row :][:8]) for row in range(n)])
+        except ValueError:
+            raise DataError(
+                f"{path.name} is no {path.suffix[1:].upper()}: its header can't be read"
+            ) from None
+    promised = size + max(records, 0) * int(samples.sum()) * width
+    if (there := path.stat().st_size) < promised:
+        raise DataError(
+            f"{path.name} is cut short: its header promises {promised} bytes, the file has {there}; get it again"
+        )
