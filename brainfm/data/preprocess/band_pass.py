@@ -13,10 +13,11 @@ from brainfm.errors import DataError
 class BandPass(Step):
     """Keeps `low` to `high` hertz; without `low` it is a low-pass, without `high` a high-pass.
 
-    Every contiguous stretch is filtered on its own with MNE's default filter (zero-phase FIR, Hamming window, its design in
-    `mne.filter.filter_data`). A stretch shorter than that filter gets a Butterworth filter of order 4 instead, run forwards and
-    backwards with odd padding; the recording's notes say how many. Zero phase looks ahead: up to half the FIR's length
-    (1.65 / transition width seconds) of later signal reaches each sample, so leave a gap between training and test windows.
+    Every contiguous stretch is filtered on its own with MNE's default filter (zero-phase FIR, Hamming window,
+    its design in `mne.filter.filter_data`). A stretch shorter than that filter gets a Butterworth filter of
+    order 4 instead, run forwards and backwards with odd padding; the recording's notes say how many. Zero
+    phase looks ahead: up to half the FIR's length (1.65 / transition width seconds) of later signal reaches
+    each sample, so leave a gap between training and test windows.
     """
 
     low: float | None = None

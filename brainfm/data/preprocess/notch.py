@@ -16,8 +16,9 @@ QUALITY = 30.0
 class Notch(Step):
     """Removes `freqs`, or `line` and its harmonics below half the sampling rate, in hertz.
 
-    Every contiguous stretch is filtered on its own with MNE's zero-phase FIR (`mne.filter.notch_filter`). A stretch shorter
-    than that filter gets a second-order notch run forwards and backwards instead; the recording's notes say how many.
+    Every contiguous stretch is filtered on its own with MNE's zero-phase FIR (`mne.filter.notch_filter`). A
+    stretch shorter than that filter gets a second-order notch run forwards and backwards instead; the
+    recording's notes say how many.
     """
 
     freqs: list[float] | None = None

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from pydantic import Field
+
 from brainfm.data.preprocess import Step
 from brainfm.data.recording import Recording, Sensors
 from brainfm.errors import DataError
@@ -13,7 +15,7 @@ class Pick(Step):
 
     kinds: list[str] | None = None
     names: list[str] | None = None
-    exclude: list[str] = []
+    exclude: list[str] = Field(default=[])
 
     def __call__(self, recording: Recording, modality: str) -> Recording:
         """Raises `DataError` where a wanted sensor is missing or none is left."""

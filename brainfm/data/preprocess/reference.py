@@ -17,8 +17,8 @@ POTENTIALS = ("eeg", "seeg", "ecog")
 class Reference(Step):
     """Subtracts the average of all electrodes (`average`), or the mean of the named ones; `none` leaves the recorded reference.
 
-    Each kind of electrode (eeg, seeg, ecog) is averaged on its own and sensors of other kinds are not touched. A single named
-    sensor is left out afterwards, because it is zero everywhere; the notes say so.
+    Each kind of electrode (eeg, seeg, ecog) is averaged on its own and sensors of other kinds are not
+    touched. A single named sensor is left out afterwards, because it is zero everywhere; the notes say so.
     """
 
     to: Literal["average", "none"] | list[str]

@@ -15,8 +15,9 @@ from brainfm.errors import DataError
 class Resample(Step):
     """Resamples to `sfreq` hertz with a polyphase FIR (`scipy.signal.resample_poly`), every contiguous stretch on its own.
 
-    An edge at sample n goes to sample floor(n · new / old + 1/2), so that counts are exact, errors do not add up over breaks, and
-    no stretch moves by more than half a new sample. Events stay where they are: they are in seconds.
+    An edge at sample n goes to sample floor(n · new / old + 1/2), so that counts are exact, errors do not add
+    up over breaks, and no stretch moves by more than half a new sample. Events stay where they are: they are
+    in seconds.
     """
 
     sfreq: float

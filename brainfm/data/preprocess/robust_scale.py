@@ -19,10 +19,11 @@ TO_SD = 1.4826
 class RobustScale(Step):
     """Subtracts each sensor's median and divides by 1.4826 · MAD, then clips to ± `clip`; the result has unit "1".
 
-    `scope` says what median and MAD are measured on, and has no default because it decides what leaks: `window` (each window on
-    its own, when it is cut), `recording` (each recording on its own, unlabelled test recordings too), or `training_set` (the
-    medians over the training recordings of each one's value, filled in by `fit`). With `per: all` the sensors of one kind share
-    one scale, the median over them, so that their relative amplitude survives; with `per: sensor` each has its own.
+    `scope` says what median and MAD are measured on, and has no default because it decides what leaks:
+    `window` (each window on its own, when it is cut), `recording` (each recording on its own, unlabelled test
+    recordings too), or `training_set` (the medians over the training recordings of each one's value, filled
+    in by `fit`). With `per: all` the sensors of one kind share one scale, the median over them, so that their
+    relative amplitude survives; with `per: sensor` each has its own.
     """
 
     scope: Literal["window", "recording", "training_set"]

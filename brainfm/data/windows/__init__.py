@@ -54,8 +54,9 @@ def n_samples(seconds: float, sfreq: float) -> int:
 def place(signal: Signal, start: float, seconds: float) -> int | None:
     """The first sample of a window, or None where it does not lie inside one contiguous stretch.
 
-    The start is rounded to the nearest sample, half upwards, and moved by one sample at most if it misses its stretch by that
-    (after resampling, an edge may round the other way). Every window of one length has the same number of samples.
+    The start is rounded to the nearest sample, half upwards, and moved by one sample at most if it misses its
+    stretch by that (after resampling, an edge may round the other way). Every window of one length has the
+    same number of samples.
     """
     first, count = n_samples(start, signal.sfreq), n_samples(seconds, signal.sfreq)
     starts = np.array([0, *signal.breaks])
@@ -79,7 +80,8 @@ def take(
 ) -> NDArray[np.float32]:
     """The signal of these windows, float32 (window, sensor, time), after what `steps` do window by window.
 
-    Raises `DataError` where the recordings' sensors or rates differ (see `layouts`) or a window does not fit its recording.
+    Raises `DataError` where the recordings' sensors or rates differ (see `layouts`) or a window does not fit
+    its recording.
     """
     rows = np.asarray(rows, np.int64)
     used = [recordings[index] for index in np.unique(windows.recording[rows])]
@@ -100,6 +102,22 @@ def take(
         window = np.asarray(signal.data[:, at : at + count], np.float64)
         out[position] = on_windows(steps, window, signal.sensors)
     return out
+
+
+def bouts(windows: Windows, recordings: Sequence[Recording]) -> list[NDArray[np.int64]]:
+    """The rows of each block of consecutive windows with one label, in time; a new recording or a break begins a new one."""
+    order = np.lexsort((windows.start, windows.recording)).astype(np.int64)
+    keys = [(*_stretch(windows, recordings, row), int(windows.label[row])) for row in order.tolist()]
+    changes = [at for at in range(1, len(keys)) if keys[at] != keys[at - 1]]
+    return np.split(order, changes) if len(order) else []
+
+
+def _stretch(windows: Windows, recordings: Sequence[Recording], row: int) -> tuple[int, ...]:
+    """A window's recording, and the stretch of each of its signals that the window begins in."""
+    index, start = int(windows.recording[row]), windows.start[row]
+    signals = recordings[index].signals.values()
+    # half a sample: a start in seconds may have been rounded to just before its break
+    return index, *(int(np.searchsorted(s.breaks, start * s.sfreq + 0.5, side="right")) for s in signals)
 
 
 def layout(signal: Signal) -> tuple[object, ...]:

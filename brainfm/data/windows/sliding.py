@@ -16,8 +16,9 @@ from brainfm.errors import DataError
 class Sliding(Cut):
     """A window of `seconds` every `stride` seconds (default: `seconds`), from the start of every contiguous stretch.
 
-    A window carries the label of which at least the share `overlap` of it lies inside events, the largest share winning: a
-    window wholly inside an event always carries its label. One that touches no labelled event carries `background`, where given.
+    A window carries the label of which at least the share `overlap` of it lies inside events, the largest
+    share winning: a window wholly inside an event always carries its label. One that touches no labelled
+    event carries `background`, where given.
     """
 
     seconds: float = Field(gt=0)

@@ -1,0 +1,273 @@
+"""Who is held out: folds with MOABB's names and meanings, checked for leaks, and said in words.
+
+WithinSession: part of a session is held out, the rest of the same session trains. CrossSession: one session
+of a subject is held out, the subject's other sessions train. CrossSubject: subjects are held out, the other
+subjects train. (Chevallier et al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.)
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from brainfm.data.leaks import (
+    Fold,
+    Rows,
+    Split,
+    check_fold,
+    lacking,
+    near,
+    runs,
+    sessions,
+    subject_sessions,
+    subjects,
+)
+from brainfm.data.recording import Recording
+from brainfm.data.windows import Windows, bouts
+from brainfm.errors import DataError
+
+Unit = TypeVar("Unit")
+
+BLOCKS = 5
+"""Contiguous blocks that a session is cut into where the caller names no number."""
+
+
+def split(
+    name: Split,
+    windows: Windows,
+    recordings: Sequence[Recording],
+    folds: int | None = None,
+    gap: float | None = None,
+) -> list[Fold]:
+    """The folds of a split; each has passed `check_fold`.
+
+    `folds`: how many groups of subjects, of runs or of blocks (default: each subject out once; each run once;
+    five blocks). `gap`, in seconds (default: one window, at least 1 s): WithinSession's blocks leave out
+    training windows nearer than this to a test window. Rows do not depend on the order of subjects in the
+    table. Raises `DataError` where the data can't be split so.
+    """
+    if folds is not None and folds < 2:
+        raise DataError(f"a split needs at least 2 folds, not {folds}")
+    gap = max(1.0, windows.seconds) if gap is None else gap
+    makers: dict[str, Callable[[], Iterator[Fold]]] = {
+        "CrossSubject": lambda: cross_subject(windows, recordings, folds),
+        "CrossSession": lambda: cross_session(windows, recordings),
+        "WithinSession": lambda: within_session(windows, recordings, folds, gap),
+    }
+    if name not in makers:
+        raise DataError(f"the split {name!r} is not known; it is one of {', '.join(makers)}")
+    made = list(makers[name]())
+    for fold in made:
+        check_fold(name, fold, windows, recordings)
+    return made
+
+
+def cross_subject(windows: Windows, recordings: Sequence[Recording], folds: int | None) -> Iterator[Fold]:
+    """Leave one subject out, or one of `folds` groups of subjects."""
+    subject = subjects(windows, recordings)
+    everyone = sorted(set(subject))
+    if len(everyone) < 2:
+        raise DataError(
+            "CrossSubject needs at least two subjects with windows; use CrossSession or WithinSession"
+        )
+    if folds is not None and folds > len(everyone):
+        raise DataError(f"{len(everyone)} subjects can't be held out in {folds} groups; ask for fewer folds")
+    for group in chunks(everyone, folds or len(everyone)):
+        out = np.isin(subject, group)
+        word = "subject" if len(group) == 1 else "subjects"
+        yield Fold(np.flatnonzero(~out), np.flatnonzero(out), f"{word} {', '.join(group)}")
+
+
+def cross_session(windows: Windows, recordings: Sequence[Recording]) -> Iterator[Fold]:
+    """Leave one session out within each subject that has more than one."""
+    subject, session = subjects(windows, recordings), sessions(windows, recordings)
+    several = False
+    for who in sorted(set(subject)):
+        mine = subject == who
+        theirs = sorted(set(session[mine]))
+        for one in theirs if len(theirs) > 1 else []:
+            several, out = True, mine & (session == one)
+            yield Fold(np.flatnonzero(mine & ~out), np.flatnonzero(out), f"{place(who)}session {one}")
+    if not several:
+        raise DataError("CrossSession needs a subject with at least two sessions; use WithinSession")
+
+
+def within_session(
+    windows: Windows, recordings: Sequence[Recording], folds: int | None, gap: float
+) -> Iterator[Fold]:
+    """Hold out runs or blocks of every session; every class is on both sides of every fold."""
+    subject, session = subjects(windows, recordings), sessions(windows, recordings)
+    for who, one in sorted(set(zip(subject.tolist(), session.tolist(), strict=True))):
+        rows = np.flatnonzero((subject == who) & (session == one))
+        where = f"{place(who)}session {one}" if one else (f"subject {who}" if who else "the recording")
+        parts, word = parts_of_session(windows.rows(rows), recordings, folds, where)
+        for index, part in enumerate(parts):
+            test = rows[part]
+            rest = np.setdiff1d(rows, test)
+            train = rest if word == "run" else rest[~near(windows, rest, test, gap)]
+            if missing := lacking(windows, train):
+                raise DataError(
+                    f"{where}: no training window is labelled {missing[0]!r} once a gap of {gap:g} s is left; shorten it"
+                )
+            yield Fold(train, test, f"{where}, {word} {index + 1} of {len(parts)}")
+
+
+def parts_of_session(
+    windows: Windows, recordings: Sequence[Recording], folds: int | None, where: str
+) -> tuple[list[Rows], str]:
+    """The test rows of each fold of one session, and what they are: runs, blocks in time, or blocks of each label.
+
+    Runs are held out whole where every group of runs has every class, else contiguous blocks of time; where
+    labels come in blocks themselves, whole blocks of each label are dealt out, and none is cut in two.
+    """
+    order = np.lexsort((windows.start, windows.recording)).astype(np.int64)
+    runs = [order[windows.recording[order] == index] for index in np.unique(windows.recording)]
+    ways = [("run", runs, len(runs))] if len(runs) > 1 else [("block", list(order[:, None]), BLOCKS)]
+    for word, units, most in ways:
+        for number in [folds] if folds else range(min(most, len(units)), 1, -1):
+            parts = [np.concatenate(part) for part in chunks(units, number)] if number <= len(units) else []
+            if parts and all(complete(windows, part) for part in both_sides(parts)):
+                return parts, word
+    return blocks_of_labels(windows, recordings, folds, where), "block"
+
+
+def blocks_of_labels(
+    windows: Windows, recordings: Sequence[Recording], folds: int | None, where: str
+) -> list[Rows]:
+    """Whole blocks of each label, dealt to folds in the order of time. Raises `DataError` where a label has too few."""
+    if missing := lacking(windows, np.arange(len(windows))):
+        raise DataError(
+            f"{where} has no window labelled {missing[0]!r}, so it can't be split inside; use another split"
+        )
+    found = bouts(windows, recordings)
+    by_label = [
+        [rows for rows in found if windows.label[rows[0]] == label] for label in np.unique(windows.label)
+    ]
+    fewest = min(by_label, key=len)
+    number = folds or min(BLOCKS, len(fewest))
+    if len(fewest) < max(2, number):
+        word = windows.labels[windows.label[fewest[0][0]]] if windows.labels else "none"
+        raise DataError(
+            f"{where}: label {word!r} comes in {len(fewest)} unbroken block(s), and a split inside one would test on "
+            "neighbours of what it trained on; use CrossSubject or CrossSession, or ask for fewer folds"
+        )
+    dealt = [chunks(blocks, number) for blocks in by_label]
+    return [
+        np.sort(np.concatenate([rows for label in dealt for rows in label[part]])) for part in range(number)
+    ]
+
+
+def groups(name: Split, windows: Windows, recordings: Sequence[Recording]) -> tuple[Rows, str]:
+    """The unit that a bootstrap draws, as a number per window, and its name: subject, else session, else window.
+
+    Windows of one subject are not independent draws, so whole subjects are drawn where there are at least
+    two.
+    """
+    units = [("subject", subjects(windows, recordings))]
+    if name != "CrossSubject":
+        units.append(("session", subject_sessions(windows, recordings)))
+    for word, unit in units:
+        if len(set(unit)) >= 2:
+            return np.unique(unit, return_inverse=True)[1].astype(np.int64), word
+    return np.arange(len(windows), dtype=np.int64), "window"
+
+
+def inner_groups(
+    name: Split, windows: Windows, recordings: Sequence[Recording], rows: Rows, blocks: int = BLOCKS
+) -> Rows:
+    """A group number per training row, for folds inside a training fold (scikit-learn's `LeaveOneGroupOut`, `GroupKFold`).
+
+    What the split holds out is what the groups are (subjects, sessions, runs), as far as leaving any one out
+    leaves every class to train on; else whole blocks of each label, else contiguous blocks. Raises
+    `DataError` where none can be made.
+    """
+    inside = windows.rows(rows)
+    units = [subjects(inside, recordings), subject_sessions(inside, recordings), runs(inside, recordings)]
+    for unit in units[{"CrossSubject": 0, "CrossSession": 1, "WithinSession": 2}[name] :]:
+        parts = [np.flatnonzero(unit == one) for one in sorted(set(unit))]
+        if len(parts) > 1 and all(complete(inside, rest) for rest in both_sides(parts)[1::2]):
+            return numbered(parts, len(rows))
+    for number in range(blocks, 1, -1):
+        parts = [part for part in even_blocks(inside, recordings, number) if len(part)]
+        if len(parts) > 1 and all(complete(inside, rest) for rest in both_sides(parts)[1::2]):
+            return numbered(parts, len(rows))
+    raise DataError(
+        "the training windows are too few to choose a regularisation on: every class needs two or more"
+    )
+
+
+def even_blocks(windows: Windows, recordings: Sequence[Recording], number: int) -> list[Rows]:
+    """Each label's windows, in the order of time, in `number` contiguous blocks; whole blocks of a label where it has enough."""
+    found = bouts(windows, recordings)
+    parts: list[list[Rows]] = [[] for _ in range(number)]
+    for label in np.unique(windows.label):
+        mine = [rows for rows in found if windows.label[rows[0]] == label]
+        units = mine if len(mine) >= number else list(np.concatenate(mine)[:, None])
+        for part, chunk in zip(parts, chunks(units, min(number, len(units))), strict=False):
+            part.extend(chunk)
+    return [np.concatenate(part) if part else np.zeros(0, np.int64) for part in parts]
+
+
+def in_words(name: Split, folds: Sequence[Fold], recordings: Sequence[Recording]) -> str:
+    """Who was held out, for a report: one sentence."""
+    held = {recording.subject: set[str]() for recording in recordings}
+    for recording in recordings:
+        held[recording.subject].add(recording.session)
+    people = said(sorted(held))
+    if name == "CrossSubject":
+        each = f"one of {people}" if len(folds) == len(held) else f"a group of the {people}"
+        return f"CrossSubject: {len(folds)} folds, each holds out {each}; the other subjects' windows train"
+    if name == "CrossSession":
+        single = sum(len(sessions) == 1 for sessions in held.values())
+        unused = f"; {single} with one session are not used" if single else ""
+        each = f"one session of {people}"
+        return f"CrossSession: {len(folds)} folds, each holds out {each}; the same subject's other sessions train{unused}"
+    run = all(", run " in fold.held_out for fold in folds)
+    what = "whole runs" if run else "contiguous blocks, with a gap,"
+    return f"WithinSession: {len(folds)} folds, each holds out {what} of a session of {people}; the rest of it trains"
+
+
+def said(people: Sequence[str]) -> str:
+    """How many subjects, and who they are."""
+    listed = ", ".join(people[:6]) + (", …" if len(people) > 6 else "")
+    return f"{len(people)} subjects ({listed})" if len(people) > 1 else f"one subject ({listed or 'unnamed'})"
+
+
+def strictest(recordings: Sequence[Recording]) -> Split:
+    """The strictest split that the recordings allow, by their subjects and sessions."""
+    people = {recording.subject for recording in recordings} - {""}
+    if len(people) > 1:
+        return "CrossSubject"
+    return (
+        "CrossSession" if len({recording.session for recording in recordings} - {""}) > 1 else "WithinSession"
+    )
+
+
+def chunks(units: Sequence[Unit], number: int) -> list[list[Unit]]:
+    """`units`, in order, in `number` contiguous chunks of nearly equal length."""
+    edges = np.linspace(0, len(units), number + 1).round().astype(int)
+    return [list(units[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+
+
+def both_sides(parts: Sequence[Rows]) -> list[Rows]:
+    """Each part and, after it, all that is not in it."""
+    everything = np.concatenate(parts)
+    return [rows for part in parts for rows in (part, np.setdiff1d(everything, part))]
+
+
+def numbered(parts: Sequence[Rows], n: int) -> Rows:
+    """The number of each row's part."""
+    out = np.zeros(n, np.int64)
+    for number, part in enumerate(parts):
+        out[part] = number
+    return out
+
+
+def complete(windows: Windows, rows: Rows) -> bool:
+    """True where these rows carry every label that the table does, and any."""
+    return len(rows) > 0 and set(windows.label[rows]) == set(windows.label)
+
+
+def place(subject: str) -> str:
+    """The beginning of a name inside a subject."""
+    return f"subject {subject}, " if subject else ""
