@@ -15,13 +15,16 @@ def checkout() -> Path | None:
 
 
 def shipped(folder: str) -> Path:
-    """The folder of that name ("tokenizers", "pretrain", "finetune", "data_cards"): the checkout's, else the wheel's."""
+    """The folder of that name ("tokenizers", "pretrain", ...): the checkout's, else the wheel's."""
     root = checkout()
     return root / folder if root else PACKAGE / "_recipes" / folder
 
 
 def find(folder: str, name: str, suffix: str) -> Path:
-    """The file that `name` means: a path as it is, else `<name><suffix>` in that folder. Raises `RecipeError` with near names."""
+    """The file that `name` means: a path as it is, else `<name><suffix>` in that folder.
+
+    Raises `RecipeError` with the nearest names.
+    """
     path = Path(name).expanduser()
     if path.suffix == suffix:
         if path.is_file():
@@ -30,7 +33,7 @@ def find(folder: str, name: str, suffix: str) -> Path:
         if path.parent == Path() and inside.is_file():
             return inside
         raise RecipeError(
-            f"{path} does not exist; give a path, or one of the names in {folder}: {', '.join(names(folder, suffix))}"
+            f"{path} does not exist; give a path, or a name of {folder}: {', '.join(names(folder, suffix))}"
         )
     if name not in names(folder, suffix):
         raise RecipeError(f"{name!r} is not in {folder}{suggest(name, names(folder, suffix))}")

@@ -25,7 +25,7 @@ class Fold:
 
 
 def check_fold(name: Split, fold: Fold, windows: Windows, recordings: Sequence[Recording]) -> None:
-    """Raise `DataError`, naming what leaks, unless training and test rows are disjoint in the sense of the split.
+    """Raise `DataError`, naming what leaks, unless the two sides are disjoint in the sense of the split.
 
     Checked: rows exist and stand on one side only; every label is trained on; no window overlaps one of the
     other side in time; no signal that was read twice, under whatever name, is on both sides; and no subject
@@ -55,7 +55,7 @@ def check_rows(fold: Fold, windows: Windows) -> None:
     both = np.concatenate([fold.train, fold.test])
     if not len(fold.train) or not len(fold.test):
         raise DataError(
-            f"{fold.held_out}: {'no window is left to train on' if len(fold.test) else 'no window is held out'}"
+            f"{fold.held_out}: no window is {'left to train on' if len(fold.test) else 'held out'}"
         )
     if both.min() < 0 or both.max() >= len(windows):
         raise DataError(f"{fold.held_out}: row {both.max()} is not in the table of {len(windows)} windows")
@@ -76,7 +76,7 @@ def refuse_shared(fold: Fold, what: NDArray[np.str_], word: str, advice: str) ->
 
 
 def near(windows: Windows, rows: Rows, test: Rows, gap: float) -> NDArray[np.bool_]:
-    """(row,) True where less than `gap` seconds lie between a window and a test window of the same recording."""
+    """(row,) True where less than `gap` seconds lie between a window and a test window of its recording."""
     out = np.zeros(len(rows), bool)
     for recording in np.unique(windows.recording[test]):
         here = windows.recording[rows] == recording
@@ -117,7 +117,7 @@ def runs(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:
 
 
 def copies(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:
-    """(window,) the names of all recordings that hold the same signal as each one's, "" where there is only the one."""
+    """(window,) the names of all recordings that hold the same signal as its own, "" where no other does."""
     names: dict[str, list[str]] = {}
     for recording in recordings:
         names.setdefault(recording.content_hash, []).append(recording.name)

@@ -6,6 +6,7 @@ subjects train. (Chevallier et al. 2024, "The largest EEG-based BCI reproducibil
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -107,7 +108,7 @@ def within_session(
             train = rest if word == "run" else rest[~near(windows, rest, test, gap)]
             if missing := lacking(windows, train):
                 raise DataError(
-                    f"{where}: no training window is labelled {missing[0]!r} once a gap of {gap:g} s is left; shorten it"
+                    f"{where}: a gap of {gap:g} s leaves no training window labelled {missing[0]!r}; shorten it"
                 )
             yield Fold(train, test, f"{where}, {word} {index + 1} of {len(parts)}")
 
@@ -115,7 +116,7 @@ def within_session(
 def parts_of_session(
     windows: Windows, recordings: Sequence[Recording], folds: int | None, where: str
 ) -> tuple[list[Rows], str]:
-    """The test rows of each fold of one session, and what they are: runs, blocks in time, or blocks of each label.
+    """The test rows of each fold of one session, and whether they are runs or blocks.
 
     Runs are held out whole where every group of runs has every class, else contiguous blocks of time; where
     labels come in blocks themselves, whole blocks of each label are dealt out, and none is cut in two.
@@ -134,7 +135,7 @@ def parts_of_session(
 def blocks_of_labels(
     windows: Windows, recordings: Sequence[Recording], folds: int | None, where: str
 ) -> list[Rows]:
-    """Whole blocks of each label, dealt to folds in the order of time. Raises `DataError` where a label has too few."""
+    """Whole blocks of each label, dealt to folds in time. Raises `DataError` where a label has too few."""
     if missing := lacking(windows, np.arange(len(windows))):
         raise DataError(
             f"{where} has no window labelled {missing[0]!r}, so it can't be split inside; use another split"
@@ -148,7 +149,7 @@ def blocks_of_labels(
     if len(fewest) < max(2, number):
         word = windows.labels[windows.label[fewest[0][0]]] if windows.labels else "none"
         raise DataError(
-            f"{where}: label {word!r} comes in {len(fewest)} unbroken block(s), and a split inside one would test on "
+            f"{where}: label {word!r} comes in {len(fewest)} unbroken block(s); a split inside one would test on "
             "neighbours of what it trained on; use CrossSubject or CrossSession, or ask for fewer folds"
         )
     dealt = [chunks(blocks, number) for blocks in by_label]
@@ -158,7 +159,7 @@ def blocks_of_labels(
 
 
 def groups(name: Split, windows: Windows, recordings: Sequence[Recording]) -> tuple[Rows, str]:
-    """The unit that a bootstrap draws, as a number per window, and its name: subject, else session, else window.
+    """What a bootstrap draws, as a number per window, and its name: subject, else session, else window.
 
     Windows of one subject are not independent draws, so whole subjects are drawn where there are at least
     two.
@@ -175,7 +176,7 @@ def groups(name: Split, windows: Windows, recordings: Sequence[Recording]) -> tu
 def inner_groups(
     name: Split, windows: Windows, recordings: Sequence[Recording], rows: Rows, blocks: int = BLOCKS
 ) -> Rows:
-    """A group number per training row, for folds inside a training fold (scikit-learn's `LeaveOneGroupOut`, `GroupKFold`).
+    """A group number per training row, for folds inside a training fold (scikit-learn's `LeaveOneGroupOut`).
 
     What the split holds out is what the groups are (subjects, sessions, runs), as far as leaving any one out
     leaves every class to train on; else whole blocks of each label, else contiguous blocks. Raises
@@ -197,7 +198,7 @@ def inner_groups(
 
 
 def even_blocks(windows: Windows, recordings: Sequence[Recording], number: int) -> list[Rows]:
-    """Each label's windows, in the order of time, in `number` contiguous blocks; whole blocks of a label where it has enough."""
+    """Each label's windows in `number` contiguous blocks of time; blocks of a label stay whole where there are enough."""
     found = bouts(windows, recordings)
     parts: list[list[Rows]] = [[] for _ in range(number)]
     for label in np.unique(windows.label):
@@ -220,11 +221,13 @@ def in_words(name: Split, folds: Sequence[Fold], recordings: Sequence[Recording]
     if name == "CrossSession":
         single = sum(len(sessions) == 1 for sessions in held.values())
         unused = f"; {single} with one session are not used" if single else ""
-        each = f"one session of {people}"
-        return f"CrossSession: {len(folds)} folds, each holds out {each}; the same subject's other sessions train{unused}"
+        each = f"one session of {'one of ' if len(held) > 1 else ''}{people}"
+        rest = f"the same subject's other sessions train{unused}"
+        return f"CrossSession: {len(folds)} folds, each holds out {each}; {rest}"
     run = all(", run " in fold.held_out for fold in folds)
     what = "whole runs" if run else "contiguous blocks, with a gap,"
-    return f"WithinSession: {len(folds)} folds, each holds out {what} of a session of {people}; the rest of it trains"
+    each = f"{what} of a session of {'one of ' if len(held) > 1 else ''}{people}"
+    return f"WithinSession: {len(folds)} folds, each holds out {each}; the rest of the session trains"
 
 
 def said(people: Sequence[str]) -> str:
@@ -246,7 +249,7 @@ def strictest(recordings: Sequence[Recording]) -> Split:
 def chunks(units: Sequence[Unit], number: int) -> list[list[Unit]]:
     """`units`, in order, in `number` contiguous chunks of nearly equal length."""
     edges = np.linspace(0, len(units), number + 1).round().astype(int)
-    return [list(units[a:b]) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    return [list(units[a:b]) for a, b in pairwise(edges)]
 
 
 def both_sides(parts: Sequence[Rows]) -> list[Rows]:

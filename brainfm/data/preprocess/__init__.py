@@ -1,4 +1,4 @@
-"""Preprocessing: one file per step, each `Recording -> Recording`; what is fitted is fitted first, on training data."""
+"""Preprocessing: one file per step, each `Recording -> Recording`; what is fitted is fitted on training data."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ class Step(Part):
         raise NotImplementedError  # a family's base class; every part in this folder has its own
 
     def on_window(self, window: NDArray[Any], sensors: Sensors | None = None) -> NDArray[Any]:
-        """What the step does to windows of shape (..., sensor, time) once they are cut; most do nothing there."""
+        """What the step does to windows (..., sensor, time) once they are cut; most do nothing there."""
         return window
 
 
@@ -36,7 +36,10 @@ def prepare(recordings: Sequence[Recording], steps: Sequence[Step], modality: st
 
 
 def fit(steps: Sequence[Step], recordings: Sequence[Recording], modality: str) -> list[Step]:
-    """The steps with what they learn filled in, each fitted on what the earlier ones give. Pass training recordings only."""
+    """The steps with what they learn filled in, each fitted on what the earlier ones give.
+
+    Pass training recordings only.
+    """
     fitted: list[Step] = []
     current = list(recordings)
     for index, step in enumerate(steps):
@@ -60,6 +63,6 @@ def on_windows(steps: Sequence[Step], windows: NDArray[Any], sensors: Sensors | 
 
 
 def by_stretch(signal: Signal, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Signal:
-    """The signal with `change` applied to each contiguous stretch, (sensor, time) to the same shape, on its own."""
+    """The signal with `change`, (sensor, time) to the same shape, applied to each contiguous stretch alone."""
     data = signal.load()
     return replace(signal, data=np.concatenate([change(data[:, a:b]) for a, b in signal.stretches], axis=1))

@@ -38,8 +38,8 @@ class BandPass(Step):
 
         filtered = recording.with_signal(modality, by_stretch(signal, change))
         if short:
-            note = f"band_pass: {short} of {len(signal.stretches)} stretches are shorter than the FIR; Butterworth there"
-            return filtered.noting(note)
+            note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
+            return filtered.noting(f"band_pass: {note}; Butterworth there")
         return filtered
 
     def _check(self, sfreq: float, where: str) -> None:
@@ -49,7 +49,7 @@ class BandPass(Step):
         if not (0 <= low < high <= nyquist) or self.high == nyquist or self.low == 0:
             band = f"{self.low} to {self.high} Hz"
             raise DataError(
-                f"{where}: a band of {band} does not fit between 0 and {nyquist:g} Hz, half its rate; change it"
+                f"{where}: a band of {band} does not fit below {nyquist:g} Hz, half its rate; change it"
             )
 
     def _short(self, stretch: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:

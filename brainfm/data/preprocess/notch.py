@@ -28,7 +28,7 @@ class Notch(Step):
         """Raises `DataError` where a frequency is not below half the sampling rate."""
         signal = recording.signal(modality)
         freqs = self._freqs(signal.sfreq, recording.name)
-        # MNE's default: the transition is 1 Hz wide and a Hamming FIR needs 3.3 / width seconds, plus one sample
+        # MNE's default: a transition of 1 Hz, for which a Hamming FIR needs 3.3 seconds, plus one sample
         taps = int(np.ceil(3.3 * signal.sfreq)) + 1
         short = sum(end - start <= taps for start, end in signal.stretches)
 
@@ -41,8 +41,8 @@ class Notch(Step):
 
         filtered = recording.with_signal(modality, by_stretch(signal, change))
         if short:
-            note = f"notch: {short} of {len(signal.stretches)} stretches are shorter than the FIR; second-order notch there"
-            return filtered.noting(note)
+            note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
+            return filtered.noting(f"notch: {note}; second-order notch there")
         return filtered
 
     def _freqs(self, sfreq: float, where: str) -> list[float]:
@@ -51,7 +51,7 @@ class Notch(Step):
         freqs = self.freqs or list(np.arange(1, sfreq / 2 / (self.line or 1)) * (self.line or 1))
         if not freqs or min(freqs) <= 0 or max(freqs) >= sfreq / 2:
             raise DataError(
-                f"{where}: notch at {self.freqs or self.line} Hz does not fit below {sfreq / 2:g} Hz, half its rate"
+                f"{where}: {self.freqs or self.line} Hz does not lie between 0 and {sfreq / 2:g} Hz, half its rate"
             )
         return freqs
 

@@ -15,7 +15,7 @@ POTENTIALS = ("eeg", "seeg", "ecog")
 
 
 class Reference(Step):
-    """Subtracts the average of all electrodes (`average`), or the mean of the named ones; `none` leaves the recorded reference.
+    """Subtracts the average of all electrodes, or the mean of the named ones; `none` leaves the recorded reference.
 
     Each kind of electrode (eeg, seeg, ecog) is averaged on its own and sensors of other kinds are not
     touched. A single named sensor is left out afterwards, because it is zero everywhere; the notes say so.
@@ -55,7 +55,7 @@ class Reference(Step):
             )
         if alone := [sensors.name[rows[0]] for rows, _ in groups if len(rows) == 1]:
             raise DataError(
-                f"{where}: {alone[0]} is the only sensor of its kind, re-referenced it would be zero; use `to: none`"
+                f"{where}: {alone[0]} is the only one of its kind and would become zero; use `to: none`"
             )
         return groups
 

@@ -13,11 +13,11 @@ from brainfm.data.recording import Recording, Sensors
 from brainfm.errors import DataError
 
 TO_SD = 1.4826
-"""The standard deviation of a normal distribution over its median absolute deviation (Rousseeuw & Croux 1993, eq. 1.3)."""
+"""Standard deviation over median absolute deviation of a normal distribution (Rousseeuw & Croux 1993, section 1)."""
 
 
 class RobustScale(Step):
-    """Subtracts each sensor's median and divides by 1.4826 · MAD, then clips to ± `clip`; the result has unit "1".
+    """Subtracts each sensor's median and divides by 1.4826 · MAD, clips to ± `clip`; the unit becomes "1".
 
     `scope` says what median and MAD are measured on, and has no default because it decides what leaks:
     `window` (each window on its own, when it is cut), `recording` (each recording on its own, unlabelled test
@@ -30,12 +30,12 @@ class RobustScale(Step):
     per: Literal["all", "sensor"] = "all"
     clip: float | None = Field(default=20.0, gt=0)
     value: dict[str, float] | None = None
-    """Learnt by `fit`, scope training_set: the scale by kind (`per: all`) or by sensor, in the sensor's unit."""
+    """Learnt with scope training_set: the scale by kind (`per: all`) or by sensor, in the sensor's unit."""
     centre: dict[str, float] | None = None
-    """Learnt by `fit`, scope training_set: each sensor's median, in its unit."""
+    """Learnt with scope training_set: each sensor's median, in its unit."""
 
     def fit(self, recordings: Sequence[Recording], modality: str) -> Self:
-        """The step with `value` and `centre` learnt from training recordings; unchanged for the other scopes."""
+        """The step with `value` and `centre` learnt from training recordings; unchanged for other scopes."""
         if self.scope != "training_set":
             return self
         if not recordings:
@@ -59,7 +59,7 @@ class RobustScale(Step):
         )
 
     def __call__(self, recording: Recording, modality: str) -> Recording:
-        """Raises `DataError` where there is nothing to scale by: not fitted, an unknown sensor, or a flat one."""
+        """Raises `DataError` where there is no scale: not fitted, an unknown sensor, or a flat one."""
         if self.scope == "window":
             return recording.noting("robust_scale: each window on its own, when it is cut")
         signal = recording.signal(modality)
@@ -71,7 +71,7 @@ class RobustScale(Step):
         return changed.noting(said(self.scope, scale[:, 0], signal.sensors, clipped))
 
     def on_window(self, window: NDArray[Any], sensors: Sensors | None = None) -> NDArray[Any]:
-        """Windows of shape (..., sensor, time), each scaled on its own with scope `window`; else as they are."""
+        """Windows (..., sensor, time), each scaled on its own with scope `window`; else as they are."""
         if self.scope != "window":
             return window
         sensors = sensors or Sensors.of([str(row) for row in range(window.shape[-2])], "sensor", "1")
@@ -93,7 +93,7 @@ class RobustScale(Step):
             if key not in self.value or name not in self.centre:
                 what = f"sensor {name}" if name not in self.centre else f"{key} sensors"
                 raise DataError(
-                    f"{where}: no training recording had {what}; use scope recording or window, or pick others"
+                    f"{where}: no training recording had {what}; use another scope, or pick others"
                 )
         centre = [self.centre[name] for name in sensors.name]
         return np.array(centre)[:, None], np.array([self.value[key] for key in keys])[:, None]
@@ -108,7 +108,7 @@ class RobustScale(Step):
 def measure(
     data: NDArray[Any], sensors: Sensors, per: Literal["all", "sensor"], where: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Median and 1.4826 · MAD of (..., sensor, time), each (..., sensor, 1). Raises `DataError` where a scale is zero or not finite."""
+    """Median and 1.4826 · MAD of (..., sensor, time), (..., sensor, 1) each. Raises `DataError` where that is no scale."""
     centre = np.median(data, axis=-1, keepdims=True)
     scale = TO_SD * np.median(np.abs(data - centre), axis=-1, keepdims=True)
     if per == "all":
@@ -118,7 +118,7 @@ def measure(
     if not (np.isfinite(scale) & (scale > 0)).all():
         row = int(np.argwhere(~(np.isfinite(scale) & (scale > 0)))[0][-2])
         raise DataError(
-            f"{where}: sensor {sensors.name[row]} is flat or not finite, it can't be scaled; leave it out or use a longer scope"
+            f"{where}: sensor {sensors.name[row]} is flat or not finite and can't be scaled; leave it out"
         )
     return centre, scale
 

@@ -97,7 +97,7 @@ def take(
         at = place(signal, windows.start[row], windows.seconds)
         if at is None:
             raise DataError(
-                f"{recording.name}: the window at {windows.start[row]:.3f} s crosses a break or an end of the signal"
+                f"{recording.name}: the window at {windows.start[row]:.3f} s crosses a break or an end"
             )
         window = np.asarray(signal.data[:, at : at + count], np.float64)
         out[position] = on_windows(steps, window, signal.sensors)
@@ -105,7 +105,7 @@ def take(
 
 
 def bouts(windows: Windows, recordings: Sequence[Recording]) -> list[NDArray[np.int64]]:
-    """The rows of each block of consecutive windows with one label, in time; a new recording or a break begins a new one."""
+    """The rows of each block of consecutive windows with one label; a recording's end or a break ends it too."""
     order = np.lexsort((windows.start, windows.recording)).astype(np.int64)
     keys = [(*_stretch(windows, recordings, row), int(windows.label[row])) for row in order.tolist()]
     changes = [at for at in range(1, len(keys)) if keys[at] != keys[at - 1]]
@@ -158,11 +158,9 @@ def require_classes(windows: Windows) -> None:
     missing = [label for label in windows.labels if label not in found]
     if not found:
         raise DataError(
-            f"no window carries a label of the task ({', '.join(windows.labels) or 'it has none'}); check its labels"
+            f"no window carries a label of the task ({', '.join(windows.labels) or 'none'}); check them"
         )
     if len(found) == 1:
-        raise DataError(
-            f"every window is labelled {found[0]!r}, and to decode needs two classes; add recordings or labels"
-        )
+        raise DataError(f"every window is labelled {found[0]!r}, but decoding needs two classes; add some")
     if missing:
         raise DataError(f"no window is labelled {missing[0]!r}; labels found: {', '.join(found)}")

@@ -14,7 +14,7 @@ from brainfm.errors import DataError
 
 
 class Sliding(Cut):
-    """A window of `seconds` every `stride` seconds (default: `seconds`), from the start of every contiguous stretch.
+    """A window of `seconds` every `stride` seconds (default: `seconds`), from the start of every stretch.
 
     A window carries the label of which at least the share `overlap` of it lies inside events, the largest
     share winning: a window wholly inside an event always carries its label. One that touches no labelled
@@ -27,7 +27,7 @@ class Sliding(Cut):
     background: str | None = None
 
     def __call__(self, recordings: Sequence[Recording], modality: str, labels: Sequence[str]) -> Windows:
-        """Every window of all recordings; with `labels`, those that carry one. Raises `DataError` where labels can't be had."""
+        """Every window; with `labels`, those that carry one. Raises `DataError` where labels can't be had."""
         self._check(recordings, labels)
         rows: list[tuple[int, float, int]] = []
         dropped: Counter[str] = Counter()
@@ -51,7 +51,7 @@ class Sliding(Cut):
             return
         if self.background is not None and self.background not in labels:
             raise DataError(
-                f"the background label {self.background!r} is not among the task's labels: {', '.join(labels)}"
+                f"background {self.background!r} is not among the task's labels: {', '.join(labels)}"
             )
         wanted = [label for label in labels if label != self.background]
         require_events(recordings, wanted)
@@ -62,7 +62,7 @@ class Sliding(Cut):
         )
         if not lasting:
             raise DataError(
-                "no labelled event lasts: give the events a duration, or cut with `trials` instead of `sliding`"
+                "no labelled event lasts: give the events a duration, or cut with `trials`, not `sliding`"
             )
 
     def _starts(

@@ -18,7 +18,7 @@ class Trials(Cut):
     offset: float = 0.0
 
     def __call__(self, recordings: Sequence[Recording], modality: str, labels: Sequence[str]) -> Windows:
-        """One window per event that carries one of `labels` (all events where `labels` is empty). Raises `DataError` without events."""
+        """One window per event, with `labels` those that carry one. Raises `DataError` where there is none."""
         require_events(recordings, labels)
         rows: list[tuple[int, float, int]] = []
         dropped: Counter[str] = Counter()

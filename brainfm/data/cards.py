@@ -1,0 +1,213 @@
+"""Data cards: one Markdown file per dataset. Its front matter holds the facts that the loader uses, its prose what
+people must know: who consented to what, known faults, how to cite."""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, SerializeAsAny, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from brainfm import folders
+from brainfm.baselines import Baseline
+from brainfm.data.events import EventSource, attach_events
+from brainfm.data.leaks import Split
+from brainfm.data.readers import Entry, Reader
+from brainfm.data.recording import Recording
+from brainfm.data.windows import Cut, Windows, require_classes
+from brainfm.errors import DataError, RecipeError
+from brainfm.part import Settings, explain
+
+FOLDER = "data_cards"
+SUFFIX = ".md"
+
+Metric = Literal["accuracy", "balanced_accuracy", "kappa", "weighted_f1", "auroc", "auc_pr"]
+
+
+class Task(Settings):
+    """What is decoded: the labels, how windows are cut, who is held out (`folds`, `gap`: see `splits.split`), the score."""
+
+    labels: list[str] = Field(min_length=2)
+    window: SerializeAsAny[Cut]
+    split: Split
+    metric: Metric
+    folds: int | None = Field(default=None, ge=2)
+    gap: float | None = Field(default=None, ge=0)
+
+
+class Facts(Settings):
+    """What `check` counts again in the files. `sensors` and `sfreq` are those of every recording, None where they differ."""
+
+    subjects: int
+    sessions: int
+    recordings: int
+    sensors: int | None
+    sfreq: float | None
+    windows: dict[str, int] = Field(default={})
+    """Windows per label."""
+
+
+class DataCard(Settings):
+    """A dataset: where it is, how it is read, what is decoded from it. `name`, `prose` and `home` come from its file."""
+
+    title: str
+    modality: str
+    licence: str
+    citation: str
+    source: str
+    folder: str
+    files: str
+    reader: SerializeAsAny[Reader]
+    events: EventSource | None = None
+    task: Task | None = None
+    baseline: SerializeAsAny[Baseline] | None = None
+    facts: Facts | None = None
+    name: str = Field(exclude=True)
+    prose: str = Field(exclude=True)
+    home: Path = Field(exclude=True)
+
+    @classmethod
+    def load(cls, name: str | Path, trust: Sequence[str] | bool = ()) -> Self:
+        """The card of that name (a checkout's first, else the wheel's), or at that path to an .md file.
+
+        `trust` allows parts from code outside brainfm. Raises `DataError` in one sentence.
+        """
+        try:
+            path = folders.find(FOLDER, str(name), SUFFIX)
+        except RecipeError as error:
+            raise DataError(str(error)) from None
+        facts, prose = front_matter(path.read_text(encoding="utf-8"), path)
+        for key in ("name", "prose", "home"):
+            if key in facts:
+                raise DataError(f"{path}: {key} is not written into a card; its name is the file's")
+        own = {"name": path.stem, "prose": prose, "home": path.parent.resolve()}
+        try:
+            return cls.model_validate({**facts, **own}, context={"trust": trust})
+        except ValidationError as error:
+            raise DataError(str(explain(error, path))) from None
+
+    @property
+    def hash(self) -> str:
+        """A hash of the front matter: what decides which windows there are. The prose may change freely."""
+        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[
+            :12
+        ]
+
+    @property
+    def path(self) -> Path:
+        """The dataset's folder. Raises `DataError` that says where it was looked for."""
+        tried = [self.home / self.folder, data_root() / self.folder]
+        for path in tried:
+            if path.is_dir():
+                return path
+        places = " or ".join(str(path) for path in dict.fromkeys(tried))
+        raise DataError(
+            f"{self.name}: its folder is not at {places}; set BRAINFM_DATA to the folder that holds it"
+        )
+
+    def entries(self) -> list[Entry]:
+        """The recordings that there are, unread: path, subject, session and run. Raises `DataError` where there are none."""
+        # a simulated dataset has no files: its reader makes entries from the pattern, whatever folder it is given
+        folder = self.path if self.folder else self.home
+        return self.reader.find(folder, self.files)
+
+    def recordings(self, limit: int | None = None, entries: Sequence[Entry] | None = None) -> list[Recording]:
+        """All recordings, or the first `limit`, or those of `entries`: checked by the reader's gate, with events, named."""
+        return [self.read(entry) for entry in (self.entries() if entries is None else entries)[:limit]]
+
+    def read(self, entry: Entry) -> Recording:
+        """One recording with its events and its place in the dataset. Raises `DataError` in one sentence."""
+        recording = self.reader.read(entry.path)
+        if self.events is not None:
+            recording = attach_events(recording, self.events, entry, self.reader)
+        recording.signal(self.modality)
+        return replace(
+            recording,
+            dataset=self.name,
+            subject=entry.subject or recording.subject,
+            session=entry.session or recording.session,
+            run=entry.run or recording.run,
+        )
+
+    def windows(self, recordings: Sequence[Recording]) -> Windows:
+        """The labelled windows of the card's task. Raises `DataError` without a task, without events, or with one class only."""
+        if self.task is None:
+            raise DataError(
+                f"{self.name} has no task, only recordings; add `task:` to the card to decode from it"
+            )
+        windows = self.task.window(recordings, self.modality, self.task.labels)
+        require_classes(windows)
+        return windows
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A fact of a card that the files contradict."""
+
+    field: str
+    said: str
+    found: str
+
+
+def check(card: DataCard) -> list[Problem]:
+    """What the card says and the files do not: every fact counted again. A card that can't be read is one problem."""
+    try:
+        found = count(card, card.recordings())
+    except DataError as error:
+        return [Problem("recordings", "can be read", str(error))]
+    if card.facts is None:
+        return [Problem("facts", "nothing", json.dumps(found.model_dump()))]
+    said = card.facts.model_dump()
+    return [
+        Problem(f"facts.{field}", str(said[field]), str(value))
+        for field, value in found.model_dump().items()
+        if value != said[field]
+    ]
+
+
+def count(card: DataCard, recordings: Sequence[Recording]) -> Facts:
+    """The facts as the files have them."""
+    signals = [recording.signal(card.modality) for recording in recordings]
+    sensors, rates = {len(signal.sensors) for signal in signals}, {signal.sfreq for signal in signals}
+    return Facts(
+        subjects=len({recording.subject for recording in recordings}),
+        sessions=len({(recording.subject, recording.session) for recording in recordings}),
+        recordings=len(recordings),
+        sensors=sensors.pop() if len(sensors) == 1 else None,
+        sfreq=float(rates.pop()) if len(rates) == 1 else None,
+        windows=card.windows(recordings).counts if card.task else {},
+    )
+
+
+def list_cards() -> list[str]:
+    """The names of the cards that brainfm ships, sorted."""
+    return folders.names(FOLDER, SUFFIX)
+
+
+def data_root() -> Path:
+    """The folder of datasets: BRAINFM_DATA, else `../shared/data` beside a checkout, else `./data`."""
+    if given := os.environ.get("BRAINFM_DATA"):
+        return Path(given).expanduser()
+    root = folders.checkout()
+    beside = root.parent / "shared" / "data" if root else None
+    return beside if beside and beside.is_dir() else Path("data")
+
+
+def front_matter(text: str, where: Path) -> tuple[Mapping[str, Any], str]:
+    """The YAML between the first two lines of `---` and the prose after them. Raises `DataError` with the line at fault."""
+    start, _, rest = text.partition("---\n")
+    matter, end, prose = rest.partition("\n---\n")
+    if start.strip() or not end:
+        raise DataError(f"{where}: a card begins with its facts in YAML between two lines of ---")
+    try:
+        facts = YAML(typ="safe", pure=True).load(matter)
+    except YAMLError as error:
+        raise DataError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(facts, dict):
+        raise DataError(f"{where}: its front matter should be a mapping of keys to values")
+    return facts, prose.strip()
