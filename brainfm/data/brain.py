@@ -41,8 +41,8 @@ RHYTHMS = (
     Rhythm("alpha_left", "O1", (8.5, 11.5), 20e-9),
     Rhythm("alpha_right", "O2", (8.5, 11.5), 20e-9),
     Rhythm("alpha_middle", "Pz", (8.5, 11.5), 12e-9),
-    Rhythm("mu_left", "C3", (9.5, 12.5), 17e-9),
-    Rhythm("mu_right", "C4", (9.5, 12.5), 17e-9),
+    Rhythm("mu_left", "C3", (9.5, 12.5), 19e-9),
+    Rhythm("mu_right", "C4", (9.5, 12.5), 19e-9),
     Rhythm("mu_middle", "Cz", (9.5, 12.5), 10e-9),
     Rhythm("beta_left", "C3", (17.0, 23.0), 8e-9),
     Rhythm("beta_right", "C4", (17.0, 23.0), 8e-9),
@@ -52,8 +52,8 @@ RHYTHMS = (
 )
 NAMES = tuple(rhythm.name for rhythm in RHYTHMS)
 SUPPRESSED: dict[str, dict[str, float]] = {
-    "left_hand": {"mu_right": 1.0, "beta_right": 0.8, "mu_left": 0.4, "beta_left": 0.3},
-    "right_hand": {"mu_left": 1.0, "beta_left": 0.8, "mu_right": 0.4, "beta_right": 0.3},
+    "left_hand": {"mu_right": 1.0, "beta_right": 0.8, "mu_left": 0.35, "beta_left": 0.3},
+    "right_hand": {"mu_left": 1.0, "beta_left": 0.8, "mu_right": 0.35, "beta_right": 0.3},
     "feet": {"mu_middle": 1.0, "mu_left": 0.3, "mu_right": 0.3},
     "rest": {},
 }
@@ -100,7 +100,7 @@ class Brain:
             exponent=rng.uniform(1.0, 1.5),
             heard=rng.integers(0, np.maximum(np.arange(BACKGROUND), 1)),
             delay=rng.uniform(0.008, 0.04, BACKGROUND),
-            desynchronisation=rng.uniform(0.35, 0.75),
+            desynchronisation=rng.uniform(0.5, 0.85),
         )
 
 
