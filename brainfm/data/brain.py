@@ -132,7 +132,9 @@ def activity(
     front, back = NAMES.index("lag_front"), NAMES.index("lag_back")
     phase[back] = phase[front] - lag
     rhythms = envelope * (np.cos(phase) + 0.25 * np.cos(2 * phase))  # real rhythms are arched, not sinusoidal
-    return Activity(np.vstack([rhythms, background(brain, rng, n_times, sfreq)]), sfreq, events, envelope, label)
+    return Activity(
+        np.vstack([rhythms, background(brain, rng, n_times, sfreq)]), sfreq, events, envelope, label
+    )
 
 
 def trials(rng: np.random.Generator, seconds: float, classes: Sequence[str]) -> Events:

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Events, Recording
@@ -25,7 +26,7 @@ class EventSource(Settings):
 
     source: Literal["auto", "annotations", "stim", "bids", "file", "name"] = "auto"
     file: str = ""
-    codes: dict[str, str] = {}
+    codes: dict[str, str] = Field(default={})
     duration: float | None = None
     field: Literal["subject", "session", "run"] = "run"
 

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from brainfm.data.positions import Positions, eeg_sensors
 from brainfm.data.recording import Sensors
@@ -32,18 +33,23 @@ class Selected:
 class SensorChoice(Settings):
     """The sensor fields of a reader. Patterns may hold `*` and fit the file's name or the name without `strip`."""
 
-    montage: str | None = None
-    """A montage that MNE knows, used where the file gives no positions (standard_1005 if none is named)."""
-    positions: Positions = "auto"
-    """`none` goes without positions; nothing then has to be known about the sensors' names."""
-    rename: dict[str, str] = {}
-    """The file's name (without `strip`) to the sensor's."""
-    strip: str = ""
-    """A prefix of every name, such as "EEG "."""
-    drop: list[str] = []
-    keep: list[str] = []
-    kinds: dict[str, str] = {}
-    """Pattern of names to a type of MNE (`eeg`, `ecg`, `eog`, `misc`, `stim`), where the file's own is wrong."""
+    montage: str | None = Field(
+        default=None,
+        description="a montage that MNE knows, for sensors without a position (default: standard_1005)",
+    )
+    positions: Positions = Field(
+        default="auto", description="`none` goes without, whatever the sensors are called"
+    )
+    rename: dict[str, str] = Field(
+        default={}, description="the file's name (without `strip`) to the sensor's"
+    )
+    strip: str = Field(default="", description='a prefix of the names, such as "EEG "')
+    drop: list[str] = Field(default=[], description="channels to leave out")
+    keep: list[str] = Field(default=[], description="the only channels to use")
+    kinds: dict[str, str] = Field(
+        default={},
+        description="channels to a type of MNE (eeg, ecg, eog, misc, stim), where the file's is wrong",
+    )
 
     def select(
         self, names: Sequence[str], types: Sequence[str], given: NDArray[np.float64] | None, where: str
@@ -68,7 +74,7 @@ class SensorChoice(Settings):
         )
 
     def type_of(self, name: str, bare: str, type_: str) -> str:
-        """The type of a channel: as `kinds` says, else as the file says, unless its name says that it is no EEG."""
+        """The type of a channel: by `kinds`, else by the file, unless its name says that it is no EEG."""
         for pattern, kind in self.kinds.items():
             if fnmatchcase(name, pattern) or fnmatchcase(bare, pattern):
                 return kind

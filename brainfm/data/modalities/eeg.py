@@ -109,7 +109,9 @@ def leadfield() -> NDArray[np.float64]:
     sphere = mne.make_sphere_model(r0=tuple(CENTRE), head_radius=0.09, verbose="error")
     places = {"rr": pool(), "nn": np.tile([0.0, 0.0, 1.0], (len(pool()), 1))}
     space = mne.setup_volume_source_space(pos=places, sphere_units="m", verbose="error")
-    forward = mne.make_forward_solution(info, None, space, sphere, meg=False, eeg=True, mindist=0, verbose="error")
+    forward = mne.make_forward_solution(
+        info, None, space, sphere, meg=False, eeg=True, mindist=0, verbose="error"
+    )
     return np.asarray(forward["sol"]["data"]).reshape(len(MONTAGE), len(pool()), 3)
 
 

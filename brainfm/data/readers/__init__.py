@@ -1,6 +1,7 @@
 """Readers: one file per family of formats, each turning a file into a `Recording`."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -74,7 +75,7 @@ class Reader(Part):
         return 0
 
 
-def compile_pattern(pattern: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str, fields: Sequence[str] = FIELDS) -> re.Pattern[str]:
     """The regular expression of a `find` pattern. Raises `DataError` for a placeholder that is not known."""
     seen: set[str] = set()
     pieces = []
@@ -86,7 +87,7 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             pieces.append("[^/]*?")
         elif not piece.startswith("{"):
             pieces.append(re.escape(piece))
-        elif name not in FIELDS:
+        elif name not in fields:
             raise DataError(
                 f"pattern {pattern!r}: {piece} is not known; use {{subject}}, {{session}} or {{run}}"
             )

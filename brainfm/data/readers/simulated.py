@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from pydantic import Field
 
 from brainfm.data.brain import Brain
 from brainfm.data.modalities import modality
@@ -21,13 +22,19 @@ class Simulated(Reader):
     seconds: float = 180.0
     sfreq: float = 128.0
     sensors: int = 19
-    classes: list[Literal["left_hand", "right_hand", "feet", "rest"]] = ["left_hand", "right_hand"]
+    classes: list[Literal["left_hand", "right_hand", "feet", "rest"]] = Field(
+        default=["left_hand", "right_hand"]
+    )
     seed: int = 0
 
     def find(self, folder: Path, pattern: str) -> list[Entry]:
         """One entry per subject and session; folder and pattern are not looked at, there is no file."""
         return [
-            Entry(Path("simulated", f"subject{subject:02d}", f"session{session:02d}"), f"{subject:02d}", f"{session:02d}")
+            Entry(
+                Path("simulated", f"subject{subject:02d}", f"session{session:02d}"),
+                f"{subject:02d}",
+                f"{session:02d}",
+            )
             for subject in range(1, self.subjects + 1)
             for session in range(1, self.sessions + 1)
         ]
@@ -36,7 +43,9 @@ class Simulated(Reader):
         """The recording of a path that `find` gave."""
         names = [path.parent.name.removeprefix("subject"), path.name.removeprefix("session")]
         if not all(name.isdigit() for name in names):
-            raise DataError(f"{path} is no simulated recording; their paths are subject01/session01 and so on")
+            raise DataError(
+                f"{path} is no simulated recording; their paths are subject01/session01 and so on"
+            )
         subject, session = map(int, names)
         brain = Brain.draw(np.random.default_rng([self.seed, subject]))
         recording = modality(self.modality).simulate(

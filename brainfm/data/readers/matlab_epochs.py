@@ -1,0 +1,81 @@
+"""A MATLAB file that holds an array of windows, with their labels and sensors' names in other variables."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.io import loadmat
+from scipy.io.matlab import MatReadError
+
+from brainfm.data.readers import Reader
+from brainfm.data.recording import Recording
+from brainfm.data.segments import as_word, recording_of_windows
+from brainfm.data.selection import SensorChoice
+from brainfm.errors import DataError
+
+Axis = Literal["window", "sensor", "time"]
+
+
+class MatlabEpochs(Reader, SensorChoice):
+    """One `.mat` file (up to version 7) per recording."""
+
+    windows: str = Field(description="the variable that holds the windows")
+    axes: list[Axis] = Field(description="what its axes are, in order; without `sensor` there is one sensor")
+    labels: str = Field(default="", description="the variable that holds one code per window")
+    names: str = Field(default="", description="the variable that holds the sensors' names")
+    sensors: list[str] = Field(default=[], description="the sensors' names, where the file has none")
+    sfreq: float = Field(gt=0, description="hertz")
+    unit: str = Field(description="V, mV or µV")
+
+    def open(self, path: Path) -> Recording:
+        """The windows one after another, each with an event of its code. Raises `DataError` where they do not fit."""
+        content = load(path)
+        windows = self.ordered(self.variable(content, self.windows, path), path)
+        names = self.sensors or [as_word(name) for name in np.ravel(self.variable(content, self.names, path))]
+        labels = [""] * len(windows)
+        if self.labels:
+            labels = [as_word(code) for code in np.ravel(self.variable(content, self.labels, path))]
+        return recording_of_windows(windows, labels, names, self.sfreq, self.unit, self, path.name)
+
+    def label(self, path: Path) -> str:
+        """The card's unit: MATLAB arrays have none."""
+        return self.unit
+
+    def ordered(self, array: NDArray[Any], path: Path) -> NDArray[np.float64]:
+        """The array as (window, sensor, time)."""
+        if sorted(self.axes) not in (["sensor", "time", "window"], ["time", "window"]):
+            raise DataError(
+                f"axes {self.axes} must be window, sensor and time, each once, or window and time"
+            )
+        if array.ndim != len(self.axes) or array.dtype.kind not in "iuf":
+            raise DataError(
+                f"{path.name}: {self.windows} has shape {array.shape}, which does not fit axes {self.axes}"
+            )
+        if "sensor" not in self.axes:
+            array = array[..., None]
+        axes = [*self.axes, "sensor"]
+        return np.asarray(array, dtype=np.float64).transpose(
+            [axes.index(axis) for axis in ("window", "sensor", "time")]
+        )
+
+    def variable(self, content: dict[str, Any], name: str, path: Path) -> NDArray[Any]:
+        """One variable. Raises `DataError` that lists those present."""
+        if name not in content:
+            there = ", ".join(key for key in content if not key.startswith("__"))
+            raise DataError(f"{path.name} has no variable {name!r}; it has {there}")
+        return np.asarray(content[name])
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The variables of a MATLAB file. Raises `DataError` if it is missing, broken or of version 7.3."""
+    try:
+        content: dict[str, Any] = loadmat(path, squeeze_me=True)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except NotImplementedError:
+        raise DataError(f"{path.name} is a MATLAB file of version 7.3; save it again with -v7") from None
+    except (MatReadError, ValueError, OSError, TypeError) as error:
+        raise DataError(f"{path.name} can't be read as a MATLAB file ({error})") from error
+    return content
