@@ -1,5 +1,8 @@
-"""Data cards: one Markdown file per dataset. Its front matter holds the facts that the loader uses, its prose what
-people must know: who consented to what, known faults, how to cite."""
+"""Data cards: one Markdown file per dataset.
+
+The front matter holds the facts that the loader uses, the prose what people must know: consent, known faults,
+how to cite.
+"""
 
 import hashlib
 import json
@@ -30,7 +33,7 @@ Metric = Literal["accuracy", "balanced_accuracy", "kappa", "weighted_f1", "auroc
 
 
 class Task(Settings):
-    """What is decoded: the labels, how windows are cut, who is held out (`folds`, `gap`: see `splits.split`), the score."""
+    """What is decoded: labels, windows, who is held out (`folds`, `gap`: see `splits.split`), the score."""
 
     labels: list[str] = Field(min_length=2)
     window: SerializeAsAny[Cut]
@@ -41,7 +44,7 @@ class Task(Settings):
 
 
 class Facts(Settings):
-    """What `check` counts again in the files. `sensors` and `sfreq` are those of every recording, None where they differ."""
+    """What `check` counts again. `sensors` and `sfreq` hold for every recording; None where they differ."""
 
     subjects: int
     sessions: int
@@ -53,7 +56,7 @@ class Facts(Settings):
 
 
 class DataCard(Settings):
-    """A dataset: where it is, how it is read, what is decoded from it. `name`, `prose` and `home` come from its file."""
+    """A dataset: where it is, how it is read, what is decoded. `name`, `prose`, `home` come from its file."""
 
     title: str
     modality: str
@@ -111,13 +114,13 @@ class DataCard(Settings):
         )
 
     def entries(self) -> list[Entry]:
-        """The recordings that there are, unread: path, subject, session and run. Raises `DataError` where there are none."""
-        # a simulated dataset has no files: its reader makes entries from the pattern, whatever folder it is given
+        """The recordings that there are, unread. Raises `DataError` where there are none."""
+        # a simulated dataset has no files: its reader makes up its entries in any folder
         folder = self.path if self.folder else self.home
         return self.reader.find(folder, self.files)
 
     def recordings(self, limit: int | None = None, entries: Sequence[Entry] | None = None) -> list[Recording]:
-        """All recordings, or the first `limit`, or those of `entries`: checked by the reader's gate, with events, named."""
+        """All recordings, the first `limit`, or those of `entries`: past the gate, with events, named."""
         return [self.read(entry) for entry in (self.entries() if entries is None else entries)[:limit]]
 
     def read(self, entry: Entry) -> Recording:
@@ -135,7 +138,7 @@ class DataCard(Settings):
         )
 
     def windows(self, recordings: Sequence[Recording]) -> Windows:
-        """The labelled windows of the card's task. Raises `DataError` without a task, without events, or with one class only."""
+        """The task's labelled windows. Raises `DataError` without task or events, or with one class only."""
         if self.task is None:
             raise DataError(
                 f"{self.name} has no task, only recordings; add `task:` to the card to decode from it"
@@ -155,7 +158,7 @@ class Problem:
 
 
 def check(card: DataCard) -> list[Problem]:
-    """What the card says and the files do not: every fact counted again. A card that can't be read is one problem."""
+    """Every fact counted again: what the card says and the files do not. Unreadable data are one problem."""
     try:
         found = count(card, card.recordings())
     except DataError as error:
@@ -199,7 +202,7 @@ def data_root() -> Path:
 
 
 def front_matter(text: str, where: Path) -> tuple[Mapping[str, Any], str]:
-    """The YAML between the first two lines of `---` and the prose after them. Raises `DataError` with the line at fault."""
+    """The YAML between two lines of `---`, and the prose after. Raises `DataError` with the line at fault."""
     start, _, rest = text.partition("---\n")
     matter, end, prose = rest.partition("\n---\n")
     if start.strip() or not end:

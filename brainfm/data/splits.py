@@ -108,7 +108,7 @@ def within_session(
             train = rest if word == "run" else rest[~near(windows, rest, test, gap)]
             if missing := lacking(windows, train):
                 raise DataError(
-                    f"{where}: a gap of {gap:g} s leaves no training window labelled {missing[0]!r}; shorten it"
+                    f"{where}: the gap of {gap:g} s leaves no {missing[0]!r} to train on; shorten it"
                 )
             yield Fold(train, test, f"{where}, {word} {index + 1} of {len(parts)}")
 
@@ -119,43 +119,36 @@ def parts_of_session(
     """The test rows of each fold of one session, and whether they are runs or blocks.
 
     Runs are held out whole where every group of runs has every class, else contiguous blocks of time; where
-    labels come in blocks themselves, whole blocks of each label are dealt out, and none is cut in two.
+    labels come in long blocks themselves, these are dealt out label by label. No unbroken block of one label is
+    cut in two: its windows have more in common than the label.
     """
-    order = np.lexsort((windows.start, windows.recording)).astype(np.int64)
-    runs = [order[windows.recording[order] == index] for index in np.unique(windows.recording)]
-    ways = [("run", runs, len(runs))] if len(runs) > 1 else [("block", list(order[:, None]), BLOCKS)]
-    for word, units, most in ways:
-        for number in [folds] if folds else range(min(most, len(units)), 1, -1):
-            parts = [np.concatenate(part) for part in chunks(units, number)] if number <= len(units) else []
-            if parts and all(complete(windows, part) for part in both_sides(parts)):
-                return parts, word
-    return blocks_of_labels(windows, recordings, folds, where), "block"
-
-
-def blocks_of_labels(
-    windows: Windows, recordings: Sequence[Recording], folds: int | None, where: str
-) -> list[Rows]:
-    """Whole blocks of each label, dealt to folds in time. Raises `DataError` where a label has too few."""
     if missing := lacking(windows, np.arange(len(windows))):
-        raise DataError(
-            f"{where} has no window labelled {missing[0]!r}, so it can't be split inside; use another split"
-        )
+        raise DataError(f"{where} has no window labelled {missing[0]!r}; use another split")
     found = bouts(windows, recordings)
-    by_label = [
-        [rows for rows in found if windows.label[rows[0]] == label] for label in np.unique(windows.label)
-    ]
+    runs = [np.flatnonzero(windows.recording == index) for index in np.unique(windows.recording)]
+    word, units, most = ("run", runs, len(runs)) if len(runs) > 1 else ("block", found, BLOCKS)
+    for number in [folds] if folds else range(min(most, len(units)), 1, -1):
+        parts = [np.concatenate(part) for part in chunks(units, number)] if number <= len(units) else []
+        if parts and all(complete(windows, side) for side in both_sides(parts)):
+            return parts, word
+    return blocks_of_labels(windows, found, folds, where), "block"
+
+
+def blocks_of_labels(windows: Windows, found: Sequence[Rows], folds: int | None, where: str) -> list[Rows]:
+    """Unbroken blocks, dealt label by label in time. Raises `DataError` where a label has too few."""
+    labels = np.unique(windows.label)
+    by_label = [[rows for rows in found if windows.label[rows[0]] == label] for label in labels]
     fewest = min(by_label, key=len)
     number = folds or min(BLOCKS, len(fewest))
     if len(fewest) < max(2, number):
         word = windows.labels[windows.label[fewest[0][0]]] if windows.labels else "none"
         raise DataError(
-            f"{where}: label {word!r} comes in {len(fewest)} unbroken block(s); a split inside one would test on "
-            "neighbours of what it trained on; use CrossSubject or CrossSession, or ask for fewer folds"
+            f"{where}: label {word!r} comes in {len(fewest)} unbroken block(s); a split inside one "
+            "would test on neighbours of what it trained on; use another split or fewer folds"
         )
     dealt = [chunks(blocks, number) for blocks in by_label]
-    return [
-        np.sort(np.concatenate([rows for label in dealt for rows in label[part]])) for part in range(number)
-    ]
+    parts = [[rows for blocks in dealt for rows in blocks[part]] for part in range(number)]
+    return [np.sort(np.concatenate(part)) for part in parts]
 
 
 def groups(name: Split, windows: Windows, recordings: Sequence[Recording]) -> tuple[Rows, str]:
@@ -198,7 +191,7 @@ def inner_groups(
 
 
 def even_blocks(windows: Windows, recordings: Sequence[Recording], number: int) -> list[Rows]:
-    """Each label's windows in `number` contiguous blocks of time; blocks of a label stay whole where there are enough."""
+    """Each label's windows in `number` blocks of time; unbroken ones stay whole where there are enough."""
     found = bouts(windows, recordings)
     parts: list[list[Rows]] = [[] for _ in range(number)]
     for label in np.unique(windows.label):

@@ -1,4 +1,4 @@
-"""Preprocessing: one file per step, each `Recording -> Recording`; what is fitted is fitted on training data."""
+"""Preprocessing: one file per step, each `Recording -> Recording`; what is fitted sees training data only."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -63,6 +63,6 @@ def on_windows(steps: Sequence[Step], windows: NDArray[Any], sensors: Sensors | 
 
 
 def by_stretch(signal: Signal, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Signal:
-    """The signal with `change`, (sensor, time) to the same shape, applied to each contiguous stretch alone."""
+    """The signal with `change`, (sensor, time) to the same shape, applied to each stretch alone."""
     data = signal.load()
     return replace(signal, data=np.concatenate([change(data[:, a:b]) for a, b in signal.stretches], axis=1))

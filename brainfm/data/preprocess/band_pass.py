@@ -53,8 +53,11 @@ class BandPass(Step):
             )
 
     def _short(self, stretch: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
-        edges = [edge for edge in (self.low, self.high) if edge is not None]
-        kind = "bandpass" if len(edges) == 2 else ("highpass" if self.low is not None else "lowpass")
-        sos = butter(4, edges if len(edges) == 2 else edges[0], kind, fs=sfreq, output="sos")
-        padding = min(stretch.shape[1] - 1, round(3 * sfreq / edges[0]))
+        if self.low is None:
+            sos = butter(4, self.high or 0.0, "lowpass", fs=sfreq, output="sos")
+        elif self.high is None:
+            sos = butter(4, self.low, "highpass", fs=sfreq, output="sos")
+        else:
+            sos = butter(4, [self.low, self.high], "bandpass", fs=sfreq, output="sos")
+        padding = min(stretch.shape[1] - 1, round(3 * sfreq / (self.low or self.high or sfreq)))
         return np.asarray(sosfiltfilt(sos, stretch, axis=1, padlen=padding))

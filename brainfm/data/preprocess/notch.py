@@ -28,8 +28,8 @@ class Notch(Step):
         """Raises `DataError` where a frequency is not below half the sampling rate."""
         signal = recording.signal(modality)
         freqs = self._freqs(signal.sfreq, recording.name)
-        # MNE's default: a transition of 1 Hz, for which a Hamming FIR needs 3.3 seconds, plus one sample
-        taps = int(np.ceil(3.3 * signal.sfreq)) + 1
+        # MNE's default: a transition of half a hertz on each side, for which a Hamming FIR needs 3.3 / 0.5 seconds
+        taps = int(np.ceil(6.6 * signal.sfreq)) + 1
         short = sum(end - start <= taps for start, end in signal.stretches)
 
         def change(stretch: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -51,7 +51,7 @@ class Notch(Step):
         freqs = self.freqs or list(np.arange(1, sfreq / 2 / (self.line or 1)) * (self.line or 1))
         if not freqs or min(freqs) <= 0 or max(freqs) >= sfreq / 2:
             raise DataError(
-                f"{where}: {self.freqs or self.line} Hz does not lie between 0 and {sfreq / 2:g} Hz, half its rate"
+                f"{where}: {self.freqs or self.line} Hz is not between 0 and {sfreq / 2:g} Hz, half its rate"
             )
         return freqs
 

@@ -11,7 +11,7 @@ from brainfm.part import suggest
 
 
 class Pick(Step):
-    """Keeps the sensors of these `kinds` and `names` (in the order of `names`), without those in `exclude`."""
+    """Keeps the sensors of these `kinds` and `names` (in the order of `names`) that are not in `exclude`."""
 
     kinds: list[str] | None = None
     names: list[str] | None = None

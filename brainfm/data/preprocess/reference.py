@@ -1,5 +1,6 @@
 """Re-reference: what every electrode is measured against."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,7 +16,7 @@ POTENTIALS = ("eeg", "seeg", "ecog")
 
 
 class Reference(Step):
-    """Subtracts the average of all electrodes, or the mean of the named ones; `none` leaves the recorded reference.
+    """Subtracts the average of all electrodes, or of the named ones; `none` leaves the recorded reference.
 
     Each kind of electrode (eeg, seeg, ecog) is averaged on its own and sensors of other kinds are not
     touched. A single named sensor is left out afterwards, because it is zero everywhere; the notes say so.
@@ -29,12 +30,10 @@ class Reference(Step):
             return recording
         signal = recording.signal(modality)
         groups = self._groups(signal.sensors, recording.name)
-        data = signal.load()
+        data = signal.load().copy()
         for rows, against in groups:
             data[rows] -= data[against].mean(axis=0)
-        changed = recording.with_signal(
-            modality, type(signal)(data, signal.sfreq, signal.sensors, signal.breaks)
-        )
+        changed = recording.with_signal(modality, replace(signal, data=data))
         if isinstance(self.to, list) and len(self.to) == 1:
             keep = [row for row, name in enumerate(signal.sensors.name) if name != self.to[0]]
             changed = changed.with_signal(modality, changed.signal(modality).take(keep))

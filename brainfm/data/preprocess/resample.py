@@ -13,7 +13,7 @@ from brainfm.errors import DataError
 
 
 class Resample(Step):
-    """Resamples to `sfreq` hertz with a polyphase FIR (`scipy.signal.resample_poly`), each stretch on its own.
+    """Resamples each stretch to `sfreq` hertz with a polyphase FIR (`scipy.signal.resample_poly`).
 
     An edge at sample n goes to sample floor(n · new / old + 1/2), so that counts are exact, errors do not add
     up over breaks, and no stretch moves by more than half a new sample. Events stay where they are: they are
@@ -51,7 +51,7 @@ def resample(signal: Signal, sfreq: float, where: str) -> Signal:
 
 
 def polyphase(stretch: NDArray[np.float64], ratio: Fraction, count: int) -> NDArray[np.float64]:
-    """`count` samples of a (sensor, time) stretch at `ratio` times its rate, its ends held: an offset stays."""
+    """`count` samples of a (sensor, time) stretch at `ratio` times its rate; an offset stays."""
     out = np.asarray(resample_poly(stretch, ratio.numerator, ratio.denominator, axis=1, padtype="edge"))
     return np.pad(out, ((0, 0), (0, max(0, count - out.shape[1]))), mode="edge")[:, :count]
 

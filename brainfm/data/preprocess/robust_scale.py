@@ -13,7 +13,7 @@ from brainfm.data.recording import Recording, Sensors
 from brainfm.errors import DataError
 
 TO_SD = 1.4826
-"""Standard deviation over median absolute deviation of a normal distribution (Rousseeuw & Croux 1993, section 1)."""
+"""Standard deviation over MAD of a normal distribution (Rousseeuw & Croux 1993, section 1)."""
 
 
 class RobustScale(Step):
@@ -108,7 +108,7 @@ class RobustScale(Step):
 def measure(
     data: NDArray[Any], sensors: Sensors, per: Literal["all", "sensor"], where: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Median and 1.4826 · MAD of (..., sensor, time), (..., sensor, 1) each. Raises `DataError` where that is no scale."""
+    """Median and 1.4826 · MAD over time, (..., sensor, 1) each. Raises `DataError` for a flat sensor."""
     centre = np.median(data, axis=-1, keepdims=True)
     scale = TO_SD * np.median(np.abs(data - centre), axis=-1, keepdims=True)
     if per == "all":

@@ -14,7 +14,7 @@ from brainfm.part import Part
 
 @dataclass(frozen=True)
 class Windows:
-    """A table of windows over a list of recordings. `label` is an index into `labels`, −1 where there is none."""
+    """A table of windows over a list of recordings. `label` is an index into `labels`, or −1."""
 
     recording: NDArray[np.int64]
     start: NDArray[np.float64]
@@ -105,7 +105,7 @@ def take(
 
 
 def bouts(windows: Windows, recordings: Sequence[Recording]) -> list[NDArray[np.int64]]:
-    """The rows of each block of consecutive windows with one label; a recording's end or a break ends it too."""
+    """The rows of each block of consecutive windows with one label, within one stretch of a recording."""
     order = np.lexsort((windows.start, windows.recording)).astype(np.int64)
     keys = [(*_stretch(windows, recordings, row), int(windows.label[row])) for row in order.tolist()]
     changes = [at for at in range(1, len(keys)) if keys[at] != keys[at - 1]]

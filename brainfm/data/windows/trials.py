@@ -18,7 +18,7 @@ class Trials(Cut):
     offset: float = 0.0
 
     def __call__(self, recordings: Sequence[Recording], modality: str, labels: Sequence[str]) -> Windows:
-        """One window per event, with `labels` those that carry one. Raises `DataError` where there is none."""
+        """One window per event; with `labels`, those that carry one. Raises `DataError` without events."""
         require_events(recordings, labels)
         rows: list[tuple[int, float, int]] = []
         dropped: Counter[str] = Counter()
