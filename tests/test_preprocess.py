@@ -79,7 +79,7 @@ def test_notch_at_named_frequencies() -> None:
 @pytest.mark.parametrize("step", [BandPass(low=1.0, high=40.0), Notch(line=50.0), Resample(sfreq=100.0)])
 @pytest.mark.parametrize("lengths", [(2000, 3000), (60, 90, 10), (4000, 10, 30)])
 def test_stretches_are_filtered_on_their_own(step: Step, lengths: tuple[int, ...]) -> None:
-    """Changing one stretch changes nothing in another, and no filter warns that it is longer than its signal."""
+    """Changing one stretch changes nothing in another; no filter warns that it is longer than its signal."""
     edges = np.cumsum(lengths)
     data = noise(2, seconds=edges[-1] / SFREQ)
     other = data.copy()

@@ -1,4 +1,4 @@
-"""Splits: who is held out, that nothing leaks whatever the order of rows, and that every leak is refused by name."""
+"""Splits: who is held out, that nothing leaks in any order of rows, that every leak is refused by name."""
 
 from dataclasses import replace
 

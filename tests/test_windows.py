@@ -1,4 +1,4 @@
-"""Windows: where they lie, what they are labelled, what is counted as dropped, and what comes out of `take`."""
+"""Windows: where they lie, what they are labelled, what is counted as dropped, what `take` gives."""
 
 from dataclasses import replace
 
@@ -115,7 +115,7 @@ def test_one_class_is_one_sentence() -> None:
 
 @pytest.mark.parametrize("sfreq", [64.0, 96.0, 99.9, 128.0])
 def test_every_window_has_the_same_count_after_resampling(sfreq: float) -> None:
-    """Epochs of 0.33 s, each its own stretch: the new rate rounds their edges either way, and each still gives its window."""
+    """Epochs of 0.33 s: the new rate rounds their edges either way, and each still gives its window."""
     events = [(33 * epoch / SFREQ, 0.0, "x") for epoch in range(30)]
     before = recording(9.9, events=events, breaks=tuple(range(33, 990, 33)))
     after = Resample(sfreq=sfreq)(before, "eeg")

@@ -119,14 +119,14 @@ def parts_of_session(
     """The test rows of each fold of one session, and whether they are runs or blocks.
 
     Runs are held out whole where every group of runs has every class, else contiguous blocks of time; where
-    labels come in long blocks themselves, these are dealt out label by label. No unbroken block of one label is
-    cut in two: its windows have more in common than the label.
+    labels come in long blocks themselves, these are dealt out label by label. No unbroken block of one label
+    is cut in two: its windows have more in common than the label.
     """
     if missing := lacking(windows, np.arange(len(windows))):
         raise DataError(f"{where} has no window labelled {missing[0]!r}; use another split")
     found = bouts(windows, recordings)
-    runs = [np.flatnonzero(windows.recording == index) for index in np.unique(windows.recording)]
-    word, units, most = ("run", runs, len(runs)) if len(runs) > 1 else ("block", found, BLOCKS)
+    by_run = [np.flatnonzero(windows.recording == index) for index in np.unique(windows.recording)]
+    word, units, most = ("run", by_run, len(by_run)) if len(by_run) > 1 else ("block", found, BLOCKS)
     for number in [folds] if folds else range(min(most, len(units)), 1, -1):
         parts = [np.concatenate(part) for part in chunks(units, number)] if number <= len(units) else []
         if parts and all(complete(windows, side) for side in both_sides(parts)):

@@ -28,7 +28,7 @@ class Notch(Step):
         """Raises `DataError` where a frequency is not below half the sampling rate."""
         signal = recording.signal(modality)
         freqs = self._freqs(signal.sfreq, recording.name)
-        # MNE's default: a transition of half a hertz on each side, for which a Hamming FIR needs 3.3 / 0.5 seconds
+        # MNE's transition is half a hertz on each side, for which a Hamming FIR needs 3.3 / 0.5 seconds
         taps = int(np.ceil(6.6 * signal.sfreq)) + 1
         short = sum(end - start <= taps for start, end in signal.stretches)
 
