@@ -1,0 +1,279 @@
+"""What an evaluation found, as plain data: the rows, their paired differences, who was held out, the verdict.
+
+`probe` and `finetune` return `Scores`; `report.py` puts them on a page, `table` prints them in a terminal,
+`scores_json` is what `--json` prints.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from brainfm.errors import BrainfmError
+
+NAN = float("nan")
+FAMILIES = ("chance", "shuffled", "untrained", "classical", "scratch", "frozen", "lora", "finetuned")
+OURS = ("frozen", "finetuned", "lora")
+NOUNS = {
+    "untrained": "the untrained network",
+    "shuffled": "the same features with shuffled labels",
+    "scratch": "training from scratch",
+    "frozen": "frozen features",
+    "lora": "LoRA fine-tuning",
+    "finetuned": "fine-tuning",
+}
+BAR = 30
+"""Characters of an interval bar in the terminal."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A score, its 95 % interval (NaN: none), the windows it was scored on, the seeds it averages.
+
+    Names: `chance`, `shuffled`, `untrained`, `classical:<which>`, `scratch`, `frozen`, `lora`, `finetuned`.
+    """
+
+    name: str
+    score: float
+    low: float = NAN
+    high: float = NAN
+    n_test: int = 0
+    seeds: int = 1
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The paired difference of two rows, `of` minus `minus`, with its 95 % interval."""
+
+    of: str
+    minus: str
+    score: float
+    low: float = NAN
+    high: float = NAN
+    n_test: int = 0
+    seeds: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.of} − {self.minus}"
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the whole interval lies on that side of zero, else 0 (also without an interval)."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What was scored, on whom, and how well: more is better in every metric.
+
+    `split` and `held_out` say in words how the data were divided and who was held out; `unit` is what the
+    bootstrap draws ("9 held-out subjects"); `contamination` says what pretraining saw of the test data,
+    `contaminated` whether it saw any; `per_group` is the score of each row in each `group`
+    ({"S01": {"frozen": 0.7}}).
+    """
+
+    card: str
+    split: str
+    held_out: str | Sequence[str]
+    metric: str
+    chance: float
+    rows: Sequence[Row]
+    differences: Sequence[Difference] = ()
+    unit: str = ""
+    contamination: str = ""
+    contaminated: bool = False
+    per_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    group: str = "subject"
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.rows:
+            raise BrainfmError(f"the scores of {self.card} have no rows; give at least the chance level")
+
+    @property
+    def held_out_words(self) -> str:
+        return self.held_out if isinstance(self.held_out, str) else ", ".join(self.held_out)
+
+    @property
+    def columns(self) -> list[str]:
+        """The rows that `per_group` knows, in the table's order."""
+        return [row.name for row in self.rows if any(row.name in one for one in self.per_group.values())]
+
+    def best(self, kind: str) -> Row | None:
+        """The row of this family with the highest score, if it has one."""
+        rows = [row for row in self.rows if family(row.name) == kind and np.isfinite(row.score)]
+        return max(rows, key=lambda row: row.score, default=None)
+
+
+def family(name: str) -> str:
+    """The family of a row: `classical:csp_lda` -> `classical`; `other` for a name that is not brainfm's."""
+    head = name.partition(":")[0]
+    return head if head in FAMILIES else "other"
+
+
+def number(value: float) -> str:
+    """Two decimals, which is what intervals of this width deserve; a dash where there is no number."""
+    return f"{value:.2f}".replace("-", "−") if np.isfinite(value) else "–"
+
+
+def signed(value: float) -> str:
+    """A difference, always with its sign."""
+    return ("+" if value > 0 else "") + number(value)
+
+
+def interval(row: Row | Difference) -> str:
+    """`0.77 to 0.85`, or nothing where there is no interval."""
+    known = np.isfinite(row.low) and np.isfinite(row.high)
+    return f"{number(row.low)} to {number(row.high)}" if known else ""
+
+
+def verdict(scores: Scores) -> str:
+    """The outcome in plain words: against the network not pretrained, then the best classical baseline."""
+    difference = next((one for ours in OURS for one in scores.differences if one.of == ours), None)
+    row = next((best for ours in OURS if (best := scores.best(ours))), None)
+    clauses = [_comparison(difference, scores.metric)] if difference else []
+    if row and not difference:
+        clauses.append(f"{_noun(row.name)} score {number(row.score)}{_bracket(row)} {scores.metric}")
+    if classical := scores.best("classical"):
+        which = classical.name.partition(":")[2].replace("_", " ") or "unnamed"
+        against = f", {_noun(row.name)} {number(row.score)}" if row and difference else ""
+        clauses.append(f"the best classical baseline ({which}) scores {number(classical.score)}{against}")
+    sentence = "; ".join([*clauses, f"chance is {number(scores.chance)}"]) + "."
+    warning = (
+        " Pretraining saw some of these test data: the scores are marked." if scores.contaminated else ""
+    )
+    return sentence[0].upper() + sentence[1:] + warning
+
+
+def overall(many: Sequence[Scores]) -> str:
+    """The verdict over several sets of scores, by counting the intervals that exclude zero on either side."""
+    signs = [one.sign for scores in many for one in scores.differences if one.name == "frozen − untrained"]
+    if not signs:
+        return f"{len(many)} evaluations, each with its own verdict below."
+    better, worse = signs.count(1), signs.count(-1)
+    return (
+        f"Frozen features beat the untrained network in {better} of {len(signs)} evaluations, "
+        f"fall below it in {worse}, and can't be told from it in {len(signs) - better - worse}."
+    )
+
+
+def scores_json(scores: Scores) -> dict[str, Any]:
+    """What `probe --json` prints: plain values, null where a number is not finite."""
+    keys = (
+        "title",
+        "card",
+        "split",
+        "metric",
+        "chance",
+        "unit",
+        "contamination",
+        "contaminated",
+        "per_group",
+    )
+    found = {key: getattr(scores, key) for key in keys} | {"verdict": verdict(scores)}
+    found["held_out"] = scores.held_out if isinstance(scores.held_out, str) else list(scores.held_out)
+    found["rows"] = [vars(row) for row in scores.rows]
+    found["differences"] = [{"name": one.name, **vars(one)} for one in scores.differences]
+    return {key: plain(value) for key, value in found.items()}
+
+
+def plain(value: Any) -> Any:
+    """As JSON knows it: numpy's numbers made Python's, NaN and infinity made null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def table(scores: Scores, width: int = 110) -> str:
+    """The rows and the paired differences as text for a terminal, without colour."""
+    console = Console(file=io.StringIO(), width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(rich_table(scores))
+    return captured.get()
+
+
+def rich_table(scores: Scores) -> Group:
+    """The same with rich: interval bars with `┊` at chance (or at no difference), and the split in words."""
+    values = [scores.chance, *_values(scores.rows)]
+    parts = [_table(scores.metric, scores.rows, scores.chance, (min(values), max(values)))]
+    if scores.differences:
+        values = [0.0, *_values(scores.differences)]
+        parts.append(_table("paired difference", scores.differences, 0.0, (min(values), max(values))))
+    words = [f"{scores.card}: {scores.split}", f"Held out: {scores.held_out_words}"]
+    words += [f"95 % intervals by bootstrap over {scores.unit}"] if scores.unit else []
+    words += [scores.contamination] if scores.contamination else []
+    return Group(*parts, *map(Text, words))
+
+
+def interval_bar(row: Row | Difference, mark: float, span: tuple[float, float], width: int = BAR) -> str:
+    """`┊  ├──●──┤` over `span`: the interval, the score, and where `mark` (chance, or zero) lies."""
+    places = (width - 1) / ((span[1] - span[0]) or 1.0)
+    cells = [" "] * width
+
+    def put(value: float, sign: str) -> None:
+        if np.isfinite(value):
+            cells[round((value - span[0]) * places)] = sign
+
+    put(mark, "┊")
+    if np.isfinite(row.low) and np.isfinite(row.high):
+        first, last = (round((edge - span[0]) * places) for edge in (row.low, row.high))
+        cells[first : last + 1] = "─" * (last + 1 - first)
+        put(row.low, "├")
+        put(row.high, "┤")
+    put(row.score, "●")
+    return "".join(cells).rstrip()
+
+
+def _table(title: str, rows: Sequence[Row | Difference], mark: float, span: tuple[float, float]) -> Table:
+    made = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    for name in ("", "score", "95 % interval"):
+        made.add_column(name, justify="left" if not name else "right")
+    made.add_column("", min_width=BAR, no_wrap=True)
+    for name in ("n test", "seeds"):
+        made.add_column(name, justify="right")
+    for row in rows:
+        score = signed(row.score) if isinstance(row, Difference) else number(row.score)
+        cells = (
+            row.name,
+            score,
+            interval(row),
+            interval_bar(row, mark, span),
+            str(row.n_test or ""),
+            str(row.seeds),
+        )
+        made.add_row(*map(Text, cells))
+    return made
+
+
+def _values(rows: Sequence[Row | Difference]) -> list[float]:
+    every = (value for row in rows for value in (row.score, row.low, row.high))
+    return [value for value in every if np.isfinite(value)]
+
+
+def _noun(name: str) -> str:
+    return NOUNS.get(name, name.replace("classical:", "the classical baseline ").replace("_", " "))
+
+
+def _bracket(row: Row | Difference) -> str:
+    words = interval(row).replace(" to ", ", ")
+    return f" [{words}]" if words else " (no interval)"
+
+
+def _comparison(one: Difference, metric: str) -> str:
+    of, minus, bracket = _noun(one.of), _noun(one.minus), _bracket(one)
+    plural = one.of == "frozen"
+    if one.sign > 0:
+        return f"{of} beat{'' if plural else 's'} {minus} by {number(one.score)}{bracket} {metric}"
+    if one.sign < 0:
+        return f"{of} {'fall' if plural else 'falls'} below {minus} by {number(-one.score)}{bracket} {metric}"
+    return f"{of} can't be told from {minus}: {signed(one.score)}{bracket} {metric}"
