@@ -1,7 +1,9 @@
-"""Scores of predicted probabilities, what chance would score, and intervals over the subjects that were held out.
+"""Scores of predicted probabilities, what chance would score, and intervals over the subjects that were
+held out.
 
-Every score takes weights of shape (draw, window), how often each window counts in each draw, and gives one score a draw:
-a bootstrap of thousands of draws is then a few matrix products, and seeds and models share the same draws.
+Every score takes weights of shape (draw, window), how often each window counts in each draw, and gives
+one score a draw: a bootstrap of thousands of draws is then a few matrix products, and seeds and models
+share the same draws.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +45,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Interval:
-    """A score and its 95 % interval; `over` says what was resampled ("group" or "window"), `n` how many of those."""
+    """A score and its 95 % interval; `over` says what was resampled ("group" or "window"), `n` how many
+    of those.
+    """
 
     score: float
     low: float
@@ -98,7 +102,10 @@ def weighted_f1(probability: Probabilities, label: Labels, weight: Weights) -> S
 
 
 def auroc(probability: Probabilities, label: Labels, weight: Weights) -> Scores:
-    """Area under the ROC curve, ties counting half (Hanley & McNeil 1982); the mean of one-vs-rest over classes that occur."""
+    """Area under the ROC curve, ties counting half (Hanley & McNeil 1982).
+
+    With more than two classes it is the plain mean over the classes that occur of one against the rest.
+    """
     if probability.shape[1] == 2:
         return _area(probability[:, 1], label == 1, weight)
     return np.mean([_area(probability[:, k], label == k, weight) for k in np.unique(label)], axis=0)
@@ -146,13 +153,15 @@ def bootstrap(
     rng: np.random.Generator,
     n: int = 2000,
 ) -> Interval:
-    """The metric's mean over seeds (`predictions`, one array each for the same windows) and its 95 % interval.
+    """The metric's mean over seeds (`predictions`, one array each for the same windows) and its 95 %
+    interval.
 
-    A cluster bootstrap: whole held-out groups (subjects) are drawn with replacement, windows where there is one group,
-    and a draw is the same for all seeds. Draws that lack one of the classes are drawn anew. The interval is the expanded
-    percentile interval (Hesterberg 2015), which widens the plain one for few groups as Student's t widens the normal;
-    with three or four groups it comes near the whole range of the draws. It says how much the score would vary with other
-    subjects, not with other seeds. Raises `DataError` where predictions and labels do not fit.
+    A cluster bootstrap: whole held-out groups (subjects) are drawn with replacement, windows where there
+    is one group, and a draw is the same for all seeds. Draws that lack one of the classes are drawn anew.
+    The interval is the expanded percentile interval (Hesterberg 2015), which widens the plain one for few
+    groups as Student's t widens the normal; with three or four groups it is nearly the whole range of the
+    draws. It says how much the score would vary with other subjects, not with other seeds. Raises
+    `DataError` where predictions and labels do not fit.
     """
     return _interval(lambda weight: _mean_score(metric, predictions, labels, weight), labels, groups, rng, n)
 
@@ -176,7 +185,9 @@ def paired_difference(
     return _interval(difference, labels, groups, rng, n)
 
 
-def _mean_score(metric: Metric, predictions: Sequence[Probabilities], labels: Labels, weight: Weights) -> Scores:
+def _mean_score(
+    metric: Metric, predictions: Sequence[Probabilities], labels: Labels, weight: Weights
+) -> Scores:
     if not predictions:
         raise DataError("there are no predictions to score")
     for probability in predictions:

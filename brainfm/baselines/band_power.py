@@ -1,23 +1,26 @@
-"""Log power of the classical bands at each sensor and a ridge classifier: the plainest baseline, for any sensor count."""
+"""Log power of the classical bands at each sensor and a ridge classifier: the plainest baseline."""
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.signal import welch
 from scipy.special import softmax
 from sklearn.linear_model import RidgeClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from brainfm.baselines import Baseline, Classical, Decoder, Fold, tuned
+from brainfm.baselines import Baseline, Classical, Decoder, Fold, Tuned, tuned
 from brainfm.errors import DataError
 
 
 class BandPower(Baseline):
     """Welch's spectrum (Welch 1967) averaged in bands, its logarithm standardised, class-balanced ridge."""
 
-    bands: list[list[float]] = [[1, 4], [4, 8], [8, 13], [13, 30], [30, 45]]
-    """`[low, high]` hertz each (delta to gamma); a band that reaches above Nyquist, or that the windows are too short to
-    resolve, is left out."""
+    bands: list[list[float]] = Field(
+        default=[[1.0, 4.0], [4.0, 8.0], [8.0, 13.0], [13.0, 30.0], [30.0, 45.0]]
+    )
+    """`[low, high]` hertz each (delta to gamma); a band that reaches above Nyquist, or that the windows
+    are too short to resolve, is left out."""
     seconds: float = 2.0
     """Length of Welch's segments; at most the window."""
 
@@ -50,8 +53,10 @@ def log_power(
     return np.log(np.concatenate(found, axis=1) + 1e-12)
 
 
-class Ridge(RidgeClassifier):  # type: ignore[misc]
-    """Ridge with probabilities: the softmax of its decision values, which keeps their order but is not calibrated."""
+class Ridge(RidgeClassifier):
+    """Ridge with probabilities: the softmax of its decision values keeps their order but is not
+    calibrated.
+    """
 
     def predict_proba(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """(window, class)"""
@@ -59,6 +64,6 @@ class Ridge(RidgeClassifier):  # type: ignore[misc]
         return softmax(np.c_[-values, values] if values.ndim == 1 else values, axis=1)
 
 
-def _ridge(folds: list[Fold]) -> object:
+def _ridge(folds: list[Fold]) -> Tuned:
     pipeline = make_pipeline(StandardScaler(), Ridge(class_weight="balanced"))
-    return tuned(pipeline, folds, ridge__alpha=np.logspace(-1, 4, 6))
+    return tuned(pipeline, folds, ridge__alpha=np.logspace(4, -1, 6))

@@ -1,4 +1,6 @@
-"""Canonical correlation with sines and cosines of the stimulus frequencies: the baseline of SSVEP (Lin et al. 2006)."""
+"""Canonical correlation with sines and cosines of the stimulus frequencies: SSVEP's baseline (Lin et al.
+2006).
+"""
 
 from collections.abc import Sequence
 
@@ -13,9 +15,10 @@ from brainfm.errors import DataError
 
 
 class Cca(Baseline):
-    """The largest canonical correlation with each frequency's reference, then LDA, so that rest can be a class too.
+    """The largest canonical correlation with each frequency's reference, then LDA, so that rest can be a
+    class.
 
-    Lin et al. 2006, "Frequency recognition based on canonical correlation analysis for SSVEP-based BCIs", equations 2-5.
+    Lin et al. 2006, "Frequency recognition based on canonical correlation analysis for SSVEP-based BCIs".
     """
 
     frequencies: list[float] = Field(min_length=1)
@@ -52,7 +55,9 @@ class Cca(Baseline):
 def correlations(
     signal: NDArray[np.float64], sfreq: float, frequencies: Sequence[float], harmonics: int
 ) -> NDArray[np.float64]:
-    """(window, frequency) the largest canonical correlation of each window (sensor, time) with each reference."""
+    """(window, frequency) the largest canonical correlation of each window with each frequency's
+    reference.
+    """
     windows = _basis(signal.transpose(0, 2, 1))
     seconds = np.arange(signal.shape[2]) / sfreq
     out = []
@@ -65,10 +70,10 @@ def correlations(
 
 
 def _basis(columns: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Orthonormal bases of the centred columns of (window, time, column); directions without signal become zero.
+    """Orthonormal bases of the centred columns of (window, time, column); directions without signal are zero.
 
-    With these, canonical correlations are singular values (Björck & Golub 1973, theorem 1); the zeros keep an average
-    reference, which removes one dimension, from adding a direction of noise.
+    With these, canonical correlations are singular values (Björck & Golub 1973, theorem 1); the zeros keep an
+    average reference, which removes one dimension, from adding a direction of noise.
     """
     left, size, _ = np.linalg.svd(columns - columns.mean(axis=1, keepdims=True), full_matrices=False)
     return left * (size > 1e-9 * size[:, :1])[:, None, :]

@@ -1,4 +1,6 @@
-"""Common spatial patterns and linear discriminant analysis: the baseline of motor imagery (Blankertz et al. 2008)."""
+"""Common spatial patterns and linear discriminant analysis: motor imagery's baseline (Blankertz et al.
+2008).
+"""
 
 from collections.abc import Sequence
 
@@ -18,8 +20,8 @@ from brainfm.errors import DataError
 class CspLda(Baseline):
     """Log variance of spatially filtered signal, then LDA with Ledoit and Wolf's shrinkage.
 
-    Blankertz et al. 2008, "Optimizing spatial filters for robust EEG single-trial analysis"; more than two classes by
-    approximate joint diagonalisation (Grosse-Wentrup & Buss 2008).
+    Blankertz et al. 2008, "Optimizing spatial filters for robust EEG single-trial analysis"; more than
+    two classes by approximate joint diagonalisation (Grosse-Wentrup & Buss 2008).
     """
 
     low: float | None = 8.0

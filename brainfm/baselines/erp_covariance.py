@@ -1,4 +1,6 @@
-"""Covariance of each window together with the classes' average responses: the baseline of P300 (Barachant & Congedo 2014)."""
+"""Covariance of each window with the classes' average responses: P300's baseline (Barachant & Congedo
+2014).
+"""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -16,8 +18,8 @@ from brainfm.data.preprocess import Step
 class ErpCovariance(Baseline):
     """Average responses stacked on the window, covariance, tangent space, logistic regression.
 
-    Barachant & Congedo 2014, "A Plug&Play P300 BCI using information geometry", section 3. The averages are supervised,
-    so they are made anew in every inner fold.
+    Barachant & Congedo 2014, "A Plug&Play P300 BCI using information geometry". The averages are
+    supervised, so they are made anew in every inner fold.
     """
 
     low: float | None = 1.0
@@ -42,7 +44,7 @@ class ErpCovariance(Baseline):
             return signal
 
         def estimator(folds: list[Fold]) -> object:
-            return logistic(folds, self._covariances(n_sensors), TangentSpace())
+            return logistic(folds, self._covariances(n_sensors), TangentSpace(), standardise=False)
 
         return Classical(features, estimator, n_classes)
 

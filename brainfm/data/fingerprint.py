@@ -1,0 +1,184 @@
+"""A perceptual fingerprint of signal: tells that a recording was seen before although it was renamed or
+saved anew.
+
+Landmark hashing as audio search does it (Wang 2003, "An industrial-strength audio search algorithm"),
+with a landmark of its own: in each sensor's signal between 2 and 15 Hz, the time between successive
+extrema, peak to trough to peak. A run of 12 such intervals, coarsely rounded, with which of two
+neighbouring swings is the larger, gives one 32-bit hash. Neither sign, unit, offset nor sampling rate
+enters. Only hashes divisible by a modulus are kept, so what is kept depends on the signal alone and not
+on where it was cut (content-defined sampling, Manber 1994).
+
+It survives renaming, other formats, 16-bit rounding, another unit or polarity, resampling, cutting at any
+point, zero-phase filters that leave 2 to 15 Hz, and the loss or reordering of sensors. It does not
+survive a new reference, artefact subtraction (ICA, SSP), filters that are not zero-phase, a change of
+speed, or a rate below 50 Hz.
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import oaconvolve
+
+from brainfm.data.recording import Recording, Signal
+from brainfm.errors import DataError
+
+LOW, HIGH = 2.0, 15.0
+KERNEL_SECONDS = 1.0
+INTERVALS = 12
+STEP = 0.02
+"""Seconds to which an interval is rounded: ten times the jitter that resampling brings, a third of a
+typical interval.
+"""
+MOST = 64
+"""Hashes kept in a stretch, on average, at most: the modulus doubles until this holds."""
+SEEN = 0.25
+"""Share of hashes found from which a recording counts as seen."""
+FEWEST = 8
+"""Hashes that must be found for a recording to count as seen, however short it is."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """Hashes per stretch of `seconds_per_stretch`, each divisible by `modulus`, sorted, none twice within
+    a stretch.
+    """
+
+    seconds_per_stretch: float
+    modulus: int
+    stretches: list[list[int]]
+
+    def to_json(self) -> dict[str, Any]:
+        """A mapping for JSON; each stretch is base64 of little-endian 32-bit integers."""
+        packed = [base64.b64encode(np.array(hashes, "<u4").tobytes()).decode() for hashes in self.stretches]
+        return {"seconds_per_stretch": self.seconds_per_stretch, "modulus": self.modulus, "stretches": packed}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Self:
+        """The reverse of `to_json`."""
+        unpacked = [np.frombuffer(base64.b64decode(text), "<u4").tolist() for text in value["stretches"]]
+        return cls(float(value["seconds_per_stretch"]), int(value["modulus"]), unpacked)
+
+    def hashes(self, modulus: int = 1) -> NDArray[np.uint32]:
+        """All hashes that `modulus` divides too, sorted."""
+        every = np.unique(np.array([h for stretch in self.stretches for h in stretch], np.uint32))
+        return every[every % max(modulus, self.modulus) == 0]
+
+
+def fingerprint(recording: Recording, modality: str, seconds: float = 30.0) -> Fingerprint:
+    """The fingerprint of one modality's signal, with one list of hashes for every `seconds` of each
+    contiguous stretch.
+
+    Raises `DataError` for a sampling rate below 50 Hz, at which the landmarks can't be placed.
+    """
+    signal = recording.signal(modality)
+    if signal.sfreq < 50:
+        raise DataError(
+            f"{recording.name}: a fingerprint needs 50 Hz or more, {modality} has {signal.sfreq:g} Hz"
+        )
+    stretches: list[NDArray[np.uint32]] = []
+    for start, end in signal.stretches:
+        stretches += _in_stretches(
+            *landmarks(_rows(signal, start, end), signal.sfreq), (end - start) / signal.sfreq, seconds
+        )
+    modulus = 1
+    while sum(np.count_nonzero(s % modulus == 0) for s in stretches) > MOST * len(stretches):
+        modulus *= 2
+    return Fingerprint(seconds, modulus, [s[s % modulus == 0].tolist() for s in stretches])
+
+
+def overlap(a: Fingerprint, b: Fingerprint) -> float:
+    """The share of a's hashes that b holds too, 0 to 1; 0 where a has none. Not symmetric: ask with the
+    shorter as `a`.
+    """
+    share, _ = _found(a, b)
+    return share
+
+
+def seen(a: Fingerprint, b: Fingerprint) -> bool:
+    """Whether a quarter of `a` or more is in `b`, so that a model trained on `b` has seen it."""
+    share, found = _found(a, b)
+    return share >= SEEN and found >= FEWEST
+
+
+def landmarks(data: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+    """For (sensor, time) data: the time in seconds and the hash of every run of intervals, of all sensors
+    together.
+    """
+    kernel = _kernel(sfreq)
+    if data.shape[1] < len(kernel):
+        return np.zeros(0), np.zeros(0, np.uint32)
+    centred = data - data.mean(axis=1, keepdims=True)
+    band = oaconvolve(centred, kernel[None], mode="valid", axes=1)
+    found = [_hashes(*_extrema(row, sfreq)) for row in band]
+    times, hashes = zip(*found, strict=True)
+    return np.concatenate(times) + KERNEL_SECONDS / 2, np.concatenate(hashes)
+
+
+def _rows(signal: Signal, start: int, end: int) -> NDArray[np.float64]:
+    data = np.asarray(signal.data[:, start:end], np.float64)
+    return data[np.isfinite(data).all(axis=1)]
+
+
+def _kernel(sfreq: float) -> NDArray[np.float64]:
+    """One continuous-time band-pass (Hann-windowed sinc), sampled at any rate: the landmarks need no
+    resampling.
+    """
+    half = round(KERNEL_SECONDS / 2 * sfreq)
+    time = np.arange(-half, half + 1) / sfreq
+    ideal = 2 * HIGH * np.sinc(2 * HIGH * time) - 2 * LOW * np.sinc(2 * LOW * time)
+    return ideal * (0.5 + 0.5 * np.cos(2 * np.pi * time / KERNEL_SECONDS)) / sfreq
+
+
+def _extrema(row: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Times and values of the extrema between samples, by the parabola through three samples."""
+    slope = np.diff(row)
+    at = np.flatnonzero(slope[:-1] * slope[1:] < 0) + 1
+    before, here, after = row[at - 1], row[at], row[at + 1]
+    offset = 0.5 * (before - after) / (before - 2 * here + after)
+    return (at + offset) / sfreq, here - 0.25 * (before - after) * offset
+
+
+def _hashes(
+    time: NDArray[np.float64], value: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
+    """The first time and the hash of each run of `INTERVALS` extrema."""
+    n = len(time) - INTERVALS
+    if n < 1:
+        return np.zeros(0), np.zeros(0, np.uint32)
+    steps = np.floor(np.diff(time) / STEP).astype(np.uint64)
+    swing = np.abs(np.diff(value))
+    grows = np.concatenate([[0], swing[1:] > swing[:-1]]).astype(np.uint64)
+    mixed = np.zeros(n, np.uint64)
+    for k in range(INTERVALS):
+        mixed = _mix(
+            mixed + steps[k : k + n] * np.uint64(2) + (grows[k : k + n] if k else np.uint64(0)) + np.uint64(1)
+        )
+    return time[:n], (mixed >> np.uint64(32)).astype(np.uint32)
+
+
+def _mix(value: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """SplitMix64's mixing (Steele, Lea & Flood 2014), so that every bit of every interval reaches the
+    kept bits.
+    """
+    value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return value ^ (value >> np.uint64(31))
+
+
+def _in_stretches(
+    time: NDArray[np.float64], hashes: NDArray[np.uint32], length: float, seconds: float
+) -> list[NDArray[np.uint32]]:
+    stretch = np.floor(time / seconds)
+    return [np.unique(hashes[stretch == k]) for k in range(max(1, int(np.ceil(length / seconds))))]
+
+
+def _found(a: Fingerprint, b: Fingerprint) -> tuple[float, int]:
+    """Share and count of a's hashes in b, both thinned to the coarser modulus."""
+    coarser = max(a.modulus, b.modulus)
+    wanted = a.hashes(coarser)
+    found = int(np.isin(wanted, b.hashes(coarser)).sum())
+    return (found / len(wanted) if len(wanted) else 0.0), found
