@@ -1,0 +1,263 @@
+"""Data cards: each shipped one loads and its facts hold, a bad one is one sentence, a first card works."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from brainfm import folders
+from brainfm.data.cards import DataCard, check, data_root, front_matter, list_cards
+from brainfm.data.new_card import new_card, pattern
+from brainfm.data.splits import in_words, split, strictest
+from brainfm.errors import DataError, RecipeError
+
+CARDS = list_cards()
+SMALL = """---
+title: two simulated people
+modality: eeg
+licence: none
+citation: none
+source: brainfm
+folder: ""
+files: ""
+reader: {kind: simulated, subjects: 2, seconds: 60.0, sensors: 8}
+task:
+  labels: [left_hand, right_hand]
+  window: {kind: trials, seconds: 2.0}
+  split: CrossSubject
+  metric: balanced_accuracy
+---
+Some prose.
+"""
+
+
+def written(folder: Path, text: str = SMALL) -> Path:
+    path = folder / "small.md"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def data_or_skip(card: DataCard) -> DataCard:
+    if card.folder and not (data_root() / card.folder).is_dir():
+        pytest.skip(
+            f"the recordings of {card.name} are not at {data_root()}; set BRAINFM_DATA to have this checked"
+        )
+    return card
+
+
+def test_there_are_cards() -> None:
+    assert len(CARDS) >= 7
+    assert "simulated_eeg" in CARDS
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_every_card_loads_and_says_what_it_must(name: str) -> None:
+    card = DataCard.load(name)
+    assert card.name == name and len(card.hash) == 12
+    assert card.facts is not None and card.task is not None
+    assert set(card.facts.windows) == set(card.task.labels)
+    assert card.licence and card.citation and card.source
+    for word in ("onsent", "Cite" if card.folder else "cite"):
+        assert word in card.prose, f"the card {name} says nothing on {word}"
+
+
+@pytest.mark.parametrize("name", CARDS)
+def test_the_facts_of_every_card_hold_and_its_split_can_be_made(name: str) -> None:
+    card = data_or_skip(DataCard.load(name))
+    assert check(card) == []
+    assert card.task is not None
+    recordings = card.recordings()
+    windows = card.windows(recordings)
+    folds = split(card.task.split, windows, recordings, card.task.folds, card.task.gap)
+    assert card.task.split == strictest(recordings), "a card holds out as strictly as its data allow"
+    assert in_words(card.task.split, folds, recordings).startswith(f"{card.task.split}: {len(folds)} folds")
+    assert {recording.dataset for recording in recordings} == {name}
+
+
+def test_check_names_what_is_wrong(tmp_path: Path) -> None:
+    card = DataCard.load(written(tmp_path))
+    (problem,) = check(card)
+    assert problem.field == "facts" and '"subjects": 2' in problem.found
+    facts = "facts: {subjects: 3, sessions: 2, recordings: 2, sensors: 8, sfreq: 128.0}\n---\nSome"
+    wrong = DataCard.load(written(tmp_path, SMALL.replace("---\nSome", facts)))
+    found = {problem.field: (problem.said, problem.found) for problem in check(wrong)}
+    assert found.keys() == {"facts.subjects", "facts.windows"}
+    assert found["facts.subjects"] == ("3", "2")
+
+
+def test_check_of_absent_data_is_a_problem_not_a_crash(tmp_path: Path) -> None:
+    text = SMALL.replace('folder: ""', "folder: nowhere").replace('files: ""', "files: '*.edf'")
+    text = text.replace(
+        "reader: {kind: simulated, subjects: 2, seconds: 60.0, sensors: 8}", "reader: {kind: mne_file}"
+    )
+    (problem,) = check(DataCard.load(written(tmp_path, text)))
+    assert problem.field == "recordings" and "set BRAINFM_DATA" in problem.found
+
+
+def test_recordings_are_named_and_limited(tmp_path: Path) -> None:
+    card = DataCard.load(written(tmp_path))
+    assert [(r.dataset, r.subject) for r in card.recordings()] == [("small", "01"), ("small", "02")]
+    assert len(card.recordings(limit=1)) == 1
+    (second,) = card.recordings(entries=card.entries()[1:])
+    assert second.subject == "02"
+
+
+def test_the_hash_follows_the_facts_and_not_the_prose(tmp_path: Path) -> None:
+    one = DataCard.load(written(tmp_path)).hash
+    assert DataCard.load(written(tmp_path, SMALL.replace("Some prose", "Other prose"))).hash == one
+    assert DataCard.load(written(tmp_path, SMALL.replace("seconds: 2.0", "seconds: 3.0"))).hash != one
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("modality: eeg", "modalty: eeg", "'modalty' is not known; did you mean 'modality'"),
+        ("modality: eeg\n", "", "modality: is missing"),
+        ("modality: eeg", "modality: eeg\nmodality: meg", "duplicate key"),
+        ("modality: eeg", "modality: [eeg", "not valid YAML"),
+        ("modality: eeg", "name: mine\nmodality: eeg", "name is not written into a card"),
+        ("kind: trials", "kind: trails", "'trails' is not known; did you mean 'trials'"),
+        ("kind: simulated", "kind: my_lab.reader", "code outside brainfm"),
+        ("split: CrossSubject", "split: Random", "task.split"),
+        ("seconds: 2.0", "seconds: '2'", "task.window.*seconds"),
+        ("labels: [left_hand, right_hand]", "labels: [left_hand]", "task.labels"),
+        ("---\ntitle", "title", "between two lines of ---"),
+    ],
+)
+def test_a_bad_card_is_one_sentence(tmp_path: Path, old: str, new: str, words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        DataCard.load(written(tmp_path, SMALL.replace(old, new, 1)))
+    assert "\n" not in str(caught.value) and "small.md" in str(caught.value)
+
+
+def test_a_wrong_name_suggests_the_nearest() -> None:
+    with pytest.raises(DataError, match="did you mean 'eeg_delhi'"):
+        DataCard.load("eeg_dehli")
+    with pytest.raises(DataError, match="does not exist"):
+        DataCard.load("nowhere/else.md")
+
+
+def test_yaml_is_version_1_2(tmp_path: Path) -> None:
+    facts, prose = front_matter("---\na: no\nb: 010\n---\ntext\n", tmp_path)
+    assert facts == {"a": "no", "b": 10} and prose == "text"
+
+
+def test_a_card_without_task_has_recordings_and_no_windows(tmp_path: Path) -> None:
+    start, end = SMALL.index("task:"), SMALL.index("---\nSome")
+    card = DataCard.load(written(tmp_path, SMALL[:start] + SMALL[end:]))
+    assert len(card.recordings()) == 2
+    with pytest.raises(DataError, match="small has no task"):
+        card.windows(card.recordings())
+
+
+def test_windows_need_two_classes(tmp_path: Path) -> None:
+    card = DataCard.load(written(tmp_path))
+    recordings = card.recordings()
+    events = recordings[0].events
+    left = np.array([label == "left_hand" for label in events.label])
+    kept = replace(
+        events, onset=events.onset[left], duration=events.duration[left], label=("left_hand",) * left.sum()
+    )
+    with pytest.raises(DataError, match="every window is labelled 'left_hand'"):
+        card.windows([replace(recordings[0], events=kept)])
+
+
+def test_the_folder_is_found_beside_the_card_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAINFM_DATA", str(tmp_path / "data"))
+    (tmp_path / "data" / "mine").mkdir(parents=True)
+    card = DataCard.load(written(tmp_path, SMALL.replace('folder: ""', "folder: mine")))
+    assert card.path == tmp_path / "data" / "mine"
+    (tmp_path / "mine").mkdir()
+    assert card.path == tmp_path / "mine"
+    monkeypatch.setenv("BRAINFM_DATA", str(tmp_path))
+    assert data_root() == Path(os.environ["BRAINFM_DATA"])
+
+
+def test_names_and_paths_of_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert folders.find("data_cards", "eeg_delhi", ".md").name == "eeg_delhi.md"
+    path = written(tmp_path)
+    assert folders.find("data_cards", str(path), ".md") == path
+    with pytest.raises(RecipeError, match="'eeg_delli' is not in data_cards; did you mean 'eeg_delhi'"):
+        folders.find("data_cards", "eeg_delli", ".md")
+    monkeypatch.setattr(folders, "checkout", lambda: None)
+    assert folders.shipped("data_cards") == folders.PACKAGE / "_recipes" / "data_cards"
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"),
+    [
+        (["Subject00_1", "Subject01_2"], "Subject{subject}_{run}.edf"),
+        (["S001R02", "S109R14"], "S{subject}R{run}.edf"),
+        (["S001/S001R02", "S002/S002R02"], "S*/S{subject}R{run}.edf"),
+        (
+            ["sub-01/eeg/sub-01_task-a_eeg", "sub-02/eeg/sub-02_task-b_eeg"],
+            "sub-{subject}/eeg/sub-{subject}_task-*_eeg.edf",
+        ),
+        (
+            ["sub-01/ses-2/eeg/sub-01_ses-2_task-a_run-1_eeg"],
+            "sub-{subject}/ses-{session}/eeg/sub-{subject}_ses-{session}_task-*_run-{run}_eeg.edf",
+        ),
+        (["p1/rest", "p2/task"], "p{subject}/*.edf"),
+        (["p1/day1/a", "p2/day2/b"], "p{subject}/day{session}/*.edf"),
+        (["one", "two"], "*.edf"),
+        (["x/one", "two"], "**/*.edf"),
+    ],
+)
+def test_patterns_are_read_from_names(names: list[str], wanted: str) -> None:
+    assert pattern([f"{name}.edf" for name in names], ".edf") == wanted
+
+
+def bids(root: Path) -> None:
+    """Two people, two runs each, as BrainVision with an events.tsv."""
+    from pybv import write_brainvision
+
+    rng = np.random.default_rng(0)
+    for subject in ("01", "02"):
+        folder = root / f"sub-{subject}" / "eeg"
+        folder.mkdir(parents=True)
+        for run in ("1", "2"):
+            base = f"sub-{subject}_task-move_run-{run}"
+            data = 1e-5 * rng.standard_normal((4, 2000))
+            write_brainvision(
+                data=data,
+                sfreq=100,
+                ch_names=["C3", "Cz", "C4", "Nowhere"],
+                fname_base=f"{base}_eeg",
+                folder_out=folder,
+            )
+            rows = [f"{onset}\t1.0\t{'left' if onset % 4 else 'right'}" for onset in range(2, 18, 2)]
+            (folder / f"{base}_events.tsv").write_text(
+                "\n".join(["onset\tduration\ttrial_type", *rows]) + "\n"
+            )
+
+
+def test_a_first_card_of_a_bids_folder_passes_check_and_decodes(tmp_path: Path) -> None:
+    bids(tmp_path / "study")
+    text = new_card(tmp_path / "study")
+    assert "FILL IN" in text and '"drop": ["Nowhere"]' in text and "left (16)" in text
+    card = DataCard.load(written(tmp_path, text))
+    assert check(card) == []
+    assert card.facts is not None
+    assert (card.facts.subjects, card.facts.recordings, card.facts.sensors) == (2, 4, 3)
+    uncommented = "\n".join(
+        line.removeprefix("# ") if line.startswith(("# task:", "#   ")) else line for line in text.split("\n")
+    )
+    uncommented = uncommented.replace("facts:", "facts:\n  windows: {left: 16, right: 16}")
+    card = DataCard.load(written(tmp_path, uncommented.replace("#   ", "  ")))
+    assert check(card) == []
+    assert card.task is not None and card.task.split == "CrossSubject"
+    recordings = card.recordings()
+    assert len(split(card.task.split, card.windows(recordings), recordings)) == 2
+
+
+@pytest.mark.parametrize(("files", "words"), [([], "nothing"), (["a.mat", "b.mat"], "2 × .mat")])
+def test_a_folder_without_recordings_is_one_sentence(tmp_path: Path, files: list[str], words: str) -> None:
+    for file in files:
+        (tmp_path / file).touch()
+    with pytest.raises(DataError, match=words) as caught:
+        new_card(tmp_path)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="is not a folder"):
+        new_card(tmp_path / "absent")
