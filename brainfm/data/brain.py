@@ -1,9 +1,10 @@
 """A simulated brain: dipoles with rhythms, trials and a known truth, to be seen by any instrument.
 
-The person is drawn once (`Brain.draw`), each session's activity after it (`activity`). Imagined movement of a hand lowers
-the mu rhythm over the other hemisphere (Pfurtscheller & Lopes da Silva 1999, section 3), and shifts by class the phase
-between a frontal and a parietal source. All else is unlabelled structure: background of 1/f power that travels from
-source to source with a delay, and rhythms whose envelopes wax and wane over seconds.
+The person is drawn once (`Brain.draw`), each session's activity after it (`activity`). Imagined movement of
+a hand lowers the mu rhythm over the other hemisphere (Pfurtscheller & Lopes da Silva 1999, section 3), and
+shifts by class the phase between a frontal and a parietal source. All else is unlabelled structure:
+background of 1/f power that travels from source to source with a delay, and rhythms whose envelopes wax and
+wane over seconds.
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ TRIAL, GAP = 2.5, (1.0, 1.6)
 
 @dataclass(frozen=True)
 class Rhythm:
-    """A dipole's oscillation: which sensor it lies under, the frequencies that people have, its moment in A·m."""
+    """A dipole's oscillation: which sensor it lies under, the frequencies that people have, its moment in
+    A·m."""
 
     name: str
     under: str
@@ -64,10 +66,11 @@ LAG = {"left_hand": np.pi / 4, "right_hand": -np.pi / 4, "feet": 0.0, "rest": 0.
 
 @dataclass(frozen=True)
 class Brain:
-    """One person: where the dipoles are and what is their own about the rhythms. The first rows are `RHYTHMS`.
+    """One person: where the dipoles are and what is their own about the rhythms. The first rows are
+    `RHYTHMS`.
 
-    `place` indexes `pool()`; `orientation` is (dipole, 3); `hertz`, `moment` and `waning` are per rhythm; `delay` (s) and
-    `source` say from where and how late each background dipole hears another.
+    `place` indexes `pool()`; `orientation` is (dipole, 3); `hertz`, `moment` and `waning` are per rhythm;
+    `delay` (s) and `source` say from where and how late each background dipole hears another.
     """
 
     place: NDArray[np.int64]
@@ -156,7 +159,8 @@ def course(
     n_times: int,
     sfreq: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """What the trials do: the factor on each rhythm (rhythm, time), the phase lag (time,) and the class (time,)."""
+    """What the trials do: the factor on each rhythm (rhythm, time), the phase lag (time,) and the class
+    (time,)."""
     wane, lag, label = np.ones((len(NAMES), n_times)), np.zeros(n_times), np.full(n_times, -1)
     length = round(TRIAL * sfreq)
     ramp = np.clip(np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.4 * sfreq), 0, 1)
@@ -182,7 +186,8 @@ def waxing(
 def phases(
     hertz: NDArray[np.float64], rng: np.random.Generator, n_times: int, sfreq: float
 ) -> NDArray[np.float64]:
-    """(rhythm, time) phases that advance at their frequency and diffuse, which gives each line a width of about 1 Hz."""
+    """(rhythm, time) phases that advance at their frequency and diffuse, which gives each line a width of
+    about 1 Hz."""
     step = 2 * np.pi * hertz[:, None] / sfreq
     jitter = rng.normal(0, np.sqrt(2 * np.pi * 0.5 / sfreq), (len(hertz), n_times))
     return np.cumsum(step + jitter, axis=1) + rng.uniform(0, 2 * np.pi, (len(hertz), 1))
@@ -205,7 +210,8 @@ def coloured(
     exponent: float,
     band: tuple[float, float],
 ) -> NDArray[np.float64]:
-    """(row, time) noise of unit variance whose power falls as frequency to the minus `exponent` within `band`."""
+    """(row, time) noise of unit variance whose power falls as frequency to the minus `exponent` within
+    `band`."""
     hertz = np.fft.rfftfreq(n_times, 1 / sfreq)
     inside = (hertz >= band[0]) & (hertz <= band[1])
     inside[1] |= not inside.any()  # a signal too short for the band keeps its slowest wave
@@ -226,7 +232,8 @@ def tilted(place: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.flo
 
 
 def nearest(sensor: str, n: int = 5) -> NDArray[np.int64]:
-    """The places on the outer shell that lie under a sensor: where one person or another has that patch of cortex."""
+    """The places on the outer shell that lie under a sensor: where one person or another has that patch of
+    cortex."""
     direction = head_positions(DEFAULT_MONTAGE)[sensor] - CENTRE
     site = CENTRE + SHELLS[0] * direction / np.linalg.norm(direction)
     return np.argsort(np.linalg.norm(pool() - site, axis=1))[:n]
@@ -234,7 +241,8 @@ def nearest(sensor: str, n: int = 5) -> NDArray[np.int64]:
 
 @lru_cache(maxsize=1)
 def pool() -> NDArray[np.float64]:
-    """(place, 3) where a dipole can be, in metres in head coordinates: even (Fibonacci) lattices on two shells."""
+    """(place, 3) where a dipole can be, in metres in head coordinates: even (Fibonacci) lattices on two
+    shells."""
     index = np.arange(260) + 0.5
     height, turn = 1 - 2 * index / len(index), np.pi * (1 + np.sqrt(5)) * index
     across = np.sqrt(1 - height**2)

@@ -1,4 +1,5 @@
-"""What happened when: events from annotations, stimulus channels, a file beside the recording, or its name."""
+"""What happened when: events from annotations, stimulus channels, a file beside the recording, or its
+name."""
 
 import re
 from collections import Counter
@@ -19,9 +20,10 @@ from brainfm.part import Settings
 class EventSource(Settings):
     """Where a card says that a recording's events are.
 
-    `auto` takes what the file holds (annotations, else a stimulus channel), else a BIDS events.tsv beside it. `file` is a
-    name beside the recording such as "{stem}-eve.fif". `codes` turns a code or description into a label, and only those
-    in it are kept; without it all are. `duration`, in seconds, replaces what the source says.
+    `auto` takes what the file holds (annotations, else a stimulus channel), else a BIDS events.tsv beside
+    it. `file` is a name beside the recording such as "{stem}-eve.fif". `codes` turns a code or description
+    into a label, and only those in it are kept; without it all are. `duration`, in seconds, replaces what
+    the source says.
     """
 
     source: Literal["auto", "annotations", "stim", "bids", "file", "name"] = "auto"
@@ -32,7 +34,8 @@ class EventSource(Settings):
 
 
 def attach_events(recording: Recording, source: EventSource, entry: Entry, reader: Reader) -> Recording:
-    """The recording with the events that `source` describes; codes that it does not list are counted in a note."""
+    """The recording with the events that `source` describes; codes that it does not list are counted in a
+    note."""
     events = gather(recording, source, entry, reader)
     labelled, unknown = relabel(events, source.codes)
     if source.duration is not None:
@@ -118,7 +121,8 @@ def from_file(path: Path, recording: Recording, first_sample: int) -> Events:
 
 
 def from_array(found: NDArray[np.int64], sfreq: float, first_sample: int) -> Events:
-    """Events from MNE's array of (sample, previous code, code), in seconds from the recording's first sample."""
+    """Events from MNE's array of (sample, previous code, code), in seconds from the recording's first
+    sample."""
     onset = (found[:, 0] - first_sample) / sfreq
     return Events(onset, np.zeros(len(found)), tuple(str(code) for code in found[:, 2]))
 
@@ -133,7 +137,8 @@ def from_tsv(path: Path) -> Events:
     column = next((name for name in ("trial_type", "value") if name in table), None)
     if column is None or "onset" not in table:
         raise DataError(
-            f"{path.name} needs the columns onset and trial_type (or value); it has {', '.join(table)}"
+            f"{path.name} needs the columns onset and trial_type (or value); "
+            f"it has {', '.join(map(str, table))}"
         )
     table = table[~table[column].isin(["n/a", ""])]
     onset = pd.to_numeric(table["onset"], errors="coerce")

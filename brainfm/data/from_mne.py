@@ -34,7 +34,8 @@ def listening() -> Iterator[list[str]]:
 
 
 def recording_of_raw(raw: Any, choice: SensorChoice, unit: str | None, where: str) -> Recording:
-    """An `mne.io.Raw` as it is: lazy if it is not loaded, events from annotations, else from stimulus channels."""
+    """An `mne.io.Raw` as it is: lazy if it is not loaded, events from annotations, else from stimulus
+    channels."""
     selected = choice.select(raw.ch_names, raw.get_channel_types(), given_positions(raw), where)
     bads = [raw.ch_names[row] for row in selected.rows if raw.ch_names[row] in raw.info["bads"]]
     good = [row for row, name in enumerate(selected.rows) if raw.ch_names[name] not in raw.info["bads"]]
@@ -72,14 +73,16 @@ def given_positions(raw: Any) -> NDArray[np.float64]:
 
 
 def unit_scale(raw: Any, picks: list[int], unit: str | None) -> NDArray[np.float64]:
-    """(pick,) what MNE's numbers have to be multiplied by if the stored ones are in `unit` and not as labelled."""
+    """(pick,) what MNE's numbers have to be multiplied by if the stored ones are in `unit` and not as
+    labelled."""
     if unit is None:
         return np.ones(len(picks))
     return np.array([volts(unit) / volts(stored_unit(raw, raw.ch_names[pick])) for pick in picks])
 
 
 def stored_unit(raw: Any, name: str) -> str:
-    """The unit that a file gives to a channel; volts where it says nothing, since MNE then takes the numbers as volts."""
+    """The unit that a file gives to a channel; volts where it says nothing, since MNE then takes the
+    numbers as volts."""
     said = spelled(getattr(raw, "_orig_units", {}).get(name, ""))
     if said in ("V", "mV", "µV", "nV"):
         return said

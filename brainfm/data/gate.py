@@ -38,7 +38,8 @@ def trustworthy(
 ) -> Recording:
     """The recording after every check of the gate, with its content hash.
 
-    `label` gives the unit that the file states, asked only when the amplitude is wrong. Raises `DataError` in one sentence.
+    `label` gives the unit that the file states, asked only when the amplitude is wrong. Raises `DataError`
+    in one sentence.
     """
     for name, signal in recording.signals.items():
         if not len(signal.sensors):
@@ -51,7 +52,8 @@ def trustworthy(
 
 
 def check_amplitude(recording: Recording, kind: Modality, label: Callable[[], str] = lambda: "V") -> None:
-    """Refuse a recording whose typical amplitude, the median over sensors, is not plausible for its instrument."""
+    """Refuse a recording whose typical amplitude, the median over sensors, is not plausible for its
+    instrument."""
     signal = recording.signal(kind.name)
     amplitude = typical_amplitude(signal)
     alive = np.flatnonzero(amplitude > 0)
@@ -61,8 +63,8 @@ def check_amplitude(recording: Recording, kind: Modality, label: Callable[[], st
         return
     sensor = signal.sensors.name[alive[np.argmin(np.abs(amplitude[alive] - middle))]] if len(alive) else "all"
     raise DataError(
-        f"{recording.name}: sensor {sensor} typically varies by {readable(middle)}, but {kind.words} lies between "
-        f"{readable(low)} and {readable(high)}; {advice(middle, kind, label())}"
+        f"{recording.name}: sensor {sensor} typically varies by {readable(middle)}, but "
+        f"{kind.words} lies between {readable(low)} and {readable(high)}; {advice(middle, kind, label())}"
     )
 
 
@@ -104,10 +106,11 @@ def faults(signal: Signal, kind: Modality) -> dict[str, str]:
 
 
 def typical_amplitude(signal: Signal, stretches: int = 60) -> NDArray[np.float64]:
-    """(sensor,) the standard deviation within a second, median over at most 60 seconds spread over the signal.
+    """(sensor,) the standard deviation within a second, median over at most 60 seconds spread over the
+    signal.
 
-    Offset and slow drift, large in EEG recorded with direct coupling, hardly count. Stretches shorter than a second (a
-    recording of short windows) are taken whole.
+    Offset and slow drift, large in EEG recorded with direct coupling, hardly count. Stretches shorter than a
+    second (a recording of short windows) are taken whole.
     """
     length = max(2, round(signal.sfreq))
     spans = [
@@ -122,12 +125,13 @@ def typical_amplitude(signal: Signal, stretches: int = 60) -> NDArray[np.float64
 
 
 def content_hash(recording: Recording) -> str:
-    """SHA-256 over each signal's samples (float32, little endian), sensor names and rate: the same however it is stored."""
+    """SHA-256 over each signal's samples (float32, little endian), sensor names and rate: the same however
+    it is stored."""
     digest = hashlib.sha256()
     for name, signal in sorted(recording.signals.items()):
         digest.update(f"{name} {signal.sfreq:.6f} {' '.join(signal.sensors.name)}\n".encode())
         for chunk in chunks(signal):
-            digest.update(np.ascontiguousarray(chunk.T, dtype="<f4"))
+            digest.update(np.ascontiguousarray(chunk.T, dtype="<f4").tobytes())
     return digest.hexdigest()
 
 

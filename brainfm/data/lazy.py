@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 class LazyRaw:
     """(sensor, time) data of an `mne.io.Raw`, read when sliced and multiplied by one `scale` per sensor."""
 
-    def __init__(self, raw: Any, picks: Sequence[int], scale: NDArray[np.float64]) -> None:
+    def __init__(
+        self, raw: Any, picks: Sequence[int] | NDArray[np.int64], scale: NDArray[np.float64]
+    ) -> None:
         self.raw = raw
         self.picks = np.asarray(picks, dtype=int)
         self.scale = np.asarray(scale, dtype=float)
@@ -21,7 +23,8 @@ class LazyRaw:
         return len(self.picks), int(self.raw.n_times)
 
     def __getitem__(self, key: Any) -> NDArray[np.float64]:
-        """The samples of `[sensors, times]`, each a slice, a list or one index, as for an array of two axes."""
+        """The samples of `[sensors, times]`, each a slice, a list or one index, as for an array of two
+        axes."""
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         chosen = np.atleast_1d(np.arange(len(self.picks))[rows])
         start, stop, within = span(columns, self.shape[1])

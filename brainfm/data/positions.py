@@ -28,8 +28,8 @@ REFERENCE = re.compile(r"[-_: ]+(?:REF|LE|AVG|AV|AR|CAR|A1|A2|M1|M2|A1A2|A12|CZ)
 def canonical(name: str, montage: str = DEFAULT_MONTAGE) -> str | None:
     """The montage's name for a sensor that a file calls `name`, None if there is none.
 
-    Case, a leading "EEG", trailing dots and the reference ("-REF", "-A2") do not count; T3 is T7. "A2-A1" is no sensor
-    with a reference but a difference of two ears, so it has no canonical name.
+    Case, a leading "EEG", trailing dots and the reference ("-REF", "-A2") do not count; T3 is T7. "A2-A1" is
+    no sensor with a reference but a difference of two ears, so it has no canonical name.
     """
     known = {key.upper(): key for key in head_positions(montage)}
     bare = re.sub(r"^EEG[-_: ]*", "", name.strip(), flags=re.IGNORECASE).rstrip(". ")
@@ -44,7 +44,8 @@ def canonical(name: str, montage: str = DEFAULT_MONTAGE) -> str | None:
 
 
 def canonical_names(names: Sequence[str], montage: str = DEFAULT_MONTAGE) -> list[str]:
-    """Each name in its canonical form; unknown names, and names that would then occur twice, stay as they are."""
+    """Each name in its canonical form; unknown names, and names that would then occur twice, stay as they
+    are."""
     better = [canonical(name, montage) or name for name in names]
     return [new if better.count(new) == 1 else old for old, new in zip(names, better, strict=True)]
 
@@ -59,8 +60,9 @@ def eeg_sensors(
 ) -> tuple[Sensors, list[str]]:
     """The sensor table of an EEG recording and notes on how it came about.
 
-    `given` are the file's own positions, (sensor, 3) in metres in head coordinates, NaN where unknown. What they leave open
-    comes from `montage` (default standard_1005) by canonical name. Raises `DataError` that names the unknown sensors.
+    `given` are the file's own positions, (sensor, 3) in metres in head coordinates, NaN where unknown. What
+    they leave open comes from `montage` (default standard_1005) by canonical name. Raises `DataError` that
+    names the unknown sensors.
     """
     table = canonical_names(names, montage or DEFAULT_MONTAGE)
     notes = [
@@ -102,8 +104,8 @@ def refuse_unknown(unknown: list[str], montage: str, where: str) -> None:
     """Raise `DataError` that names the sensors without a position."""
     if unknown:
         raise DataError(
-            f"{where}: the positions of {', '.join(unknown[:20])}{' …' if len(unknown) > 20 else ''} are neither in the "
-            f"file nor in the montage {montage}; name another `montage:`, `rename:` or `drop:` them, or say "
+            f"{where}: the positions of {', '.join(unknown[:20])}{' …' if len(unknown) > 20 else ''} are neither "
+            f"in the file nor in the montage {montage}; name another `montage:`, `rename:` or `drop:` them, or say "
             "`positions: none` to go without"
         )
 
@@ -126,14 +128,16 @@ def head_positions(montage: str) -> dict[str, NDArray[np.float64]]:
 
 
 def to_mni(head: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Head coordinates to MNI, both in metres, by the transform of MNE's fsaverage head: right to a centimetre or so."""
+    """Head coordinates to MNI, both in metres, by the transform of MNE's fsaverage head: right to a
+    centimetre or so."""
     matrix = head_to_mni()
     return np.asarray(head @ matrix[:3, :3].T + matrix[:3, 3])
 
 
 @lru_cache(maxsize=1)
 def head_to_mni() -> NDArray[np.float64]:
-    """The (4, 4) transform from head coordinates to the MRI coordinates of fsaverage, which is a brain in MNI305."""
+    """The (4, 4) transform from head coordinates to the MRI coordinates of fsaverage, which is a brain in
+    MNI305."""
     import mne
 
     file = Path(mne.__file__).parent / "data" / "fsaverage" / "fsaverage-trans.fif"

@@ -36,9 +36,10 @@ def read(
 ) -> Recording:
     """A checked recording from a file, an `mne.io.Raw` or an `mne.Epochs`, in SI units.
 
-    `montage` names where the sensors are if the source does not say; `positions="none"` goes without; `unit` overrides a
-    wrong label ("mV"); `reader` names a reader part (default: `mne_file`); `on_bad="drop"` leaves out dead sensors.
-    Raises `DataError` in one sentence. For an array see `from_array`.
+    `montage` names where the sensors are if the source does not say; `positions="none"` goes without;
+    `unit` overrides a wrong label ("mV"); `reader` names a reader part (default: `mne_file`);
+    `on_bad="drop"` leaves out dead sensors. Raises `DataError` in one sentence. For an array see
+    `from_array`.
     """
     if modality is not None and find_modality(modality).name != "eeg":
         raise DataError(f"modality {modality!r} can't be read here; give a reader of that modality")
@@ -58,7 +59,8 @@ def read(
 def read_entry(
     reader: Reader, entry: Entry, events: EventSource | None = None, dataset: str = ""
 ) -> Recording:
-    """One entry of a dataset: its file read and checked, its events attached, its place in the dataset filled in."""
+    """One entry of a dataset: its file read and checked, its events attached, its place in the dataset
+    filled in."""
     recording = replace(
         reader.read(entry.path),
         dataset=dataset,
@@ -114,7 +116,8 @@ def from_object(source: Any, part: Reader) -> Recording:
 
 
 def reader_of(reader: Reader | str | Mapping[str, Any] | None, changes: Mapping[str, Any]) -> Reader:
-    """The reader part that `reader` names or is, with these fields changed. Raises `DataError` for a field it lacks."""
+    """The reader part that `reader` names or is, with these fields changed. Raises `DataError` for a field
+    it lacks."""
     if isinstance(reader, Reader):
         cls, fields = type(reader), {name: getattr(reader, name) for name in reader.model_fields_set}
     else:

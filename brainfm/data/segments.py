@@ -20,9 +20,11 @@ def recording_of_windows(
     choice: SensorChoice,
     where: str,
 ) -> Recording:
-    """Windows of shape (window, sensor, time) in `unit`, each under one label ("" has none), as an EEG recording.
+    """Windows of shape (window, sensor, time) in `unit`, each under one label ("" has none), as an EEG
+    recording.
 
-    A window that repeats another sample for sample is left out with a note: copies on both sides of a split are a leak.
+    A window that repeats another sample for sample is left out with a note: copies on both sides of a split
+    are a leak.
     """
     if windows.shape[1] != len(names):
         raise DataError(f"{where}: {windows.shape[1]} sensors do not fit {len(names)} names")

@@ -1,4 +1,5 @@
-"""Which of a file's channels are sensors, what they are called and where they are: what every EEG reader asks."""
+"""Which of a file's channels are sensors, what they are called and where they are: what every EEG reader
+asks."""
 
 import re
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from brainfm.errors import DataError
 from brainfm.part import Settings
 
 NOT_EEG = re.compile(
-    r"^(?:EEG |POL )?(ECG|EKG|[VHLR]?EOG|EMG|RESP|PULSE|PLETH|SPO2|PHOTIC|STATUS|STI|TRIG|MARKER|EVENT|GSR|TEMP|ACC|GYRO|AUX|DC\d)",
+    r"^(?:EEG |POL )?(ECG|EKG|[VHLR]?EOG|EMG|RESP|PULSE|PLETH|SPO2|PHOTIC|STATUS|STI"
+    r"|TRIG|MARKER|EVENT|GSR|TEMP|ACC|GYRO|AUX|DC\d)",
     re.IGNORECASE,
 )
 """Names of channels that EDF and its kin list among the EEG."""
@@ -31,7 +33,8 @@ class Selected:
 
 
 class SensorChoice(Settings):
-    """The sensor fields of a reader. Patterns may hold `*` and fit the file's name or the name without `strip`."""
+    """The sensor fields of a reader. Patterns may hold `*` and fit the file's name or the name without
+    `strip`."""
 
     montage: str | None = Field(
         default=None,

@@ -1,4 +1,5 @@
-"""Modalities: one file per instrument, with its unit, its plausible amplitudes and its view of the simulated brain."""
+"""Modalities: one file per instrument, with its unit, its plausible amplitudes and its view of the
+simulated brain."""
 
 import importlib
 import pkgutil
@@ -14,8 +15,9 @@ from brainfm.part import suggest
 class Modality:
     """What holds for every recording of one instrument.
 
-    `plausible` are the smallest and largest typical amplitudes (the standard deviation within a second, median over
-    seconds and sensors) and `flat` the one under which a sensor measures nothing, all in the SI `unit`.
+    `plausible` are the smallest and largest typical amplitudes (the standard deviation within a second,
+    median over seconds and sensors) and `flat` the one under which a sensor measures nothing, all in the SI
+    `unit`.
     """
 
     name: str

@@ -12,7 +12,7 @@ from brainfm.data.positions import DEFAULT_MONTAGE, head_positions, to_mni
 from brainfm.data.recording import Recording, Sensors, Signal, Track
 from brainfm.errors import DataError
 
-MONTAGE = (
+MONTAGE = (  # noqa: SIM905 (a list of 64 strings is harder to read)
     "C3 C4 Cz Fz Pz O1 O2 P3 P4 F3 F4 Fp1 Fp2 F7 F8 T7 T8 P7 P8 "  # the first 19 are the 10-20 system
     "FC1 FC2 CP1 CP2 FC5 FC6 CP5 CP6 Oz POz FCz CPz AFz "
     "FC3 FC4 CP3 CP4 C1 C2 C5 C6 F1 F2 F5 F6 P1 P2 P5 P6 AF3 AF4 AF7 AF8 "
@@ -34,8 +34,9 @@ def simulate(
 ) -> Recording:
     """A session of a simulated person (a new one unless `brain` is given) with trials of `classes`.
 
-    Potentials by MNE's four-shell sphere (`mne.make_sphere_model`), noise of sensors and mains, blinks. The tracks
-    `envelopes` (time, rhythm; A·m) and `class` (time,; index into `classes`, −1 between trials) are the truth.
+    Potentials by MNE's four-shell sphere (`mne.make_sphere_model`), noise of sensors and mains, blinks. The
+    tracks `envelopes` (time, rhythm; A·m) and `class` (time,; index into `classes`, −1 between trials) are
+    the truth.
     """
     if not 8 <= sensors <= len(MONTAGE):
         raise DataError(f"{sensors} sensors can't be simulated; take 8 to {len(MONTAGE)}")
@@ -90,7 +91,8 @@ def mains(rng: np.random.Generator, n_sensors: int, n_times: int, sfreq: float) 
 def blink_map() -> NDArray[np.float64]:
     """(sensor,) how much of a blink reaches each of `MONTAGE`, 1 at the strongest.
 
-    The eyes lie outside the sphere that stands for the brain, so the potential of the nearest dipoles inside stands for theirs.
+    The eyes lie outside the sphere that stands for the brain, so the potential of the nearest dipoles inside
+    stands for theirs.
     """
     front = np.argsort((pool() - CENTRE) @ np.array([0.0, 1.0, -0.3]))[-4:]
     spread = leadfield()[:, front, 1].mean(axis=1)

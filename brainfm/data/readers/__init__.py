@@ -30,13 +30,15 @@ class Reader(Part):
     """Turns one file into a `Recording` in SI units. A part of this family has its own `open`."""
 
     on_bad: OnBad = "refuse"
-    """What to do with a sensor that is flat or not finite: refuse the file, or leave the sensor out with a note."""
+    """What to do with a sensor that is flat or not finite: refuse the file, or leave the sensor out with a
+    note."""
 
     def find(self, folder: Path, pattern: str) -> list[Entry]:
         """The recordings under `folder` whose relative path fits `pattern`, in sorted order.
 
-        `*` stands for any text within a name, `**/` for any folders, `{subject}`, `{session}` and `{run}` for the text
-        that becomes that field; one that occurs twice must be the same text. Raises `DataError` where nothing fits.
+        `*` stands for any text within a name, `**/` for any folders, `{subject}`, `{session}` and `{run}`
+        for the text that becomes that field; one that occurs twice must be the same text. Raises `DataError`
+        where nothing fits.
         """
         expression = compile_pattern(pattern)
         paths = sorted(path for path in folder.rglob("*") if path.is_file() or path.suffix in FOLDERS)
@@ -51,7 +53,8 @@ class Reader(Part):
         return entries
 
     def read(self, path: Path) -> Recording:
-        """Read `path` lazily where the format allows, and check what it holds. Raises `DataError` in one sentence."""
+        """Read `path` lazily where the format allows, and check what it holds. Raises `DataError` in one
+        sentence."""
         return trustworthy(self.open(path), self.on_bad, lambda: self.label(path))
 
     def open(self, path: Path) -> Recording:

@@ -30,7 +30,8 @@ class MatlabEpochs(Reader, SensorChoice):
     unit: str = Field(description="V, mV or µV")
 
     def open(self, path: Path) -> Recording:
-        """The windows one after another, each with an event of its code. Raises `DataError` where they do not fit."""
+        """The windows one after another, each with an event of its code. Raises `DataError` where they do
+        not fit."""
         content = load(path)
         windows = self.ordered(self.variable(content, self.windows, path), path)
         names = self.sensors or [as_word(name) for name in np.ravel(self.variable(content, self.names, path))]

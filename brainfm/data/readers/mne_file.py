@@ -36,13 +36,15 @@ UNREADABLE = (
 
 
 class MneFile(Reader, SensorChoice):
-    """One file (or EGI folder) through `mne.io.read_raw`, left on disk until sliced, except where it is compressed."""
+    """One file (or EGI folder) through `mne.io.read_raw`, left on disk until sliced, except where it is
+    compressed."""
 
     unit: str | None = None
     """The unit of the stored numbers (V, mV, µV), where the file's own label is wrong."""
 
     def open(self, path: Path) -> Recording:
-        """The EEG of the file. Raises `DataError` if the file is missing, broken, cut short or holds no EEG."""
+        """The EEG of the file. Raises `DataError` if the file is missing, broken, cut short or holds no
+        EEG."""
         with listening() as heard:
             recording = self.convert(path, self.load(path))
         return recording.noting(*heard)
@@ -74,7 +76,8 @@ class MneFile(Reader, SensorChoice):
         return self.unit or stored_unit(raw, raw.ch_names[0])
 
     def events_in(self, path: Path, source: Literal["annotations", "stim"]) -> Events:
-        """The annotations, or the onsets in the stimulus channels. Raises `DataError` where the file has none."""
+        """The annotations, or the onsets in the stimulus channels. Raises `DataError` where the file has
+        none."""
         with listening():
             raw = self.load(path)
             if isinstance(raw, mne.BaseEpochs):
@@ -91,9 +94,11 @@ class MneFile(Reader, SensorChoice):
 
 
 def check_length(path: Path) -> None:
-    """Refuse an EDF or BDF that is shorter than its header promises: MNE would read what is left, with a warning.
+    """Refuse an EDF or BDF that is shorter than its header promises: MNE would read what is left, with a
+    warning.
 
-    Header fields by Kemp et al. 1992, "A simple format for exchange of digitized polygraphic recordings", table 1.
+    Header fields by Kemp et al. 1992, "A simple format for exchange of digitized polygraphic recordings",
+    table 1.
     """
     width = {".edf": 2, ".bdf": 3}.get(path.suffix.lower())
     if width is None:
@@ -111,5 +116,6 @@ def check_length(path: Path) -> None:
     promised = size + max(records, 0) * int(samples.sum()) * width
     if (there := path.stat().st_size) < promised:
         raise DataError(
-            f"{path.name} is cut short: its header promises {promised} bytes, the file has {there}; get it again"
+            f"{path.name} is cut short: its header promises {promised} bytes, the file has {there}; "
+            "get it again"
         )

@@ -14,7 +14,8 @@ from brainfm.errors import DataError
 
 
 class Simulated(Reader):
-    """`subjects` people with `sessions` each; the same seed gives the same bytes, in whatever order they are read."""
+    """`subjects` people with `sessions` each; the same seed gives the same bytes, in whatever order they
+    are read."""
 
     modality: str = "eeg"
     subjects: int = 8

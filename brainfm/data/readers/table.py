@@ -1,5 +1,6 @@
 """CSV and TSV tables (gzipped or not): a row per sample, a column per sensor, perhaps times and a marker."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +34,9 @@ class Table(Reader, SensorChoice):
     def open(self, path: Path) -> Recording:
         """The table's sensors, with breaks where the timestamps jump and events where the marker changes."""
         table = load(path)
-        columns = self.sensors or [name for name in table if name not in (self.timestamps, *self.marker)]
+        columns = self.sensors or [str(name) for name in table if name not in (self.timestamps, *self.marker)]
         if missing := [name for name in columns if name not in table]:
-            raise DataError(f"{path.name} has no column {missing[0]!r}; it has {', '.join(table)}")
+            raise DataError(f"{path.name} has no column {missing[0]!r}; it has {', '.join(map(str, table))}")
         for name in columns:
             if not pd.api.types.is_numeric_dtype(table[name]):
                 raise DataError(f"{path.name}: column {name!r} holds text; list the `sensors:`")
@@ -57,7 +58,9 @@ class Table(Reader, SensorChoice):
                 raise DataError(f"{path.name}: give `sfreq:`, or the column of `timestamps:`")
             return self.sfreq, ()
         if self.timestamps not in table:
-            raise DataError(f"{path.name} has no column {self.timestamps!r}; it has {', '.join(table)}")
+            raise DataError(
+                f"{path.name} has no column {self.timestamps!r}; it has {', '.join(map(str, table))}"
+            )
         times = pd.to_numeric(table[self.timestamps], errors="coerce").to_numpy(float)
         if not np.isfinite(times).all() or len(times) < 2 or times[-1] <= times[0]:
             raise DataError(
@@ -65,11 +68,12 @@ class Table(Reader, SensorChoice):
             )
         breaks = np.flatnonzero(np.abs(np.diff(times)) > GAP) + 1
         edges = [0, *breaks, len(times)]
-        held = sum(times[last - 1] - times[first] for first, last in zip(edges[:-1], edges[1:], strict=True))
+        held = sum(times[last - 1] - times[first] for first, last in pairwise(edges))
         measured = (len(times) - len(breaks) - 1) / held if held > 0 else np.nan
         if self.sfreq is not None and not abs(measured / self.sfreq - 1) < 0.02:
             raise DataError(
-                f"{path.name}: `sfreq: {self.sfreq:g}` does not fit the timestamps, which give {measured:.2f} Hz"
+                f"{path.name}: `sfreq: {self.sfreq:g}` does not fit the timestamps, "
+                f"which give {measured:.2f} Hz"
             )
         return self.sfreq or float(measured), tuple(int(row) for row in breaks)
 

@@ -4,6 +4,7 @@ import io
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +20,11 @@ from brainfm.errors import DataError
 
 
 class ZipSegments(Reader, SensorChoice):
-    """One archive per recording; nothing is unpacked to disk. A member is (time,), or (sensor, time) either way round."""
+    """One archive per recording; nothing is unpacked to disk. A member is (time,), or (sensor, time) either
+    way round."""
 
     members: str = Field(
-        description='which members are segments, such as "*/{label}/*.mat"; `{label}` is the code; case does not count'
+        description='which members are segments, such as "*/{label}/*.mat" (`{label}` is the code)'
     )
     sensors: list[str] = Field(description="the sensors' names")
     sfreq: float = Field(gt=0, description="hertz")
@@ -32,7 +34,8 @@ class ZipSegments(Reader, SensorChoice):
     )
 
     def open(self, path: Path) -> Recording:
-        """The segments one after another, in the order of their names. Raises `DataError` where they do not fit."""
+        """The segments one after another, in the order of their names. Raises `DataError` where they do not
+        fit."""
         expression = re.compile(compile_pattern(self.members, ("label",)).pattern, re.IGNORECASE)
         try:
             with zipfile.ZipFile(path) as archive:
@@ -47,7 +50,8 @@ class ZipSegments(Reader, SensorChoice):
             )
         if len(shapes := {array.shape for array in arrays}) > 1:
             raise DataError(
-                f"{path.name}: segments have the shapes {sorted(shapes)}; say `samples:` to cut them to one length"
+                f"{path.name}: segments have the shapes {sorted(shapes)}; "
+                f"say `samples:` to cut them to one length"
             )
         return recording_of_windows(
             np.stack(arrays), list(members.values()), self.sensors, self.sfreq, self.unit, self, path.name
@@ -74,11 +78,10 @@ def numbers(content: bytes, name: str) -> NDArray[np.float64]:
     try:
         if not name.lower().endswith(".mat"):
             return np.loadtxt(io.BytesIO(content))
-        arrays = {
-            key: value for key, value in loadmat(io.BytesIO(content)).items() if not key.startswith("__")
-        }
+        found: dict[str, Any] = loadmat(io.BytesIO(content))  # type: ignore[arg-type]  # its stubs want a path
     except (MatReadError, NotImplementedError, ValueError, TypeError) as error:
         raise DataError(f"{name} can't be read ({error})") from error
+    arrays = {key: value for key, value in found.items() if not key.startswith("__")}
     if len(arrays) != 1:
         raise DataError(f"{name} holds {len(arrays)} variables where one is expected: {', '.join(arrays)}")
     return np.asarray(next(iter(arrays.values())), dtype=np.float64)
