@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.batch import Batch
-from brainfm.data.preprocess import Step, on_windows
+from brainfm.data.preprocess import Step
 from brainfm.data.recording import Recording
-from brainfm.data.windows import Windows, take
+from brainfm.data.windows import Windows, layouts, take
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,16 @@ class Stream:
         """These windows, which share a layout."""
         owners = self.windows.recording[rows]
         signals = [self.recordings[owner].signal(self.modality) for owner in owners]
-        array = on_windows(self.steps, take(self.recordings, self.windows, rows, self.modality))
-        return Batch.of(self.modality, array, signals[0].sfreq, [signal.sensors for signal in signals], owners)
+        array = take(self.recordings, self.windows, rows, self.modality, self.steps)
+        return Batch.of(
+            self.modality, array, signals[0].sfreq, [signal.sensors for signal in signals], owners
+        )
 
     @cached_property
     def layouts(self) -> list[NDArray[np.int64]]:
-        """Rows grouped by the number of sensors: what can share a batch without padding."""
-        counts = np.array([len(recording.signal(self.modality).sensors) for recording in self.recordings])
-        of_row = counts[self.windows.recording]
-        return [np.flatnonzero(of_row == count) for count in np.unique(of_row)]
+        """Rows grouped by sensor table: what can share a batch without padding."""
+        groups = [np.isin(self.windows.recording, group) for group in layouts(self.recordings, self.modality)]
+        return [np.flatnonzero(group) for group in groups if group.any()]
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,11 @@ class Plan:
         modality, layout, share = self._lap(lap)[place]
         return modality, self._shuffled(lap, modality, layout)[share]
 
-    def micro(self, step: int, part: int, parts: int) -> Batch:
-        """One of `parts` nearly equal pieces of a step: a micro-batch of one process."""
+    def piece(self, step: int, part: int, parts: int) -> tuple[Stream, NDArray[np.int64]]:
+        """One of `parts` nearly equal pieces of a step: the windows of a micro-batch of one process."""
         modality, rows = self.rows(step)
         pieces = np.array_split(rows, min(parts, len(rows)))
-        return self.streams[modality].batch(pieces[part % len(pieces)])
+        return self.streams[modality], pieces[part % len(pieces)]
 
     @cached_property
     def steps_in_pass(self) -> int:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from brainfm.data.fingerprint import Fingerprint, fingerprint, seen
 from brainfm.data.recording import Recording
+from brainfm.errors import CheckpointError
 from brainfm.part import Settings
 
 Verdict = Literal["clean", "seen without labels", "seen with labels", "unknown"]
@@ -42,8 +43,11 @@ class Manifest(Settings):
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
-        """Read a manifest; raises `FileNotFoundError` where a checkpoint has none."""
-        return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        """Read a manifest. Raises `CheckpointError` where it is not one: what a model saw must not be guessed."""
+        try:
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
+        except ValidationError:
+            raise CheckpointError(f"{path} is not a manifest that this version of brainfm can read") from None
 
     @property
     def text(self) -> str:
@@ -63,7 +67,9 @@ class Manifest(Settings):
 
     def saw_subject(self, recording: Recording) -> bool:
         """Whether another recording of this subject of this dataset was in the training data."""
-        return any((entry.dataset, entry.subject) == (recording.dataset, recording.subject) for entry in self.entries)
+        return any(
+            (entry.dataset, entry.subject) == (recording.dataset, recording.subject) for entry in self.entries
+        )
 
     def _matches(self, recording: Recording, modality: str) -> Sequence[Entry]:
         same = [entry for entry in self.entries if entry.content_hash == recording.content_hash]

@@ -4,10 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import SerializeAsAny, TypeAdapter, ValidationError
@@ -15,38 +16,43 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from brainfm.batch import Batch
-from brainfm.data.preprocess import Step, on_windows, prepare
+from brainfm.checkpoint import LoadReport, load_whole, resolve
+from brainfm.corpus import Stream
+from brainfm.data.events import EventSource
+from brainfm.data.preprocess import prepare
+from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording
-from brainfm.data.windows import Windows, take
+from brainfm.data.windows import Cut, Windows
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.errors import CheckpointError, DataError
+from brainfm.heads import Head
 from brainfm.manifest import Manifest
-from brainfm.part import explain
+from brainfm.part import Settings, explain
+from brainfm.pooling import Pool, pool_tokens
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 from brainfm.tokens import Tokenized, Tokens
-
-Pool = Literal["mean", "sensor", "time", "all"]
-"""What stays apart when the tokens of a window become one vector: nothing, each sensor, each time, or both."""
 
 
 class BrainFMConfig(PretrainedConfig):
     """What a checkpoint needs to be built again: the signal and encoder sections of its resolved recipe."""
 
     model_type = "brainfm"
+    trust: Sequence[str] = ()
+    """Modules outside brainfm that parts may come from; never saved: whoever loads decides."""
 
     def __init__(
         self,
         signals: Mapping[str, Any] | None = None,
         encoder: Mapping[str, Any] | None = None,
         recipe: str = "",
-        trust: Sequence[str] = (),
+        decoder: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         self.signals = dict(signals or {})
         self.encoder = dict(encoder or {})
         self.recipe = recipe
-        self._trust = list(trust)
+        self.decoder = None if decoder is None else dict(decoder)
         super().__init__(**kwargs)
 
     @classmethod
@@ -54,6 +60,21 @@ class BrainFMConfig(PretrainedConfig):
         """The config of a resolved recipe; its whole text travels along."""
         sections = recipe.model_dump(mode="json", include={"signals", "encoder"})
         return cls(**sections, recipe=recipe.text)
+
+
+class DecoderSettings(Settings):
+    """What a fine-tuned model needs beside its weights to decode a new file with nothing else said."""
+
+    head: SerializeAsAny[Head]
+    labels: list[str]
+    modality: str
+    sensors: list[str]
+    """Names, in the order in which the head expects them."""
+    window: SerializeAsAny[Cut]
+    reader: SerializeAsAny[Reader]
+    """How files of the training set were read: units, names, montage."""
+    events: EventSource | None
+    card: str
 
 
 class BrainFM(PreTrainedModel):
@@ -65,21 +86,54 @@ class BrainFM(PreTrainedModel):
 
     def __init__(self, config: BrainFMConfig) -> None:
         super().__init__(config)
-        context = {"trust": getattr(config, "_trust", ())}
+        context = {"trust": config.trust}
         try:
             self.signals: dict[str, SignalRecipe] = TypeAdapter(dict[str, SignalRecipe]).validate_python(
                 config.signals, context=context
             )
             encoder = TypeAdapter(SerializeAsAny[Encoder]).validate_python(config.encoder, context=context)
+            self.decoder = (
+                DecoderSettings.model_validate(config.decoder, context=context) if config.decoder else None
+            )
         except ValidationError as error:
             raise CheckpointError(str(explain(error, "the checkpoint's config"))) from None
         self.modalities = list(self.signals)
         self.tokenizers = nn.ModuleDict(
-            {name: signal.tokenizer.build(encoder.width, index) for index, (name, signal) in enumerate(self.signals.items())}
+            {
+                name: signal.tokenizer.build(encoder.width, index)
+                for index, (name, signal) in enumerate(self.signals.items())
+            }
         )
         self.encoder = encoder.build(len(self.modalities))
         self.width = encoder.width
+        if self.decoder is not None:
+            self.head = self.decoder.head.build(
+                self.width, len(self.decoder.labels), *self.grid(self.decoder)
+            )
         self.manifest = Manifest()
+        self.load_report = LoadReport(0)
+
+    def grid(self, decoder: DecoderSettings) -> tuple[int, int]:
+        """Sensors and patches in time of a decoder's window."""
+        return len(decoder.sensors), round(
+            decoder.window.seconds / self.signals[decoder.modality].tokenizer.seconds
+        )
+
+    def with_decoder(self, decoder: DecoderSettings, seed: int) -> "BrainFM":
+        """A copy of this model with a fresh head."""
+        settings = {**self.config.to_dict(), "decoder": decoder.model_dump(mode="json")}
+        model = BrainFM.fresh(BrainFMConfig.from_dict(settings), seed)
+        model.load_state_dict(self.state_dict(), strict=False)
+        model.manifest = self.manifest
+        return model
+
+    def decode(self, batch: Batch) -> Float[Tensor, "batch class"]:
+        """Logits of the decoder's labels. Raises `CheckpointError` where the model has no decoder."""
+        if self.decoder is None:
+            raise CheckpointError(
+                "this checkpoint has no decoder; make one with `brainfm finetune RECIPE --from CHECKPOINT`"
+            )
+        return self.head(self(batch))
 
     def _init_weights(self, module: nn.Module) -> None:
         """Every module has initialised itself; transformers must not do it again."""
@@ -104,26 +158,36 @@ class BrainFM(PreTrainedModel):
         """The recordings as this model was trained to see them."""
         return prepare(recordings, self.signals[modality].prepare, modality)
 
-    def batches(
-        self, prepared: Sequence[Recording], windows: Windows, modality: str, size: int = 64
-    ) -> Iterator[Batch]:
-        """Batches of prepared windows, in order; rows of one batch share a layout."""
-        steps = self.signals[modality].prepare
-        for rows in _in_order(prepared, windows, modality, size):
-            signals = [prepared[index].signal(modality) for index in windows.recording[rows]]
-            array = on_windows(steps, take(prepared, windows, rows, modality))
-            yield Batch.of(modality, array, signals[0].sfreq, [s.sensors for s in signals], windows.recording[rows])
+    def stream(self, prepared: Sequence[Recording], windows: Windows, modality: str) -> Stream:
+        """Prepared recordings and their windows as something to take batches from."""
+        return Stream(modality, prepared, windows, self.signals[modality].prepare)
 
     @torch.inference_mode()
     def features(
-        self, prepared: Sequence[Recording], windows: Windows, modality: str, pool: Pool = "mean", batch: int = 64
+        self,
+        prepared: Sequence[Recording],
+        windows: Windows,
+        modality: str,
+        pool: Pool = "mean",
+        batch: int = 64,
     ) -> NDArray[np.float32]:
-        """Pooled features of prepared windows, (window, feature). Bit-identical when called twice."""
+        """Pooled features of prepared windows, (window, feature). Bit-identical when called twice.
+
+        Raises `DataError` where windows of different sensors are to be pooled by anything but "mean".
+        """
         self.eval()
-        pooled = [pool_tokens(self(b.to(self.device)), pool) for b in self.batches(prepared, windows, modality, batch)]
-        if len({part.shape[1] for part in pooled}) > 1:
-            raise DataError(f"windows of different layouts can't be pooled by {pool}; use pool='mean'")
-        return torch.cat(pooled).float().cpu().numpy()
+        stream = self.stream(prepared, windows, modality)
+        if len(stream.layouts) > 1 and pool != "mean":
+            raise DataError(f"windows of different sensors can't be pooled by {pool}; use pool='mean'")
+        pooled = {
+            int(row): vector
+            for rows in stream.layouts
+            for part in np.array_split(rows, -(-len(rows) // batch))
+            for row, vector in zip(
+                part, pool_tokens(self(stream.batch(part).to(self.device)), pool), strict=True
+            )
+        }
+        return torch.stack([pooled[row] for row in range(len(windows))]).float().cpu().numpy()
 
     def embed(
         self, recording: Recording, modality: str = "eeg", pool: Pool = "mean", seconds: float | None = None
@@ -136,15 +200,25 @@ class BrainFM(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Weights as safetensors, the config, and the manifest of what the model saw."""
+        bars = transformers.utils.logging.is_progress_bar_enabled()
+        transformers.utils.logging.disable_progress_bar()  # one shard needs none
         super().save_pretrained(save_directory, **kwargs)
+        if bars:
+            transformers.utils.logging.enable_progress_bar()
         (Path(save_directory) / "manifest.json").write_text(self.manifest.text, encoding="utf-8")
 
     @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "BrainFM":
-        """Load a checkpoint folder or Hub id whole. Raises `CheckpointError` if one tensor of the backbone is missing."""
-        from brainfm.checkpoint import load_model
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, *, trust: Sequence[str] = (), **kwargs: Any
+    ) -> "BrainFM":
+        """Load a checkpoint, a run's folder or a Hub id whole; `trust` names modules outside brainfm that its parts may use.
 
-        return load_model(pretrained_model_name_or_path, **kwargs)
+        Raises `CheckpointError` if one tensor of the backbone is missing. `model.load_report` says what was loaded.
+        """
+        folder = resolve(pretrained_model_name_or_path)
+        config = cls.config_class.from_pretrained(folder, **kwargs)
+        config.trust = list(trust)
+        return load_whole(cls, folder, config)
 
 
 @dataclass(frozen=True)
@@ -156,30 +230,9 @@ class Embedding:
     seconds: float
 
 
-def pool_tokens(tokens: Tokens, pool: Pool) -> Float[Tensor, "batch feature"]:
-    """One vector a window. All but "mean" need a regular stream without padding."""
-    if pool == "mean":
-        weight = tokens.valid.unsqueeze(-1).to(tokens.embedding.dtype)
-        return (tokens.embedding * weight).sum(dim=1) / weight.sum(dim=1)
-    if tokens.padded or not tokens.period:
-        raise DataError(f"pool={pool} needs a regular stream without padding; use pool='mean'")
-    sensors = int(tokens.sensor.max()) + 1
-    grid = tokens.embedding.unflatten(1, (sensors, -1))
-    return {"sensor": grid.mean(dim=2), "time": grid.mean(dim=1), "all": grid}[pool].flatten(1)
-
-
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
     """Layers draw their first weights from torch's global generator; fix it here and give it back as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         yield
-
-
-def _in_order(prepared: Sequence[Recording], windows: Windows, modality: str, size: int) -> Iterator[NDArray[np.int64]]:
-    """Rows of `windows`, in order, cut into batches that never mix layouts."""
-    counts = np.array([len(recording.signal(modality).sensors) for recording in prepared])[windows.recording]
-    edges = np.flatnonzero(np.diff(counts)) + 1
-    for run in np.split(np.arange(len(windows)), edges):
-        for first in range(0, len(run), size):
-            yield run[first : first + size]

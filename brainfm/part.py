@@ -26,7 +26,6 @@ from pydantic import (
 
 from brainfm.errors import RecipeError
 
-
 P = TypeVar("P", bound="Part")
 
 

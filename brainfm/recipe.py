@@ -63,7 +63,9 @@ class Corpus(Settings):
     def holds_out(self, card: str, subject: str, session: str, run: str) -> bool:
         """Whether this recording is held out of pretraining."""
         place = (subject, session, run)
-        return any(tuple(held.split("/")) == place[: held.count("/") + 1] for held in self.hold_out.get(card, []))
+        return any(
+            tuple(held.split("/")) == place[: held.count("/") + 1] for held in self.hold_out.get(card, [])
+        )
 
     @field_validator("hold_out")
     @classmethod
@@ -86,7 +88,9 @@ class Recipe(Settings):
         return cls.resolve(_with_base(read_yaml(path), path), overrides, where=path)
 
     @classmethod
-    def resolve(cls, data: Mapping[str, Any], overrides: Sequence[str] = (), where: str | Path = "recipe") -> Self:
+    def resolve(
+        cls, data: Mapping[str, Any], overrides: Sequence[str] = (), where: str | Path = "recipe"
+    ) -> Self:
         """A recipe from a mapping. Code outside brainfm is allowed: the recipe is the user's own."""
         data = dict(data)
         for override in overrides:
@@ -140,8 +144,11 @@ class FinetuneRecipe(Recipe):
     labels: list[str] | None = None
     split: Literal["WithinSession", "CrossSession", "CrossSubject"] | None = None
     head: SerializeAsAny[Head]
-    head_rate: float = Field(default=10.0, gt=0, description="the head's learning rate, as a multiple of the backbone's")
+    head_rate: float = Field(
+        default=10.0, gt=0, description="the head's learning rate, as a multiple of the backbone's"
+    )
     train: Training
+    seeds: int = Field(default=1, ge=1, description="networks of each arm in each fold")
     baselines: list[SerializeAsAny[Baseline]] = []
 
 

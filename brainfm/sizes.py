@@ -9,7 +9,11 @@ SIZES: dict[str, dict[str, int]] = {
     "small": {"depth": 6, "width": 256, "heads": 4},
     "base": {"depth": 12, "width": 512, "heads": 8},
     "large": {"depth": 22, "width": 1216, "heads": 19},  # REVE-large (El Ouahidi et al. 2025, code)
-    "published": {"depth": 4, "width": 512, "heads": 8},  # masking-geometry study (Guetschel et al. 2026, code)
+    "published": {
+        "depth": 4,
+        "width": 512,
+        "heads": 8,
+    },  # masking-geometry study (Guetschel et al. 2026, code)
 }
 
 
@@ -24,7 +28,10 @@ def apply_size(data: dict[str, Any]) -> dict[str, Any]:
     train = data.get("train", {})
     if not isinstance(encoder, Mapping) or not isinstance(train, Mapping):
         return data
-    encoder = {**encoder, **{key: value for key, value in SIZES[data.get("size", "tiny")].items() if key not in encoder}}
+    encoder = {
+        **encoder,
+        **{key: value for key, value in SIZES[data.get("size", "tiny")].items() if key not in encoder},
+    }
     if "learning_rate" not in train:
         train = {**train, "learning_rate": learning_rate(encoder["width"])}
     return {**data, "encoder": encoder, "train": train}

@@ -8,7 +8,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-BANDS = {"delta": (1.0, 4.0), "theta": (4.0, 8.0), "alpha": (8.0, 13.0), "beta": (13.0, 30.0), "gamma": (30.0, 45.0)}
+BANDS = {
+    "delta": (1.0, 4.0),
+    "theta": (4.0, 8.0),
+    "alpha": (8.0, 13.0),
+    "beta": (13.0, 30.0),
+    "gamma": (30.0, 45.0),
+}
 PLACES = ("mean", "x", "y", "z")
 NAMES = (*(f"{band}_{place}" for band in BANDS for place in PLACES), "mobility", "complexity")
 
@@ -26,7 +32,9 @@ def window_statistics(
     return torch.cat([fields.flatten(1), hjorth(signal)], dim=1)
 
 
-def band_power(signal: Float[Tensor, "batch sensor time"], sfreq: float) -> Float[Tensor, "batch sensor band"]:
+def band_power(
+    signal: Float[Tensor, "batch sensor time"], sfreq: float
+) -> Float[Tensor, "batch sensor band"]:
     """Power in each band per sensor, from one Hann-windowed periodogram; never zero."""
     window = torch.hann_window(signal.shape[-1], device=signal.device)
     centred = signal - signal.mean(dim=-1, keepdim=True)

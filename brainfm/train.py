@@ -6,6 +6,7 @@ killed gives the same losses to the bit when it is started again with the same r
 
 import json
 import math
+import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -20,8 +21,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from brainfm.checkpoint import latest, step_of, write_file, write_json, write_whole
+from brainfm.checkpoint import latest, step_of
 from brainfm.errors import BrainfmError, CheckpointError
+from brainfm.files import write_folder, write_json, write_text
 from brainfm.objectives import Loss
 from brainfm.progress import bar
 from brainfm.recipe import Training
@@ -33,14 +35,18 @@ class Stopped(BrainfmError):
     """The run was asked to stop and has written its checkpoint."""
 
     def __init__(self, signum: int, step: int, out: Path) -> None:
-        super().__init__(f"stopped at step {step}; the checkpoint is written, run the same command again to go on in {out}")
+        super().__init__(
+            f"stopped at step {step}; the checkpoint is written, run the same command again to go on in {out}"
+        )
         self.signum = signum
 
 
 class Task(Protocol):
     """What the loop trains: a module with a loss, and the batches of every step."""
 
-    module: nn.Module
+    @property
+    def module(self) -> nn.Module:
+        """What is trained and checkpointed."""
 
     def item(self, step: int, part: int, parts: int) -> Any:
         """One micro-batch, made again identically whenever it is asked for; runs in a loader worker."""
@@ -61,6 +67,12 @@ class Outcome:
     steps: int
     loss: float
     seconds: float
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What `pretrain --json` prints."""
+        numbers = {"steps": self.steps, "loss": self.loss, "seconds": round(self.seconds, 2)}
+        return {"out": str(self.out), **numbers, "checkpoint": str(self.checkpoint)}
 
 
 @dataclass
@@ -100,7 +112,12 @@ def train(run: Run) -> Outcome:
     first = resume(run, optimizer)
     module, optimizer = accelerator.prepare(run.task.module.to(accelerator.device), optimizer)
     loss = last_loss(run.out)
-    with stop_signals() as stop, bar("training", run.training.steps, first, quiet=run.quiet or not accelerator.is_main_process) as tick:
+    with (
+        stop_signals() as stop,
+        bar(
+            "training", run.training.steps, first, quiet=run.quiet or not accelerator.is_main_process
+        ) as tick,
+    ):
         for step, items in steps_from(run, accelerator, first):
             loss = one_step(run, accelerator, module, optimizer, step, items)
             tick(f"loss {loss:.3f}")
@@ -116,7 +133,9 @@ def train(run: Run) -> Outcome:
     return Outcome(run.out, newest, run.training.steps, loss, time.monotonic() - began)
 
 
-def one_step(run: Run, accelerator: Any, module: nn.Module, optimizer: Any, step: int, items: list[Any]) -> float:
+def one_step(
+    run: Run, accelerator: Any, module: nn.Module, optimizer: Any, step: int, items: list[Any]
+) -> float:
     """Forward and backward over the micro-batches, clip, update, log. Returns the weighted loss."""
     scale = schedule(step, run.training)
     for group in optimizer.param_groups:
@@ -136,11 +155,19 @@ def one_step(run: Run, accelerator: Any, module: nn.Module, optimizer: Any, step
         for name, value in loss.parts.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(items)
     if not math.isfinite(total):
-        raise BrainfmError(f"the loss became {total} at step {step + 1}; lower train.learning_rate or look at the data")
+        raise BrainfmError(
+            f"the loss became {total} at step {step + 1}; lower train.learning_rate or look at the data"
+        )
     norm = float(accelerator.clip_grad_norm_(module.parameters(), run.training.clip))
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    record = {"step": step + 1, "loss": total, **sums, "gradient_norm": norm, "learning_rate": run.training.learning_rate * scale}
+    record = {
+        "step": step + 1,
+        "loss": total,
+        **sums,
+        "gradient_norm": norm,
+        "learning_rate": run.training.learning_rate * scale,
+    }
     if accelerator.is_main_process:
         with (run.out / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(record) + "\n")
@@ -214,16 +241,17 @@ def save(run: Run, accelerator: Any, optimizer: Any, done: int) -> None:
 
     def write(folder: Path) -> None:
         run.task.save(folder)
-        tensors = {f"module.{name}": value.detach().cpu().contiguous() for name, value in run.task.module.state_dict().items()}
+        tensors = {
+            f"module.{name}": value.detach().cpu().contiguous()
+            for name, value in run.task.module.state_dict().items()
+        }
         for parameter, state in unwrapped(optimizer).state.items():
             for moment in ("exp_avg", "exp_avg_sq"):
                 tensors[f"{moment}.{names[id(parameter)]}"] = state[moment].detach().cpu().contiguous()
         save_file(tensors, folder / "training.safetensors")
         write_json(folder / "training.json", {"step": done, "seed": run.seed, "recipe": run.recipe})
 
-    write_whole(run.out / "checkpoints" / f"step-{done:08d}", write)
-    import shutil
-
+    write_folder(run.out / "checkpoints" / f"step-{done:08d}", write)
     for old in sorted((run.out / "checkpoints").glob("step-*[0-9]"))[:-KEEP]:
         shutil.rmtree(old)
 
@@ -233,7 +261,7 @@ def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
     newest = latest(run.out)
     log = run.out / "log.jsonl"
     if newest is None:
-        write_file(log, "")
+        write_text(log, "")
         return 0
     tensors = load_file(newest / "training.safetensors")
     done = step_of(newest)
@@ -244,7 +272,7 @@ def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
         if f"exp_avg.{name}" in tensors:
             moments = {moment: tensors[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq")}
             optimizer.state[parameter] = {"step": torch.tensor(float(done)), **moments}
-    write_file(log, "".join(json.dumps(row) + "\n" for row in read_log(log) if row["step"] <= done))
+    write_text(log, "".join(json.dumps(row) + "\n" for row in read_log(log) if row["step"] <= done))
     return done
 
 
@@ -257,9 +285,11 @@ def claim(out: Path, recipe: str) -> None:
     """Make the run's folder, or find it to be this recipe's. Raises `CheckpointError` where it is another's."""
     path = out / "recipe.yaml"
     if path.exists() and path.read_text(encoding="utf-8") != recipe:
-        raise CheckpointError(f"{out} belongs to another recipe; choose another --out, or remove it to start again")
+        raise CheckpointError(
+            f"{out} belongs to another recipe; choose another --out, or remove it to start again"
+        )
     if not path.exists():
-        write_file(path, recipe)
+        write_text(path, recipe)
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -110,7 +110,7 @@ class Tuned:
     folds the pipeline stays as it is.
     """
 
-    def __init__(self, pipeline: Any, folds: list[Fold], name: str, values: Sequence[float]) -> None:
+    def __init__(self, pipeline: Any, folds: list[Fold], name: str, values: NDArray[np.float64]) -> None:
         self.pipeline, self.folds, self.name, self.values = pipeline, folds, name, values
 
     def fit(self, features: NDArray[np.float64], label: NDArray[np.int64]) -> Self:
@@ -155,7 +155,7 @@ def log_likelihood(
     return float(np.mean([scores[label == name].mean() for name in np.unique(label)]))
 
 
-def tuned(pipeline: Any, folds: list[Fold], **grid: Sequence[float]) -> Tuned:
+def tuned(pipeline: Any, folds: list[Fold], **grid: NDArray[np.float64]) -> Tuned:
     """`pipeline` with the one setting of `grid` (as `ridge__alpha=[...]`, of its last step) chosen on
     `folds`.
     """

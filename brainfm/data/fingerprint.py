@@ -111,8 +111,10 @@ def landmarks(data: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float
     kernel = _kernel(sfreq)
     if data.shape[1] < len(kernel):
         return np.zeros(0), np.zeros(0, np.uint32)
-    centred = data - data.mean(axis=1, keepdims=True)
-    band = oaconvolve(centred, kernel[None], mode="valid", axes=1)
+    data = data - data[:, :1]
+    band = oaconvolve(data - data.mean(axis=1, keepdims=True), kernel[None], mode="valid", axes=1)
+    # Where the signal is flat only rounding noise is left, which would give landmarks of its own.
+    band[np.abs(band) < 1e-9 * np.abs(band).max(axis=1, keepdims=True)] = 0
     found = [_hashes(*_extrema(row, sfreq)) for row in band]
     times, hashes = zip(*found, strict=True)
     return np.concatenate(times) + KERNEL_SECONDS / 2, np.concatenate(hashes)

@@ -114,8 +114,8 @@ def reader_for(path: Path) -> MneFile:
     """A reader that the first file passes the gate with.
 
     Sensors without a known position are dropped where they are few, else positions are done without; a unit
-    that alone makes the amplitudes plausible is named. The card shows both, for its author to check. Raises the
-    gate's `DataError` where nothing helps.
+    that alone makes the amplitudes plausible is named. The card shows both, for its author to check. Raises
+    the gate's `DataError` where nothing helps.
     """
     names = names_in(path)
     unknown = [name for name in names if canonical(name) is None]

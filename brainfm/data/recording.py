@@ -76,7 +76,7 @@ class Sensors:
     @property
     def located(self) -> NDArray[np.bool_]:
         """(sensor,) True where the position is known."""
-        return np.isfinite(self.position).all(axis=1)
+        return np.asarray(np.isfinite(self.position).all(axis=1))
 
     def __len__(self) -> int:
         return len(self.name)
@@ -110,7 +110,9 @@ class Signal:
 
     def __post_init__(self) -> None:
         if len(self.data.shape) != 2 or self.data.shape[0] != len(self.sensors):
-            raise DataError(f"data of shape {tuple(self.data.shape)} does not fit {len(self.sensors)} sensors")
+            raise DataError(
+                f"data of shape {tuple(self.data.shape)} does not fit {len(self.sensors)} sensors"
+            )
         if not self.sfreq > 0:
             raise DataError(f"a sampling rate of {self.sfreq} Hz is not possible")
 
@@ -181,12 +183,18 @@ class Recording:
     @property
     def name(self) -> str:
         """What to call this recording in a message: the file, else its place in the dataset."""
-        return self.source or "/".join(filter(None, (self.dataset, self.subject, self.session, self.run))) or "recording"
+        return (
+            self.source
+            or "/".join(filter(None, (self.dataset, self.subject, self.session, self.run)))
+            or "recording"
+        )
 
     def signal(self, modality: str) -> Signal:
         """The signal of one modality. Raises `DataError` that names those present."""
         if modality not in self.signals:
-            raise DataError(f"{self.name} holds no {modality} signal, only {', '.join(self.signals) or 'none'}")
+            raise DataError(
+                f"{self.name} holds no {modality} signal, only {', '.join(self.signals) or 'none'}"
+            )
         return self.signals[modality]
 
     def with_signal(self, modality: str, signal: Signal) -> "Recording":

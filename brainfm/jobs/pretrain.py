@@ -20,6 +20,7 @@ from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss
 from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.report import Section
 from brainfm.train import Outcome, Run, entropy, train
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
@@ -46,7 +47,8 @@ class Pretraining:
     module: Learner
 
     def item(self, step: int, part: int, parts: int) -> Batch:
-        return self.plan.micro(step, part, parts)
+        stream_, rows = self.plan.piece(step, part, parts)
+        return stream_.batch(rows)
 
     def loss(self, module: nn.Module, item: Batch, generator: torch.Generator) -> Loss:
         return module(item, generator)
@@ -55,15 +57,33 @@ class Pretraining:
         self.module.model.save_pretrained(folder)
 
 
-def pretrain(recipe: PretrainRecipe, out: Path, quiet: bool = False, limit: int | None = None) -> Outcome:
-    """Run a recipe to its end, or on from where it stopped; `limit` keeps only that many recordings of each card."""
+@dataclass(frozen=True)
+class Pretrained:
+    """How the run ended, and the pictures of it for a report."""
+
+    outcome: Outcome
+    sections: list[Section]
+
+
+def pretrain(recipe: PretrainRecipe, out: Path, quiet: bool = False, limit: int | None = None) -> Pretrained:
+    """Run a recipe to its end, or on from where it stopped, and report; `limit` keeps that many recordings of each card."""
+    from brainfm.jobs.reporting import losses, pictures, texts, write
+
     recipe, streams, manifest = gather(recipe, limit)
     task = Pretraining(Plan(streams, recipe.train.batch, recipe.seed), learner(recipe, streams))
     task.module.model.manifest = manifest
-    return train(Run(task, recipe.train, recipe.seed, out, recipe.text, quiet))
+    outcome = train(Run(task, recipe.train, recipe.seed, out, recipe.text, quiet))
+    drawn = [
+        picture for stream_ in streams.values() for picture in pictures(task.module, stream_, recipe.seed)
+    ]
+    sections = [losses(out), *drawn, texts(recipe, recipe.data.cards)]
+    write("Pretraining", sections, out, recipe)
+    return Pretrained(outcome, sections)
 
 
-def gather(recipe: PretrainRecipe, limit: int | None = None) -> tuple[PretrainRecipe, dict[str, Stream], Manifest]:
+def gather(
+    recipe: PretrainRecipe, limit: int | None = None
+) -> tuple[PretrainRecipe, dict[str, Stream], Manifest]:
     """Read and prepare the corpus. The recipe comes back with what its steps learnt from these recordings."""
     streams: dict[str, Stream] = {}
     signals: dict[str, SignalRecipe] = {}
@@ -72,7 +92,9 @@ def gather(recipe: PretrainRecipe, limit: int | None = None) -> tuple[PretrainRe
     for modality, settings in recipe.signals.items():
         recordings = [recording for recording in raw if modality in recording.signals]
         if not recordings:
-            raise DataError(f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on")
+            raise DataError(
+                f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on"
+            )
         manifest += Manifest.of(recordings, modality, with_labels=False)
         steps = fit(settings.prepare, recordings, modality)
         signals[modality] = settings.model_copy(update={"prepare": steps})
@@ -98,14 +120,16 @@ def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: st
     prepared = prepare(recordings, settings.prepare, modality)
     windows = Sliding(seconds=settings.seconds)(prepared, modality, [])
     if not len(windows):
-        raise DataError(f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds")
+        raise DataError(
+            f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"
+        )
     return Stream(modality, prepared, windows, settings.prepare)
 
 
 def learner(recipe: PretrainRecipe, streams: dict[str, Stream]) -> Learner:
     """The untrained network of the recipe's seed, its objective fitted to the corpus's statistics."""
     model = BrainFM.fresh(BrainFMConfig.of(recipe), recipe.seed)
-    patches = {name: tokenizer.part.times for name, tokenizer in model.tokenizers.items()}
+    patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
     with seeded(entropy(recipe.seed, 1)):
         objective = recipe.objective.build(model.width, patches)
     objective.fit([batch for stream_ in streams.values() for batch in sample(stream_, recipe.seed)])
@@ -117,5 +141,6 @@ def sample(stream_: Stream, seed: int) -> list[Batch]:
     rng = np.random.default_rng([seed, 2])
     share = min(1.0, FITTED_ON / len(stream_.windows))
     return [
-        stream_.batch(rng.choice(rows, size=max(1, round(share * len(rows))), replace=False)) for rows in stream_.layouts
+        stream_.batch(rng.choice(rows, size=max(1, round(share * len(rows))), replace=False))
+        for rows in stream_.layouts
     ]

@@ -24,7 +24,11 @@ class Block(Mask):
     def draw(self, tokens: Tokens, generator: torch.Generator) -> Hidden:
         """Blocks at random tokens, in a random order, until the share is reached; the last block is cut at random."""
         batch, n = tokens.time.shape
-        seeds = torch.rand((batch, n), generator=generator).argsort(dim=1)[:, : self._enough(n)].to(tokens.time.device)
+        seeds = (
+            torch.rand((batch, n), generator=generator)
+            .argsort(dim=1)[:, : self._enough(n)]
+            .to(tokens.time.device)
+        )
         tie = torch.rand((batch, n), generator=generator).to(tokens.time.device)
         covered = self._covers(tokens, seeds)
         # The first block that covers a token decides its turn; tokens that no block covers come last.

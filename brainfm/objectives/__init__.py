@@ -30,5 +30,5 @@ class Objective(Part):
     run_time: ClassVar[frozenset[str]] = frozenset({"width", "patches"})
 
     def build(self, width: int, patches: Mapping[str, int]) -> Any:
-        """A module whose forward maps (batch, tokenized, encoder, hidden) to `Loss`; `patches` is samples per token by modality."""
+        """A module that maps (batch, tokenized, encoder, hidden) to `Loss`; `patches` is samples per token by modality."""
         raise NotImplementedError  # a family's base class; every part in this folder has its own

@@ -24,7 +24,9 @@ class MaskedPatches(Objective):
     """Mean squared error on hidden patches, each normalised to mean 0 and variance 1, plus the window's statistics."""
 
     decoder_depth: int = Field(default=2, ge=1)
-    statistics: float = Field(default=1.0, ge=0, description="weight of the window-level target; 0 leaves it out")
+    statistics: float = Field(
+        default=1.0, ge=0, description="weight of the window-level target; 0 leaves it out"
+    )
 
     def build(self, width: int, patches: Mapping[str, int]) -> "MaskedPatchLoss":
         return MaskedPatchLoss(self, width, patches)
@@ -42,13 +44,15 @@ class MaskedPatchLoss(nn.Module):
             CrossBlock(width, heads_for(width), part.decoder_depth) for _ in range(part.decoder_depth)
         )
         self.norm = nn.LayerNorm(width, bias=False)
-        self.predict = nn.ModuleDict({modality: nn.Linear(width, samples) for modality, samples in patches.items()})
+        self.predict = nn.ModuleDict(
+            {modality: nn.Linear(width, samples) for modality, samples in patches.items()}
+        )
         self.weights = {"patches": 1.0}
         if part.statistics:
             self.weights["statistics"] = part.statistics
             self.describe = nn.Linear(width, len(NAMES))
-            self.register_buffer("mean", torch.zeros(len(NAMES)))
-            self.register_buffer("std", torch.ones(len(NAMES)))
+            self.mean = nn.Buffer(torch.zeros(len(NAMES)))
+            self.std = nn.Buffer(torch.ones(len(NAMES)))
 
     @torch.no_grad()
     def fit(self, batches: list[Batch]) -> None:
@@ -76,7 +80,9 @@ class MaskedPatchLoss(nn.Module):
             x = block(x, asked.time, seen.embedding, seen.time, seen.valid if seen.padded else None)
         return self.predict[modality](self.norm(x))
 
-    def target(self, batch: Batch, tokenized: Tokenized, hidden: Hidden) -> Float[Tensor, "batch hidden time"]:
+    def target(
+        self, batch: Batch, tokenized: Tokenized, hidden: Hidden
+    ) -> Float[Tensor, "batch hidden time"]:
         """What the hidden tokens held."""
         value = tokenized.targets[batch.modality].value
         return value.gather(1, hidden.hidden.unsqueeze(-1).expand(-1, -1, value.shape[-1])).float()

@@ -4,7 +4,6 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from pydantic import Field
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
@@ -20,14 +19,7 @@ class Patch(Tokenizer):
     it does through LaBraM's and CBraMod's group norm.
     """
 
-    seconds: float = Field(gt=0)
-    sfreq: float = Field(gt=0, description="rate of the prepared signal, hertz")
     embed: Literal["linear", "convolution"] = "linear"
-
-    @property
-    def times(self) -> int:
-        """Samples in a patch."""
-        return round(self.seconds * self.sfreq)
 
     def build(self, width: int, modality: int) -> "PatchTokenizer":
         return PatchTokenizer(self, width, modality)
@@ -39,7 +31,9 @@ class PatchTokenizer(nn.Module):
     def __init__(self, part: Patch, width: int, modality: int) -> None:
         super().__init__()
         self.part, self.modality = part, modality
-        self.embed = nn.Linear(part.times, width) if part.embed == "linear" else convolution(part.times, width)
+        self.embed = (
+            nn.Linear(part.times, width) if part.embed == "linear" else convolution(part.times, width)
+        )
 
     def forward(self, batch: Batch) -> Tokenized:
         patches = self.cut(batch)
@@ -63,7 +57,9 @@ class PatchTokenizer(nn.Module):
     def cut(self, batch: Batch) -> Float[Tensor, "batch sensor patch time"]:
         """Whole patches; raises `DataError` where the window is not a whole number of them."""
         if abs(batch.sfreq - self.part.sfreq) > 1e-6:
-            raise DataError(f"this tokenizer wants {self.part.sfreq:g} Hz, the signal has {batch.sfreq:g} Hz: resample it")
+            raise DataError(
+                f"this tokenizer wants {self.part.sfreq:g} Hz, the signal has {batch.sfreq:g} Hz: resample it"
+            )
         samples = self.part.times
         if batch.signal.shape[-1] % samples or not batch.signal.shape[-1]:
             raise DataError(

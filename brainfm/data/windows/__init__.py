@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from brainfm.data.preprocess import Step, on_windows
 from brainfm.data.recording import Recording, Signal
@@ -40,6 +41,8 @@ class Windows:
 
 class Cut(Part):
     """A way of cutting recordings into windows of one length."""
+
+    seconds: float = Field(gt=0)
 
     def __call__(self, recordings: Sequence[Recording], modality: str, labels: Sequence[str]) -> Windows:
         """The windows of all recordings; with `labels`, those that carry one of them."""

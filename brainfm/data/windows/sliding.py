@@ -21,7 +21,6 @@ class Sliding(Cut):
     event carries `background`, where given.
     """
 
-    seconds: float = Field(gt=0)
     stride: float | None = Field(default=None, gt=0)
     overlap: float = Field(default=0.5, gt=0, le=1)
     background: str | None = None

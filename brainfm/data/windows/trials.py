@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import Field
 
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Cut, Windows, place
@@ -14,7 +13,6 @@ from brainfm.errors import DataError
 class Trials(Cut):
     """A window of `seconds` per event, beginning `offset` seconds after the event's onset."""
 
-    seconds: float = Field(gt=0)
     offset: float = 0.0
 
     def __call__(self, recordings: Sequence[Recording], modality: str, labels: Sequence[str]) -> Windows:

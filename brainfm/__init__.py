@@ -1,0 +1,51 @@
+"""brainfm: pretrain, fine-tune and honestly evaluate foundation models of brain recordings.
+
+The front door: a dozen names, each imported when it is first used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from brainfm.data.cards import DataCard as DataCard
+    from brainfm.data.reading import from_array as from_array
+    from brainfm.data.reading import read as read
+    from brainfm.data.recording import Events as Events
+    from brainfm.data.recording import Recording as Recording
+    from brainfm.data.recording import Sensors as Sensors
+    from brainfm.data.recording import Signal as Signal
+    from brainfm.jobs.finetune import finetune as finetune
+    from brainfm.jobs.predict import predict as predict
+    from brainfm.jobs.pretrain import pretrain as pretrain
+    from brainfm.jobs.probe import probe as probe
+    from brainfm.model import BrainFM as BrainFM
+    from brainfm.recipe import FinetuneRecipe as FinetuneRecipe
+    from brainfm.recipe import PretrainRecipe as PretrainRecipe
+
+_WHERE = {
+    "BrainFM": "brainfm.model",
+    "DataCard": "brainfm.data.cards",
+    "Events": "brainfm.data.recording",
+    "FinetuneRecipe": "brainfm.recipe",
+    "PretrainRecipe": "brainfm.recipe",
+    "Recording": "brainfm.data.recording",
+    "Sensors": "brainfm.data.recording",
+    "Signal": "brainfm.data.recording",
+    "finetune": "brainfm.jobs.finetune",
+    "from_array": "brainfm.data.reading",
+    "predict": "brainfm.jobs.predict",
+    "pretrain": "brainfm.jobs.pretrain",
+    "probe": "brainfm.jobs.probe",
+    "read": "brainfm.data.reading",
+}
+__all__ = sorted(_WHERE)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"brainfm has no {name!r}; it has {', '.join(__all__)}")
+    return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,362 @@
+"""The command line: thin, each verb calls one function. Nothing heavy is imported before a verb needs it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+
+from brainfm.errors import BrainfmError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Pretrain, fine-tune and honestly evaluate foundation models of brain recordings. Start with: brainfm demo",
+)
+data = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Data cards: list, show, check, and write a first one."
+)
+app.add_typer(data, name="data")
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one value, e.g. --set train.steps=100. May be repeated."),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights, order and masks.")]
+Limit = Annotated[int | None, typer.Option(help="Read only this many recordings of each card.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object on stdout; logs go to stderr.")
+]
+Protocol = Annotated[Literal["ridge", "logistic"], typer.Option(help="The linear probe.")]
+PoolOption = Annotated[
+    Literal["mean", "sensor", "time", "all"] | None,
+    typer.Option(help="What stays apart when a window's tokens become one vector."),
+]
+SplitOption = Annotated[
+    Literal["WithinSession", "CrossSession", "CrossSubject"] | None,
+    typer.Option(help="Who is held out; the card says by default."),
+]
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's ends in one sentence and a non-zero exit."""
+    quiet_libraries()
+    try:
+        app()
+    except BrainfmError as error:
+        fail(error)
+
+
+def fail(error: BrainfmError) -> NoReturn:
+    """Say what is wrong on stderr. A run that was asked to stop exits as shells expect: 128 + the signal."""
+    typer.echo(f"error: {error}", err=True)
+    sys.exit(128 + getattr(error, "signum", -126))
+
+
+def quiet_libraries() -> None:
+    """Keep other libraries' chatter off the terminal: a user should see brainfm's sentences."""
+    import os
+
+    os.environ.setdefault("MNE_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def show_json(result: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    typer.echo(json.dumps(result, indent=1, allow_nan=False))
+
+
+@app.command(epilog="Example: brainfm demo --out demo")
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the run and report.html.")] = Path("demo"),
+    seed: Seed = 0,
+    json_: Json = False,
+) -> None:
+    """A simulated brain from start to end: pretrain, probe, fine-tune, and a report with pictures. Offline, a few minutes."""
+    from brainfm.jobs.demo import demo as run
+
+    result = run(out, seed or 0, quiet=json_)
+    if json_:
+        show_json(result.json)
+    else:
+        result.print()
+
+
+@app.command(epilog="Example: brainfm show smoke --set size=small")
+def show(
+    recipe: Annotated[str, typer.Argument(help="A name in pretrain/ or finetune/, or a path.")],
+    set_: Set = None,
+    json_: Json = False,
+) -> None:
+    """Print a recipe as it resolves: every value explicit, with the hash that travels with checkpoints and reports."""
+    resolved = load_recipe(recipe, set_)
+    if json_:
+        show_json({**resolved.model_dump(mode="json"), "hash": resolved.hash})
+    else:
+        typer.echo(f"{resolved.text}# hash {resolved.hash}")
+
+
+def load_recipe(name: str, overrides: list[str] | None) -> Any:
+    """A recipe of either kind: by name from whichever folder has it, by path from what it holds."""
+    from brainfm import folders
+    from brainfm.recipe import FinetuneRecipe, PretrainRecipe, read_yaml
+
+    path = Path(name)
+    if path.suffix == ".yaml" and path.is_file():
+        kind: Any = (
+            FinetuneRecipe if "card" in read_yaml(path) or path.parent.name == "finetune" else PretrainRecipe
+        )
+        return kind.load(name, overrides or [])
+    kind = (
+        FinetuneRecipe
+        if path.stem not in folders.names("pretrain", ".yaml")
+        and path.stem in folders.names("finetune", ".yaml")
+        else PretrainRecipe
+    )
+    return kind.load(name, overrides or [])
+
+
+@app.command(epilog="Example: brainfm pretrain smoke --out runs/smoke    (the same command again resumes it)")
+def pretrain(
+    recipe: Annotated[str, typer.Argument(help="A name in pretrain/, or a path to a recipe.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The run's folder; runs/RECIPE by default. Point at it again to resume."),
+    ] = None,
+    set_: Set = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    json_: Json = False,
+) -> None:
+    """Pretrain on data cards without their labels. Also: accelerate launch -m brainfm pretrain RECIPE."""
+    from brainfm.jobs.pretrain import pretrain as run
+    from brainfm.recipe import PretrainRecipe
+
+    resolved = PretrainRecipe.load(recipe, with_seed(set_, seed))
+    outcome = run(resolved, out or Path("runs") / Path(recipe).stem, quiet=json_, limit=limit).outcome
+    if json_:
+        show_json(outcome.json)
+    else:
+        typer.echo(f"{outcome.steps} steps, loss {outcome.loss:.4f}, {outcome.seconds:.0f} s")
+        typer.echo(f"{outcome.checkpoint}\n{outcome.out / 'report.html'}")
+
+
+@app.command(
+    epilog="Example: brainfm probe runs/smoke simulated_eeg    (several checkpoints: the seeds of one recipe)"
+)
+def probe(
+    checkpoints: Annotated[
+        list[str], typer.Argument(metavar="CHECKPOINT...", help="A run's folder, a checkpoint, or a Hub id.")
+    ],
+    card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path to a card.")],
+    out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
+    protocol: Protocol = "ridge",
+    pool: PoolOption = None,
+    split: SplitOption = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Untrained twins, where one checkpoint is given.")] = 3,
+    seed: Seed = 0,
+    limit: Limit = None,
+    strict: Annotated[bool, typer.Option(help="Refuse test data that pretraining saw.")] = False,
+    json_: Json = False,
+) -> None:
+    """Score frozen features beside chance, the untrained twin and the classical decoders, with intervals."""
+    from brainfm.jobs.probe import Options
+    from brainfm.jobs.probe import probe as run
+
+    options = Options(protocol, pool, split, seeds, seed or 0, limit, strict, quiet=json_)
+    show_scores(run(checkpoints, card, options), out, f"Probe of {card}", json_)
+
+
+@app.command(epilog="Example: brainfm finetune smoke --from runs/smoke --out runs/decoder")
+def finetune(
+    recipe: Annotated[str, typer.Argument(help="A name in finetune/, or a path to a recipe.")],
+    from_: Annotated[str, typer.Option("--from", help="The checkpoint to start from.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the decoder and the report; runs/RECIPE-finetuned by default."),
+    ] = None,
+    set_: Set = None,
+    seed: Seed = None,
+    limit: Limit = None,
+    json_: Json = False,
+) -> None:
+    """Fine-tune a decoder, score it beside training from scratch, and save it for `brainfm predict`."""
+    from brainfm.jobs.finetune import finetune as run
+    from brainfm.jobs.probe import Options
+    from brainfm.recipe import FinetuneRecipe
+
+    resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
+    folder = out or Path("runs") / f"{Path(recipe).stem}-finetuned"
+    options = Options(seed=resolved.seed, seeds=resolved.seeds, limit=limit, quiet=json_)
+    decoded = run(resolved, from_, folder, options)
+    show_scores(
+        decoded.scores,
+        folder,
+        f"Fine-tuning on {resolved.card}",
+        json_,
+        {"decoder": str(decoded.decoder)},
+        resolved,
+    )
+
+
+@app.command(epilog="Example: brainfm predict runs/decoder/decoder recording.edf --out labels.csv")
+def predict(
+    decoder: Annotated[str, typer.Argument(help="A decoder that `brainfm finetune` saved.")],
+    file: Annotated[Path, typer.Argument(help="A recording to decode.")],
+    out: Annotated[Path | None, typer.Option(help="Write the table here instead of printing it.")] = None,
+    json_: Json = False,
+) -> None:
+    """Decode a new file: start, label and probabilities of every window."""
+    from brainfm.files import write_text
+    from brainfm.jobs.predict import predict as run
+
+    found = run(decoder, file)
+    if json_:
+        show_json(found.json)
+    elif out:
+        typer.echo(f"{len(found.start)} windows ({found.cut}): {write_text(out, found.csv())}")
+    else:
+        typer.echo(found.csv(), nl=False)
+
+
+@app.command(epilog="Example: brainfm embed runs/smoke recording.edf --out features.npz")
+def embed(
+    checkpoint: Annotated[str, typer.Argument(help="A run's folder, a checkpoint, or a Hub id.")],
+    file: Annotated[Path, typer.Argument(help="A recording.")],
+    out: Annotated[
+        Path, typer.Option(help="Where to write values (window, feature) and start (seconds).")
+    ] = Path("features.npz"),
+    pool: PoolOption = "mean",
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of a window; that of pretraining by default.")
+    ] = None,
+    unit: Annotated[
+        str | None, typer.Option(help="The unit of the file's numbers, where the file is wrong about it.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Turn a recording into features, one row a window."""
+    from brainfm.jobs.embed import embed as run
+
+    found = run(checkpoint, file, out, pool or "mean", seconds, unit)
+    if json_:
+        show_json(found)
+    else:
+        typer.echo(f"{found['windows']} windows × {found['features']} features: {out}")
+
+
+@app.command(epilog="Example: brainfm doctor --json")
+def doctor(json_: Json = False) -> None:
+    """Say what is installed, which device would be used, what is missing and how to get it."""
+    from brainfm.jobs.doctor import doctor as run
+
+    found = run()
+    if json_:
+        show_json(found.json)
+    else:
+        typer.echo(found.text)
+
+
+@data.command("list", epilog="Example: brainfm data list")
+def data_list(json_: Json = False) -> None:
+    """Name the data cards that brainfm ships."""
+    from brainfm.data.cards import DataCard, list_cards
+
+    cards = [DataCard.load(name) for name in list_cards()]
+    if json_:
+        show_json(
+            {"cards": [{"name": card.name, "title": card.title, "licence": card.licence} for card in cards]}
+        )
+    else:
+        typer.echo("\n".join(f"{card.name:22} {card.title}  [{card.licence}]" for card in cards))
+
+
+@data.command("show", epilog="Example: brainfm data show eeg_arithmetic")
+def data_show(
+    card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")], json_: Json = False
+) -> None:
+    """Print a card: the facts that the loader uses, and the prose."""
+    from brainfm.data.cards import DataCard
+    from brainfm.recipe import to_yaml
+
+    found = DataCard.load(card)
+    facts = found.model_dump(mode="json")
+    if json_:
+        show_json({"card": found.name, **facts, "prose": found.prose, "hash": found.hash})
+    else:
+        typer.echo(f"{to_yaml(facts)}# hash {found.hash}\n\n{found.prose}")
+
+
+@data.command("check", epilog="Example: brainfm data check data_cards/eeg_arithmetic.md")
+def data_check(
+    card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")], json_: Json = False
+) -> None:
+    """Read every recording of a card and count its facts again."""
+    from brainfm.data.cards import DataCard, check
+
+    found = DataCard.load(card)
+    problems = [{"field": p.field, "said": p.said, "found": p.found} for p in check(found)]
+    if json_:
+        show_json({"card": found.name, "ok": not problems, "problems": problems})
+    else:
+        lines = [f"{p['field']}: the card says {p['said']}, the files say {p['found']}" for p in problems]
+        typer.echo("\n".join(lines) or f"{found.name}: every fact agrees with the files")
+    if problems:
+        sys.exit(1)
+
+
+@data.command("new", epilog="Example: brainfm data new recordings/ --out my_study.md")
+def data_new(
+    folder: Annotated[Path, typer.Argument(help="A folder of recordings.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write the card; FOLDER.md beside the folder by default.")
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Look at the files of a folder and write a first card, with notes on what to fill in."""
+    from brainfm.data.new_card import new_card
+    from brainfm.errors import DataError
+    from brainfm.files import write_text
+
+    folder = folder.resolve()
+    path = out or folder.with_suffix(".md")
+    if path.exists():
+        raise DataError(f"{path} exists already; choose another --out")
+    write_text(path, new_card(folder))
+    if json_:
+        show_json({"card": str(path)})
+    else:
+        typer.echo(f"{path}\nFill in what it asks for, then: brainfm data check {path}")
+
+
+def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:
+    """`--seed N` is `--set seed=N`."""
+    return [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
+
+
+def show_scores(
+    scores: Any,
+    out: Path | None,
+    title: str,
+    as_json: bool,
+    more: dict[str, str] | None = None,
+    recipe: Any = None,
+) -> None:
+    """The table on the terminal or as JSON, and the report where a folder is given."""
+    from brainfm.scores import scores_json, table
+
+    if out is not None:
+        from brainfm.jobs.reporting import write_scores
+
+        more = {**(more or {}), "report": str(write_scores(scores, out, title, recipe))}
+    if as_json:
+        show_json({**scores_json(scores), **(more or {})})
+    else:
+        typer.echo(table(scores))
+        for name, path in (more or {}).items():
+            typer.echo(f"{name}: {path}")

@@ -1,0 +1,164 @@
+"""One task laid out once for every row of its table: the same windows, the same folds, the same bootstrap draws."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.baselines import Baseline
+from brainfm.data.cards import DataCard
+from brainfm.data.leaks import Fold, Split
+from brainfm.data.preprocess import prepare
+from brainfm.data.recording import Recording
+from brainfm.data.splits import groups, in_words, inner_groups, split
+from brainfm.data.windows import Cut, Windows, require_classes, take
+from brainfm.errors import DataError
+from brainfm.metrics import METRICS, Probabilities, bootstrap, paired_difference
+from brainfm.scores import Difference, Row
+
+Predict = Callable[[int, Fold], Probabilities]
+"""From the number and the rows of a fold to (test window, class), having seen labels of the training rows alone."""
+
+DRAWS = 2000  # of the bootstrap
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The labelled windows of a card, who is held out, and how a row of predictions is scored."""
+
+    card: DataCard
+    recordings: Sequence[Recording]
+    windows: Windows
+    split: Split
+    folds: Sequence[Fold]
+    seed: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        card: DataCard,
+        split_name: Split | None = None,
+        window: Cut | None = None,
+        labels: Sequence[str] | None = None,
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> "Evaluation":
+        """Lay out a card's own task, or with another split, window or labels. Raises `DataError` where it can't be scored."""
+        if card.task is None:
+            raise DataError(
+                f"{card.name} has no `task` section; say there which labels to decode and how to cut windows"
+            )
+        recordings = card.recordings(limit=limit)
+        windows = (window or card.task.window)(recordings, card.modality, labels or card.task.labels)
+        require_classes(windows)
+        name = split_name or card.task.split
+        own = name == card.task.split
+        folds = split(
+            name, windows, recordings, card.task.folds if own else None, card.task.gap if own else None
+        )
+        return cls(card, recordings, windows, name, folds, seed)
+
+    @property
+    def modality(self) -> str:
+        return self.card.modality
+
+    @property
+    def classes(self) -> int:
+        return len(self.windows.labels)
+
+    @cached_property
+    def tested(self) -> NDArray[np.int64]:
+        """Rows that some fold holds out, sorted."""
+        return np.unique(np.concatenate([fold.test for fold in self.folds]))
+
+    @cached_property
+    def domains(self) -> NDArray[np.int64]:
+        """(window,) one number per subject and session: what a recentring may use without labels."""
+        place = [f"{recording.subject}/{recording.session}" for recording in self.recordings]
+        return np.unique(np.array(place)[self.windows.recording], return_inverse=True)[1].astype(np.int64)
+
+    @property
+    def unit(self) -> str:
+        """What the bootstrap draws, in words."""
+        drawn, word = self._drawn
+        return f"{len(np.unique(drawn))} held-out {word}s"
+
+    @property
+    def words(self) -> str:
+        """The split in one sentence."""
+        return in_words(self.split, list(self.folds), list(self.recordings))
+
+    def out_of_fold(self, predict: Predict) -> Probabilities:
+        """(tested window, class): every tested window predicted by what was fitted without its fold."""
+        out = np.full((len(self.windows), self.classes), np.nan)
+        for number, fold in enumerate(self.folds):
+            out[fold.test] = predict(number, fold)
+        return out[self.tested]
+
+    def inner(self, fold: Fold) -> NDArray[np.int64]:
+        """A group for each training row, to choose a regularisation inside the training fold."""
+        return inner_groups(self.split, self.windows, self.recordings, fold.train)
+
+    def row(self, name: str, predictions: Sequence[Probabilities]) -> Row:
+        """The metric's mean over seeds with its interval over who was held out."""
+        interval = bootstrap(self._metric, predictions, self._labels, self._drawn[0], self._rng, n=DRAWS)
+        return Row(name, interval.score, interval.low, interval.high, len(self.tested), len(predictions))
+
+    def difference(
+        self, of: str, a: Sequence[Probabilities], minus: str, b: Sequence[Probabilities]
+    ) -> Difference:
+        """Row `of` less row `minus`, seed by seed, on the same draws."""
+        found = paired_difference(self._metric, a, b, self._labels, self._drawn[0], self._rng, n=DRAWS)
+        return Difference(of, minus, found.score, found.low, found.high, len(self.tested), len(a))
+
+    def chance(self) -> Row:
+        """What a decoder that has seen no signal can reach."""
+        return Row("chance", self._metric.chance(self.classes, self._labels), n_test=len(self.tested))
+
+    def per_group(self, predictions: Mapping[str, Sequence[Probabilities]]) -> dict[str, dict[str, float]]:
+        """Each row's score on each held-out subject (or session) that has every class."""
+        owner = self.windows.recording[self.tested]
+        subjects = np.array([self.recordings[index].subject or "all" for index in owner])
+        out: dict[str, dict[str, float]] = {}
+        for subject in sorted(set(subjects)):
+            rows = subjects == subject
+            if len(set(self._labels[rows])) == self.classes:
+                out[subject] = {
+                    name: float(np.mean([self._metric(one[rows], self._labels[rows]) for one in several]))
+                    for name, several in predictions.items()
+                }
+        return out if len(out) > 1 else {}
+
+    def baseline(self, part: Baseline) -> Probabilities:
+        """Out-of-fold predictions of a classical decoder, on recordings prepared its own way."""
+        prepared = prepare(self.recordings, part.steps(), self.modality)
+        signal = take(prepared, self.windows, np.arange(len(self.windows)), self.modality).astype(np.float64)
+        label = self.windows.label
+        sfreq = prepared[0].signal(self.modality).sfreq
+
+        def predict(_: int, fold: Fold) -> Probabilities:
+            decoder: Any = part.build(sfreq, signal.shape[1], self.classes)
+            decoder.fit(signal[fold.train], label[fold.train], self.domains[fold.train])
+            return decoder.predict_proba(signal[fold.test], self.domains[fold.test])
+
+        return self.out_of_fold(predict)
+
+    @property
+    def _metric(self) -> Any:
+        assert self.card.task is not None  # `of` refuses a card without one
+        return METRICS[self.card.task.metric]
+
+    @property
+    def _labels(self) -> NDArray[np.int64]:
+        return self.windows.label[self.tested]
+
+    @property
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng([self.seed, 3])
+
+    @cached_property
+    def _drawn(self) -> tuple[NDArray[np.int64], str]:
+        return groups(self.split, self.windows.rows(self.tested), self.recordings)

@@ -1,0 +1,55 @@
+"""Files and folders that are written whole or not at all."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a folder under a passing name, then give it its own: a crash leaves nothing under `folder`."""
+    passing = folder.with_name(f"{folder.name}.writing")
+    shutil.rmtree(passing, ignore_errors=True)
+    passing.mkdir(parents=True)
+    write(passing)
+    _flush(passing)
+    if folder.exists():
+        shutil.rmtree(folder)
+    passing.replace(folder)
+    return folder
+
+
+def write_file(path: Path, write: Callable[[Path], None]) -> Path:
+    """Let `write` make a file under a passing name, then give it its own. Two processes may do so at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    passing = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    try:
+        write(passing)
+        passing.replace(path)
+    finally:
+        passing.unlink(missing_ok=True)
+    return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text file whole or not at all."""
+    return write_file(path, lambda passing: _write_text(passing, text))
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """Write JSON whole or not at all; NaN is refused because other readers don't know it."""
+    return write_text(path, json.dumps(data, indent=1, allow_nan=False))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _flush(folder: Path) -> None:
+    """Bring the files to disk before the folder gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

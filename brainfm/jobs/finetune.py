@@ -1,0 +1,204 @@
+"""Fine-tune: a decoder for one task, scored beside training from scratch, and saved with all it needs to decode a new file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from brainfm.batch import Batch
+from brainfm.corpus import Plan
+from brainfm.data.cards import DataCard
+from brainfm.data.leaks import Fold
+from brainfm.data.recording import Recording
+from brainfm.errors import DataError
+from brainfm.evaluation import Evaluation
+from brainfm.jobs.probe import Options, Panel, classical, scores, twin
+from brainfm.manifest import Manifest
+from brainfm.metrics import Probabilities
+from brainfm.model import BrainFM, DecoderSettings
+from brainfm.objectives import Loss
+from brainfm.progress import bar
+from brainfm.recipe import FinetuneRecipe
+from brainfm.scores import Scores
+from brainfm.train import Run, train
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What fine-tuning gives: the table, and the folder of the decoder that was trained on all labelled windows."""
+
+    scores: Scores
+    decoder: Path
+
+
+@dataclass
+class Finetuning:
+    """What the training loop needs to know of a fine-tuning run."""
+
+    plan: Plan
+    module: nn.Module
+    model: BrainFM
+    weight: Float[Tensor, " class"]
+
+    def item(self, step: int, part: int, parts: int) -> tuple[Batch, Int[Tensor, " batch"]]:
+        stream, rows = self.plan.piece(step, part, parts)
+        return stream.batch(rows), torch.from_numpy(stream.windows.label[rows])
+
+    def loss(self, module: nn.Module, item: Any, generator: torch.Generator) -> Loss:
+        batch, label = item
+        logits = module(batch).float()
+        return Loss(
+            {"cross_entropy": F.cross_entropy(logits, label, self.weight.to(logits.device))},
+            {"cross_entropy": 1.0},
+        )
+
+    def save(self, folder: Path) -> None:
+        self.model.save_pretrained(folder)
+
+
+class _Decode(nn.Module):
+    """`decode` as the forward of a module, as data-parallel wrappers want it."""
+
+    def __init__(self, model: BrainFM) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> Float[Tensor, "batch class"]:
+        return self.model.decode(batch)
+
+
+def finetune(
+    recipe: FinetuneRecipe, checkpoint: str | Path, out: Path, options: Options | None = None
+) -> Decoded:
+    """Score fine-tuning and training from scratch out of fold, then train the decoder on every labelled window.
+
+    Every fold's run is a folder under `out/folds`, so a stopped command goes on where it was.
+    """
+    options = options or Options(seed=recipe.seed)
+    card = DataCard.load(recipe.card)
+    evaluation = Evaluation.of(card, recipe.split, recipe.window, recipe.labels, options.limit, recipe.seed)
+    panel = Panel.of([BrainFM.from_pretrained(checkpoint)], evaluation, options)
+    bench = Bench.of(recipe, panel, out)
+    baselines = classical(panel.evaluation) + [(part.kind, part) for part in recipe.baselines]
+    with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
+        predictions: dict[str, list[Probabilities]] = {
+            "untrained": [panel.predict(seed, untrained=True) for seed in bench.seeds],
+            "frozen": [panel.predict(seed, untrained=False) for seed in bench.seeds],
+        }
+        for name, part in baselines:
+            predictions[f"classical:{name}"] = [panel.evaluation.baseline(part)]
+            tick(name)
+        for arm in ("scratch", "finetuned"):
+            predictions[arm] = [bench.out_of_fold(arm, seed, tick) for seed in bench.seeds]
+        decoder = bench.final()
+        tick("decoder")
+    return Decoded(scores(panel.evaluation, predictions, panel.contamination, panel.contaminated), decoder)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything that the runs of one fine-tuning share."""
+
+    recipe: FinetuneRecipe
+    panel: Panel
+    model: BrainFM
+    settings: DecoderSettings
+    prepared: Sequence[Recording]
+    out: Path
+    seeds: Sequence[int]
+
+    @classmethod
+    def of(cls, recipe: FinetuneRecipe, panel: Panel, out: Path) -> "Bench":
+        """Prepare the recordings once; refuse recordings whose sensors differ, which a decoder can't share."""
+        evaluation = panel.evaluation
+        model = next(iter(panel.models.values()))[0]
+        prepared = model.prepare(evaluation.recordings, evaluation.modality)
+        names = {recording.signal(evaluation.modality).sensors.name for recording in prepared}
+        if len(names) > 1:
+            raise DataError(
+                f"{evaluation.card.name}: its recordings have different sensors; pick common ones in the card's reader"
+            )
+        assert evaluation.card.task is not None  # an evaluation has a task
+        settings = DecoderSettings(
+            head=recipe.head,
+            labels=list(evaluation.windows.labels),
+            modality=evaluation.modality,
+            sensors=list(names.pop()),
+            window=recipe.window or evaluation.card.task.window,
+            reader=evaluation.card.reader,
+            events=evaluation.card.events,
+            card=evaluation.card.name,
+        )
+        return cls(recipe, panel, model, settings, prepared, out, panel.seeds[: recipe.seeds])
+
+    @property
+    def runs(self) -> int:
+        """Networks that are trained for the table."""
+        return 2 * len(self.seeds) * len(self.panel.evaluation.folds)
+
+    def out_of_fold(self, arm: str, seed: int, tick: Any) -> Probabilities:
+        """Predictions of one arm, a network trained for every fold."""
+
+        def predict(number: int, fold: Fold) -> Probabilities:
+            start = (
+                twin(self.model, seed)
+                if arm == "scratch"
+                else self.panel.chosen[next(iter(self.panel.models)), number]
+            )
+            trained = self.train(start, fold.train, seed, self.out / "folds" / f"{arm}-{seed}-{number}")
+            tick(f"{arm}, {fold.held_out}")
+            return self.predict(trained, fold.test)
+
+        return self.panel.evaluation.out_of_fold(predict)
+
+    def train(self, start: BrainFM, rows: NDArray[np.int64], seed: int, out: Path) -> BrainFM:
+        """One network from `start`, trained on these windows."""
+        model = start.with_decoder(self.settings, seed)
+        owners = np.unique(self.panel.evaluation.windows.recording[rows])
+        labelled = [self.panel.evaluation.recordings[index] for index in owners]
+        model.manifest = start.manifest + Manifest.of(labelled, self.settings.modality, with_labels=True)
+        stream = model.stream(self.prepared, self.panel.evaluation.windows.rows(rows), self.settings.modality)
+        plan = Plan({self.settings.modality: stream}, self.recipe.train.batch, seed)
+        task = Finetuning(
+            plan, _Decode(model), model, balance(stream.windows.label, len(self.settings.labels))
+        )
+        rates: Mapping[str, float] = {"model.head": self.recipe.head_rate}
+        train(
+            Run(
+                task,
+                self.recipe.train,
+                seed,
+                out,
+                f"{self.recipe.text}seed {seed}\n",
+                quiet=True,
+                rates=rates,
+            )
+        )
+        return model.cpu().eval()
+
+    @torch.inference_mode()
+    def predict(self, model: BrainFM, rows: NDArray[np.int64]) -> Probabilities:
+        """(row, class) probabilities."""
+        stream = model.stream(self.prepared, self.panel.evaluation.windows, self.settings.modality)
+        parts = [model.decode(stream.batch(part)) for part in np.array_split(rows, -(-len(rows) // 64))]
+        return torch.cat(parts).softmax(dim=-1).double().numpy()
+
+    def final(self) -> Path:
+        """The decoder for new files: trained on every labelled window, so no score of its own belongs to it."""
+        every = np.arange(len(self.panel.evaluation.windows))
+        model = self.train(self.model, every, self.seeds[0], self.out / "final")
+        model.save_pretrained(self.out / "decoder")
+        return self.out / "decoder"
+
+
+def balance(label: NDArray[np.int64], classes: int) -> Float[Tensor, " class"]:
+    """Weights that make every class count the same, as balanced accuracy does."""
+    counts = np.bincount(label, minlength=classes)
+    return torch.from_numpy((len(label) / (classes * np.maximum(counts, 1))).astype(np.float32))

@@ -1,0 +1,122 @@
+"""Predict: a decoder and a file, nothing else said."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from brainfm.data.events import attach_events
+from brainfm.data.readers import Entry
+from brainfm.data.recording import Recording
+from brainfm.data.windows import Windows
+from brainfm.data.windows.sliding import Sliding
+from brainfm.data.windows.trials import Trials
+from brainfm.errors import CheckpointError, DataError
+from brainfm.model import BrainFM, DecoderSettings
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """One row a window: `start` in seconds, probabilities (window, label), all windows `seconds` long."""
+
+    labels: Sequence[str]
+    start: NDArray[np.float64]
+    seconds: float
+    probability: NDArray[np.float64]
+    cut: str
+
+    @property
+    def label(self) -> list[str]:
+        """The likeliest label of each window."""
+        return [self.labels[index] for index in self.probability.argmax(axis=1)]
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What `predict --json` prints."""
+        rows = [
+            {
+                "start": float(start),
+                "label": label,
+                "probability": dict(zip(self.labels, map(float, row), strict=True)),
+            }
+            for start, label, row in zip(self.start, self.label, self.probability, strict=True)
+        ]
+        return {"labels": list(self.labels), "seconds": self.seconds, "cut": self.cut, "windows": rows}
+
+    def csv(self) -> str:
+        """A table with a header: start, seconds, label, and a probability per label."""
+        head = ",".join(["start", "seconds", "label", *(f"p_{label}" for label in self.labels)])
+        rows = [
+            ",".join([f"{start:.3f}", f"{self.seconds:g}", label, *(f"{p:.4f}" for p in row)])
+            for start, label, row in zip(self.start, self.label, self.probability, strict=True)
+        ]
+        return "\n".join([head, *rows]) + "\n"
+
+
+def predict(decoder: str | Path, file: Path) -> Predictions:
+    """Decode a file window by window: at its events where the decoder learnt trials and the file has events, else throughout.
+
+    Raises `DataError` where the file lacks a sensor that the decoder needs.
+    """
+    model = BrainFM.from_pretrained(decoder)
+    if model.decoder is None:
+        raise CheckpointError(
+            f"{decoder} has no decoder; make one with `brainfm finetune RECIPE --from {decoder}`"
+        )
+    recording = same_sensors(read(model.decoder, file), model.decoder)
+    prepared = model.prepare([recording], model.decoder.modality)
+    windows, cut = cut_windows(prepared, model.decoder)
+    return Predictions(
+        model.decoder.labels, windows.start, windows.seconds, probabilities(model, prepared, windows), cut
+    )
+
+
+def read(settings: DecoderSettings, file: Path) -> Recording:
+    """The file, read as the decoder's training files were: the same units, names and events, behind the same gate."""
+    if not file.exists():
+        raise DataError(f"{file} does not exist")
+    recording = settings.reader.read(file)
+    if settings.events is None:
+        return recording
+    return attach_events(recording, settings.events, Entry(file, "", "", ""), settings.reader)
+
+
+def same_sensors(recording: Recording, settings: DecoderSettings) -> Recording:
+    """The decoder's sensors in its order; a missing one is refused by name, never filled with zeros."""
+    signal = recording.signal(settings.modality)
+    missing = [name for name in settings.sensors if name not in signal.sensors.name]
+    if missing:
+        raise DataError(
+            f"{recording.name} lacks {', '.join(missing)}, which the decoder of {settings.card} was trained with"
+        )
+    return recording.with_signal(
+        settings.modality, signal.take([signal.sensors.name.index(name) for name in settings.sensors])
+    )
+
+
+def cut_windows(prepared: Sequence[Recording], settings: DecoderSettings) -> tuple[Windows, str]:
+    """Where to decode, and how that was chosen, in words."""
+    if isinstance(settings.window, Trials) and len(prepared[0].events):
+        return settings.window(prepared, settings.modality, []), "a window at each event"
+    windows = Sliding(seconds=settings.window.seconds)(prepared, settings.modality, [])
+    if not len(windows):
+        raise DataError(
+            f"{prepared[0].name} is shorter than the decoder's window of {settings.window.seconds:g} s"
+        )
+    return windows, "consecutive windows"
+
+
+@torch.inference_mode()
+def probabilities(model: BrainFM, prepared: Sequence[Recording], windows: Windows) -> NDArray[np.float64]:
+    """(window, label)"""
+    assert model.decoder is not None  # `predict` has checked
+    stream = model.stream(prepared, windows, model.decoder.modality)
+    parts = [
+        model.decode(stream.batch(rows))
+        for rows in np.array_split(np.arange(len(windows)), -(-len(windows) // 64))
+    ]
+    return torch.cat(parts).softmax(dim=-1).double().numpy()
