@@ -1,10 +1,13 @@
 """Samples that stay in their file until they are sliced."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from brainfm.errors import DataError
 
 
 class LazyRaw:
@@ -28,7 +31,13 @@ class LazyRaw:
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         chosen = np.atleast_1d(np.arange(len(self.picks))[rows])
         start, stop, within = span(columns, self.shape[1])
-        block = self.raw.get_data(picks=self.picks[chosen], start=start, stop=stop, verbose="error")
+        try:
+            block = self.raw.get_data(picks=self.picks[chosen], start=start, stop=stop, verbose="error")
+        except (ValueError, OSError, EOFError) as error:
+            file = Path(self.raw.filenames[0] or "recording").name
+            raise DataError(
+                f"{file} can't be read at samples {start} to {stop} ({error}); get it again"
+            ) from error
         block = (block * self.scale[chosen, None])[:, within]
         return block[0] if np.ndim(rows) == 0 and not isinstance(rows, slice) else block
 

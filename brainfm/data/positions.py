@@ -103,10 +103,11 @@ def plausible(given: NDArray[np.float64] | None, n: int) -> tuple[NDArray[np.flo
 def refuse_unknown(unknown: list[str], montage: str, where: str) -> None:
     """Raise `DataError` that names the sensors without a position."""
     if unknown:
+        more = " …" if len(unknown) > 20 else ""
         raise DataError(
-            f"{where}: the positions of {', '.join(unknown[:20])}{' …' if len(unknown) > 20 else ''} are neither "
-            f"in the file nor in the montage {montage}; name another `montage:`, `rename:` or `drop:` them, or say "
-            "`positions: none` to go without"
+            f"{where}: the positions of {', '.join(unknown[:20])}{more} are neither in the file nor in the "
+            f"montage {montage}; name another `montage:`, `rename:` or `drop:` them, or say `positions: none` "
+            "to go without"
         )
 
 

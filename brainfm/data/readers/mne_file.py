@@ -1,5 +1,7 @@
 """EEG files that MNE reads: EDF, BDF, GDF, BrainVision, EEGLAB, FIF, CNT, EGI."""
 
+import configparser
+import re
 import struct
 from pathlib import Path
 from typing import Any, Literal
@@ -27,10 +29,11 @@ UNREADABLE = (
     OSError,
     EOFError,
     TypeError,
-    KeyError,
-    IndexError,
-    struct.error,
+    LookupError,
+    AttributeError,
     ImportError,
+    struct.error,
+    configparser.Error,
 )
 """What MNE raises over a file that is broken or of another format."""
 
@@ -63,11 +66,14 @@ class MneFile(Reader, SensorChoice):
             if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
                 return mne.read_epochs(path)
             # a compressed file would be unpacked from its start again for every slice
-            return mne.io.read_raw(path, preload=path.suffix == ".gz")
+            raw = mne.io.read_raw(path, preload=path.suffix == ".gz")
         except UNREADABLE as error:
             if path.suffix == ".set" and "epochs" in str(error):
                 return mne.io.read_epochs_eeglab(path)
             raise DataError(f"{path.name} can't be read ({first_line(error)})") from error
+        if path.suffix == ".vhdr":
+            check_points(path, raw.n_times)
+        return raw
 
     def label(self, path: Path) -> str:
         """The unit that the card or the file gives to the stored numbers."""
@@ -117,5 +123,15 @@ def check_length(path: Path) -> None:
     if (there := path.stat().st_size) < promised:
         raise DataError(
             f"{path.name} is cut short: its header promises {promised} bytes, the file has {there}; "
+            "get it again"
+        )
+
+
+def check_points(path: Path, n_times: int) -> None:
+    """Refuse a BrainVision recording with fewer samples than its header promises, where it does."""
+    promised = re.search(r"^DataPoints\s*=\s*(\d+)", path.read_text("utf-8", errors="replace"), re.MULTILINE)
+    if promised and int(promised[1]) > n_times:
+        raise DataError(
+            f"{path.name} is cut short: its header promises {promised[1]} samples, the data file has {n_times}; "
             "get it again"
         )
