@@ -1,6 +1,7 @@
 """Splits: who is held out, that nothing leaks in any order of rows, that every leak is refused by name."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -138,17 +139,18 @@ def test_runs_that_lack_a_class_are_held_out_in_groups() -> None:
         assert set(windows.label[fold.test]) == set(windows.label[fold.train]) == {0, 1}
 
 
-def test_labels_in_blocks_are_dealt_out_whole() -> None:
-    """Blocks of 10 s of each label in turn, then one label three times: no block is cut in two."""
-    recordings = [recording("ababaaab", seconds=10.0)]
-    windows = Sliding(seconds=2.0)(recordings, "eeg", ["a", "b"])
-    blocks = (windows.start // 10).astype(int)
-    blocks[(blocks >= 4) & (blocks <= 6)] = 4
+@pytest.mark.parametrize("labels", ["ababaaab", "abbabacacabac"])
+def test_labels_in_blocks_are_dealt_out_whole(labels: str) -> None:
+    """Blocks of 10 s of one label: no block is cut in two, and the second case can't be cut in time alone."""
+    recordings = [recording(labels, seconds=10.0)]
+    windows = Sliding(seconds=2.0)(recordings, "eeg", sorted(set(labels)))
+    change = np.cumsum([0, *(one != two for one, two in pairwise(labels))])
+    blocks = change[(windows.start // 10).astype(int)]
     made = split("WithinSession", windows, recordings, gap=0.0, folds=3)
     assert len(made) == 3
     for fold in made:
         assert not set(blocks[fold.train]) & set(blocks[fold.test])
-        assert set(windows.label[fold.test]) == set(windows.label[fold.train]) == {0, 1}
+        assert set(windows.label[fold.test]) == set(windows.label[fold.train]) == set(windows.label)
 
 
 def test_labels_that_come_once_are_refused() -> None:

@@ -128,6 +128,15 @@ def test_every_window_has_the_same_count_after_resampling(sfreq: float) -> None:
     assert np.abs(np.array(firsts) - begins).max() <= 1
 
 
+def test_a_start_that_rounds_past_the_end_moves_by_one_sample_and_no_more() -> None:
+    signal = recording(2.0, breaks=(100,)).signal("eeg")
+    assert place(signal, 0.506, 0.5) == 50
+    assert place(signal, 0.994, 0.5) == 100
+    assert place(signal, 0.52, 0.5) is None
+    assert place(signal, -0.01, 0.5) == 0
+    assert place(signal, -0.02, 0.5) is None
+
+
 def test_take_keeps_the_order_of_rows_and_works_window_by_window() -> None:
     recordings = [recording(events=[(1, 0, "x"), (3, 0, "x")]), recording(events=[(7, 0, "x")])]
     windows = Trials(seconds=1.0)(recordings, "eeg", ["x"])
