@@ -4,6 +4,7 @@ import gzip
 import os
 import warnings
 import zipfile
+from datetime import UTC, datetime
 from pathlib import Path
 
 import mne
@@ -159,15 +160,25 @@ def test_stimulus_channels_give_events_from_the_first_sample(tmp_path: Path, vol
         read(path, events=EventSource(source="annotations"))
 
 
+@pytest.mark.parametrize("date", [None, datetime(2020, 1, 1, tzinfo=UTC)])
+def test_annotations_of_a_cropped_raw_count_from_its_first_sample(
+    volts: np.ndarray, date: datetime | None
+) -> None:
+    raw = raw_of(volts).set_meas_date(date)
+    marks = mne.Annotations([1.0, 4.5, 6.0], [0.5, 0.5, 0.0], ["go", "stop", "boundary"])
+    recording = read(raw.set_annotations(marks).crop(tmin=2.0))
+    assert recording.events.label == ("stop", "boundary")
+    np.testing.assert_allclose(recording.events.onset, [2.5, 4.0])
+    assert recording.signal("eeg").breaks == (400,)
+
+
 def test_events_from_a_bids_table_beside_the_file(tmp_path: Path, volts: np.ndarray) -> None:
     raw = raw_of(volts)
     raw.set_annotations(None)
     path = write(raw, tmp_path / "sub-1_task-x_eeg.edf")
     rows = "onset\tduration\ttrial_type\n3.0\t0.5\tright\n1.0\tn/a\tleft\n99.0\t1\tleft\n"
     (tmp_path / "sub-1_task-x_events.tsv").write_text(rows)
-    recording = read(path)  # without any event source asked for
-    assert recording.events.label == () or recording.events.label == ("left", "right")
-    recording = read(path, events=EventSource(source="auto"))
+    recording = read(path)
     assert recording.events.label == ("left", "right")
     np.testing.assert_allclose(recording.events.onset, [1.0, 3.0])
     assert "1 events lie outside the recording and were left out" in recording.notes
@@ -194,10 +205,6 @@ def test_the_name_of_a_file_can_be_its_label(tmp_path: Path, volts: np.ndarray) 
 
 def test_objects_and_arrays_are_read_as_they_are(volts: np.ndarray) -> None:
     raw = raw_of(volts)
-    positions = mne.channels.make_dig_montage(
-        dict(zip(NAMES, head_positions("standard_1005").values(), strict=False))
-    )
-    assert positions is not None
     recording = read(raw, subject="s")
     assert recording.subject == "s"
     np.testing.assert_array_equal(recording.signal("eeg").load(), volts)

@@ -87,7 +87,7 @@ def stored_unit(raw: Any, name: str) -> str:
     if said in ("V", "mV", "µV", "nV"):
         return said
     if type(raw).__name__ == "RawGDF":  # GDF codes its units, and MNE keeps only their sizes
-        size = float(raw._raw_extras[0]["units"][raw._raw_extras[0]["ch_names"].index(name)])
+        size = float(raw._raw_extras[0]["units"][raw.ch_names.index(name)])
         return {1e-6: "µV", 1e-3: "mV"}.get(size, "V")
     return "µV" if type(raw).__name__ in MICROVOLTS else "V"
 
@@ -95,8 +95,7 @@ def stored_unit(raw: Any, name: str) -> str:
 def annotations(raw: Any) -> Events:
     """The annotations, in seconds from the first sample."""
     marks = raw.annotations
-    offset = raw.first_time if marks.orig_time is not None else 0.0
-    onset = np.asarray(marks.onset, dtype=float) - offset
+    onset = np.asarray(marks.onset, dtype=float) - raw.first_time
     return Events(
         onset, np.asarray(marks.duration, dtype=float), tuple(str(word) for word in marks.description)
     )
@@ -115,11 +114,10 @@ def stimuli(raw: Any) -> Events:
 def boundaries(raw: Any) -> tuple[int, ...]:
     """The samples at which the file says that the recording was interrupted."""
     marks = raw.annotations
-    offset = raw.first_time if marks.orig_time is not None else 0.0
     edges = {
-        round((onset - offset) * raw.info["sfreq"])
+        round((onset - raw.first_time) * raw.info["sfreq"])
         for onset, word in zip(marks.onset, marks.description, strict=True)
-        if str(word) in ("boundary", "EDGE boundary", "New Segment/") and onset - offset > 0
+        if str(word) in ("boundary", "EDGE boundary", "New Segment/") and onset > raw.first_time
     }
     return tuple(sorted(edge for edge in edges if edge < raw.n_times))
 
