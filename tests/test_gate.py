@@ -96,5 +96,6 @@ def test_the_hash_knows_content_and_not_where_it_lies(tmp_path: Path, eeg: np.nd
     signal = first.signal("eeg")
     changed = signal.load()
     changed[2, 1999] += 1e-6
-    for other in (replace(signal, data=changed), replace(signal, sfreq=101.0), signal.take([0, 1])):
+    renamed = replace(signal, sensors=replace(signal.sensors, name=("C3", "Cz", "P4")))
+    for other in (renamed, replace(signal, data=changed), replace(signal, sfreq=101.0), signal.take([0, 1])):
         assert content_hash(first.with_signal("eeg", other)) != first.content_hash

@@ -15,7 +15,7 @@ from scipy.io import savemat
 
 from brainfm.data.events import EventSource
 from brainfm.data.lazy import LazyRaw
-from brainfm.data.positions import head_positions, to_mni
+from brainfm.data.positions import to_mni
 from brainfm.data.readers import Entry
 from brainfm.data.readers.matlab_epochs import MatlabEpochs
 from brainfm.data.readers.mne_file import MneFile
@@ -228,6 +228,8 @@ def test_epochs_become_one_signal_with_breaks(volts: np.ndarray) -> None:
     np.testing.assert_allclose(recording.events.onset, [0.5, 2.0, 3.5])
     np.testing.assert_allclose(recording.events.duration, 1.0)
     np.testing.assert_array_equal(signal.load()[:, 200], volts[:, 500])
+    epochs.apply_function(lambda data: data * 1e3)
+    np.testing.assert_allclose(read(epochs, unit="mV").signal("eeg").load(), signal.load())
 
 
 def test_positions_of_a_file_win_over_the_montage(volts: np.ndarray) -> None:

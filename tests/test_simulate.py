@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.signal import butter, sosfiltfilt, welch
 
-from brainfm.data.brain import NAMES, Brain
+from brainfm.data.brain import NAMES, Brain, coloured
 from brainfm.data.modalities import known, modality
 from brainfm.data.readers.simulated import Simulated
 from brainfm.data.reading import read_entry
@@ -104,6 +104,16 @@ def test_alpha_is_strongest_at_the_back_and_power_falls_with_frequency(people: l
         assert rows["O1"] + rows["O2"] > 2 * (rows["F3"] + rows["F4"])
         low, high = (power[:, (hertz > a) & (hertz < b)].mean() for a, b in ((1, 4), (30, 45)))
         assert low > 5 * high
+
+
+def test_coloured_noise_falls_as_asked_within_its_band() -> None:
+    noise = coloured(np.random.default_rng(0), 4, 20000, 100.0, 1.5, band=(1.0, 30.0))
+    hertz, power = welch(noise, 100.0, nperseg=1000)
+    inside = (hertz > 2) & (hertz < 25)
+    slope = np.polyfit(np.log(hertz[inside]), np.log(power.mean(axis=0)[inside]), 1)[0]
+    assert slope == pytest.approx(-1.5, abs=0.15)
+    assert power[:, hertz > 32].max() < 1e-3 * power[:, inside].min()
+    np.testing.assert_allclose(noise.std(axis=1), 1.0)
 
 
 def windows(people: list[Recording]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
