@@ -1,5 +1,4 @@
-"""Scores of predicted probabilities, what chance would score, and intervals over the subjects that were
-held out.
+"""Scores of predicted probabilities, what chance would score, and intervals over held-out subjects.
 
 Every score takes weights of shape (draw, window), how often each window counts in each draw, and gives
 one score a draw: a bootstrap of thousands of draws is then a few matrix products, and seeds and models
@@ -45,9 +44,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Interval:
-    """A score and its 95 % interval; `over` says what was resampled ("group" or "window"), `n` how many
-    of those.
-    """
+    """A score and its 95 % interval; `over` says what was resampled ("group", "window"), `n` how many."""
 
     score: float
     low: float
@@ -153,8 +150,7 @@ def bootstrap(
     rng: np.random.Generator,
     n: int = 2000,
 ) -> Interval:
-    """The metric's mean over seeds (`predictions`, one array each for the same windows) and its 95 %
-    interval.
+    """The metric's mean over seeds (`predictions`: an array for each) and its 95 % interval.
 
     A cluster bootstrap: whole held-out groups (subjects) are drawn with replacement, windows where there
     is one group, and a draw is the same for all seeds. Draws that lack one of the classes are drawn anew.

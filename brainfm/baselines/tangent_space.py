@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from pydantic import model_validator
 from pyriemann.estimation import Covariances
 from pyriemann.tangentspace import TangentSpace as Projection
-from pyriemann.utils.base import invsqrtm
-from pyriemann.utils.mean import mean_riemann
+from pyriemann.transfer import TLCenter, encode_domains
 from scipy.signal import butter, sosfiltfilt
 
 from brainfm.baselines import Baseline, Classical, Decoder, logistic
@@ -83,9 +82,6 @@ def in_bands(signal: NDArray[np.float64], sfreq: float, bands: list[list[float]]
 
 def recentred(matrices: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
     """Each domain's matrices moved so that their Riemannian mean is the identity (Zanini et al. 2018)."""
-    out = np.empty_like(matrices)
-    for name in np.unique(domain):
-        rows = domain == name
-        whiten = invsqrtm(mean_riemann(matrices[rows]))
-        out[rows] = whiten @ matrices[rows] @ whiten
-    return out
+    unlabelled = np.zeros(len(matrices), int)
+    matrices, encoded = encode_domains(matrices, unlabelled, domain.astype(str))
+    return np.asarray(TLCenter(target_domain=str(domain[0])).fit_transform(matrices, encoded))

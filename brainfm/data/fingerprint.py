@@ -1,9 +1,8 @@
-"""A perceptual fingerprint of signal: tells that a recording was seen before although it was renamed or
-saved anew.
+"""A perceptual fingerprint of signal: tells that a recording was seen before, whatever its name or format.
 
 Landmark hashing as audio search does it (Wang 2003, "An industrial-strength audio search algorithm"),
 with a landmark of its own: in each sensor's signal between 2 and 15 Hz, the time between successive
-extrema, peak to trough to peak. A run of 12 such intervals, coarsely rounded, with which of two
+extrema, peak to trough to peak. A run of 20 such intervals, coarsely rounded, with which of two
 neighbouring swings is the larger, gives one 32-bit hash. Neither sign, unit, offset nor sampling rate
 enters. Only hashes divisible by a modulus are kept, so what is kept depends on the signal alone and not
 on where it was cut (content-defined sampling, Manber 1994).
@@ -21,22 +20,29 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import oaconvolve
+from scipy.signal import oaconvolve, resample_poly
 
 from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 
 LOW, HIGH = 2.0, 15.0
 KERNEL_SECONDS = 1.0
-INTERVALS = 12
-STEP = 0.02
-"""Seconds to which an interval is rounded: ten times the jitter that resampling brings, a third of a
+FINE = 400.0
+"""Rate in hertz to which the filtered signal is at least interpolated before its extrema are placed."""
+INTERVALS = 20
+STEP = 0.025
+"""Seconds to which an interval is rounded: far more than the jitter that resampling brings, half of a
 typical interval.
 """
 MOST = 64
 """Hashes kept in a stretch, on average, at most: the modulus doubles until this holds."""
 SEEN = 0.25
-"""Share of hashes found from which a recording counts as seen."""
+"""Share of hashes found from which a recording counts as seen.
+
+Over 37 real recordings of EEG (4 to 19 sensors, 256 and 500 Hz) no two different ones, of one subject or
+of two, shared more than 0.004, nor one with all others together; after what a fingerprint survives, 0.84
+or more was found again.
+"""
 FEWEST = 8
 """Hashes that must be found for a recording to count as seen, however short it is."""
 
@@ -99,9 +105,34 @@ def overlap(a: Fingerprint, b: Fingerprint) -> float:
 
 
 def seen(a: Fingerprint, b: Fingerprint) -> bool:
-    """Whether a quarter of `a` or more is in `b`, so that a model trained on `b` has seen it."""
+    """Whether a model trained on `b` has seen `a`, in whole or in part.
+
+    True where a quarter of all hashes of `a` are in `b`, or a quarter of those of one stretch lie
+    together, in two neighbouring stretches of `b`: that finds a shared half minute, and its chance does
+    not grow with the length of `b`. At least `FEWEST` hashes must be found either way.
+    """
     share, found = _found(a, b)
-    return share >= SEEN and found >= FEWEST
+    if found < FEWEST:
+        return False
+    return share >= SEEN or any(best >= SEEN for best in stretch_overlap(a, b))
+
+
+def stretch_overlap(a: Fingerprint, b: Fingerprint) -> list[float]:
+    """For each stretch of `a` the share of its hashes in the best two neighbouring stretches of `b`.
+
+    0 where fewer than `FEWEST` are found.
+    """
+    coarser = max(a.modulus, b.modulus)
+    hashes = np.array([h for stretch in b.stretches for h in stretch], np.uint32)
+    place = np.repeat(np.arange(len(b.stretches)), [len(stretch) for stretch in b.stretches])
+    shares = []
+    for stretch in a.stretches:
+        wanted = np.array(stretch, np.uint32)
+        wanted = wanted[wanted % coarser == 0]
+        count = np.bincount(place[np.isin(hashes, wanted)], minlength=len(b.stretches) + 1)
+        found = int((count[:-1] + count[1:]).max())
+        shares.append(min(1.0, found / len(wanted)) if found >= FEWEST else 0.0)
+    return shares
 
 
 def landmarks(data: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float64], NDArray[np.uint32]]:
@@ -115,7 +146,10 @@ def landmarks(data: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float
     band = oaconvolve(data - data.mean(axis=1, keepdims=True), kernel[None], mode="valid", axes=1)
     # Where the signal is flat only rounding noise is left, which would give landmarks of its own.
     band[np.abs(band) < 1e-9 * np.abs(band).max(axis=1, keepdims=True)] = 0
-    found = [_hashes(*_extrema(row, sfreq)) for row in band]
+    # Between samples far apart the parabola misplaces an extremum: at 128 Hz every fourth hash would be lost.
+    finer = int(np.ceil(FINE / sfreq))
+    band = resample_poly(band, finer, 1, axis=1) if finer > 1 else band
+    found = [_hashes(*_extrema(row, finer * sfreq)) for row in band]
     times, hashes = zip(*found, strict=True)
     return np.concatenate(times) + KERNEL_SECONDS / 2, np.concatenate(hashes)
 
