@@ -102,6 +102,12 @@ def test_a_flat_or_nan_sensor_leaves_no_hash() -> None:
     assert _print(np.full((2, 5_000), 1e-5)).stretches == [[]]
 
 
+def test_a_sensor_that_falls_silent_leaves_no_hash_of_rounding_noise() -> None:
+    data = _brain(0)
+    data[:, 5_000:] = 0
+    assert _print(data).stretches[1:] == [[], []]
+
+
 def test_an_empty_fingerprint_matches_nothing() -> None:
     empty = _print(np.full((2, 5_000), 1e-5))
     assert overlap(empty, empty) == 0

@@ -73,7 +73,8 @@ def test_few_subjects_are_covered_about_as_often_as_promised() -> None:
             interval = bootstrap(METRICS["accuracy"], [said], label, groups, rng, n=400)
             assert interval.over == over
             covered[over] += interval.low <= 0.7 <= interval.high
-    assert 0.88 <= covered["group"] / 150 <= 1.0
+    # The plain percentile interval covers about 0.89 here: six subjects are few.
+    assert 0.91 <= covered["group"] / 150 <= 0.99
     assert covered["window"] < covered["group"]
 
 
