@@ -50,6 +50,7 @@ class SignalRecipe(Settings):
 
     prepare: list[SerializeAsAny[Step]]
     seconds: float = Field(gt=0, description="length of a pretraining window")
+    stride: float | None = Field(default=None, gt=0, description="from window to window; `seconds` if not given")
     tokenizer: SerializeAsAny[Tokenizer]
 
 

@@ -16,20 +16,25 @@ BANDS = {
     "gamma": (30.0, 45.0),
 }
 PLACES = ("mean", "x", "y", "z")
-NAMES = (*(f"{band}_{place}" for band in BANDS for place in PLACES), "mobility", "complexity")
+SENSOR_NAMES = (*BANDS, "mobility", "complexity")
+WINDOW_NAMES = tuple(f"{name}_{place}" for name in SENSOR_NAMES for place in PLACES)
+
+
+def sensor_statistics(
+    signal: Float[Tensor, "batch sensor time"], sfreq: float
+) -> Float[Tensor, "batch sensor statistic"]:
+    """The logarithms of `SENSOR_NAMES` for every sensor alone. A band above the Nyquist frequency gives the last bin's power."""
+    signal = signal.float()
+    return torch.cat([band_power(signal, sfreq).log(), hjorth(signal)], dim=-1)
 
 
 def window_statistics(
-    signal: Float[Tensor, "batch sensor time"],
-    sfreq: float,
+    statistics: Float[Tensor, "batch sensor statistic"],
     position: Float[Tensor, "batch sensor 3"],
     located: Bool[Tensor, "batch sensor"],
-) -> Float[Tensor, "batch statistic"]:
-    """The statistics of `NAMES`, the same for any montage. Bands above the Nyquist frequency give the power of the last bin."""
-    signal = signal.float()
-    power = band_power(signal, sfreq).log()
-    fields = slopes(power, position.float(), located)
-    return torch.cat([fields.flatten(1), hjorth(signal)], dim=1)
+) -> Float[Tensor, "batch field"]:
+    """The fields of `WINDOW_NAMES`, the same for any montage: each statistic's mean and its slopes over the head."""
+    return slopes(statistics, position.float(), located).flatten(1)
 
 
 def band_power(
@@ -53,12 +58,12 @@ def _bins(frequency: Tensor, low: float, high: float) -> Tensor:
 
 
 def slopes(
-    power: Float[Tensor, "batch sensor band"],
+    power: Float[Tensor, "batch sensor statistic"],
     position: Float[Tensor, "batch sensor 3"],
     located: Bool[Tensor, "batch sensor"],
     ridge: float = 0.1,
-) -> Float[Tensor, "batch band 4"]:
-    """Mean over sensors, and the slope along x, y and z per 0.1 m: a ridge regression of log power on position.
+) -> Float[Tensor, "batch statistic 4"]:
+    """Mean over sensors, and the slope along x, y and z per 0.1 m: a ridge regression on position.
 
     The ridge keeps slopes near zero along directions that the montage does not cover.
     """
@@ -71,11 +76,10 @@ def slopes(
     return torch.cat([mean, slope], dim=1).transpose(1, 2)
 
 
-def hjorth(signal: Float[Tensor, "batch sensor time"]) -> Float[Tensor, "batch 2"]:
-    """Mobility and complexity (Hjorth 1970), logarithms, averaged over sensors; per sample, not per second."""
+def hjorth(signal: Float[Tensor, "batch sensor time"]) -> Float[Tensor, "batch sensor 2"]:
+    """Logarithms of mobility and complexity (Hjorth 1970), per sample, not per second."""
     first = signal.diff(dim=-1)
     second = first.diff(dim=-1)
     v0, v1, v2 = (x.var(dim=-1) + 1e-8 for x in (signal, first, second))
     mobility = (v1 / v0).sqrt()
-    complexity = (v2 / v1).sqrt() / mobility
-    return torch.stack([mobility.log().mean(dim=1), complexity.log().mean(dim=1)], dim=1)
+    return torch.stack([mobility.log(), ((v2 / v1).sqrt() / mobility).log()], dim=-1)

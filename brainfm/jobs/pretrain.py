@@ -118,7 +118,7 @@ def corpus(recipe: PretrainRecipe, limit: int | None = None) -> list[Recording]:
 def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: str) -> Stream:
     """Prepared recordings and every whole window in them."""
     prepared = prepare(recordings, settings.prepare, modality)
-    windows = Sliding(seconds=settings.seconds)(prepared, modality, [])
+    windows = Sliding(seconds=settings.seconds, stride=settings.stride)(prepared, modality, [])
     if not len(windows):
         raise DataError(
             f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"

@@ -1,6 +1,6 @@
 """Masked patches: the encoder sees some tokens, a light decoder says what the others held (He et al. 2022, arXiv:2111.06377).
 
-Beside it, one target for the window as a whole: the pooled features of what was seen must tell the statistics of all of it.
+Beside it, targets for the window as a whole: the pooled features of what was seen must tell the statistics of all of it.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -16,7 +16,7 @@ from brainfm.batch import Batch
 from brainfm.layers.attention import CrossBlock, heads_for
 from brainfm.layers.position import PositionFeatures
 from brainfm.objectives import Loss, Objective
-from brainfm.statistics import NAMES, window_statistics
+from brainfm.statistics import SENSOR_NAMES, WINDOW_NAMES, sensor_statistics, window_statistics
 from brainfm.tokens import Hidden, Tokenized, Tokens
 
 
@@ -50,17 +50,13 @@ class MaskedPatchLoss(nn.Module):
         self.weights = {"patches": 1.0}
         if part.statistics:
             self.weights["statistics"] = part.statistics
-            self.describe = nn.Linear(width, len(NAMES))
-            self.mean = nn.Buffer(torch.zeros(len(NAMES)))
-            self.std = nn.Buffer(torch.ones(len(NAMES)))
+            self.describe = Describe(width)
 
     @torch.no_grad()
     def fit(self, batches: list[Batch]) -> None:
         """Learn the corpus's mean and spread of each statistic, so that all weigh the same."""
         if self.part.statistics:
-            values = torch.cat([self.statistics(batch) for batch in batches])
-            self.mean.copy_(values.mean(dim=0))
-            self.std.copy_(values.std(dim=0).clamp(min=1e-3))
+            self.describe.fit(batches)
 
     def forward(self, batch: Batch, tokenized: Tokenized, encoder: nn.Module, hidden: Hidden) -> Loss:
         seen = encoder(tokenized.tokens.take(hidden.seen))
@@ -68,9 +64,7 @@ class MaskedPatchLoss(nn.Module):
         predicted = self.decode(batch.modality, seen, tokenized.tokens.take(hidden.hidden))
         parts = {"patches": F.mse_loss(predicted.float(), target)}
         if self.part.statistics:
-            described = self.describe(seen.embedding.mean(dim=1)).float()
-            wanted = (self.statistics(batch) - self.mean) / self.std
-            parts["statistics"] = F.smooth_l1_loss(described, wanted.clamp(-5, 5))
+            parts["statistics"] = self.describe(batch, seen)
         return Loss(parts, self.weights)
 
     def decode(self, modality: str, seen: Tokens, asked: Tokens) -> Float[Tensor, "batch hidden time"]:
@@ -87,8 +81,55 @@ class MaskedPatchLoss(nn.Module):
         value = tokenized.targets[batch.modality].value
         return value.gather(1, hidden.hidden.unsqueeze(-1).expand(-1, -1, value.shape[-1])).float()
 
-    def statistics(self, batch: Batch) -> Float[Tensor, "batch statistic"]:
-        return window_statistics(batch.signal, batch.sfreq, batch.position, batch.located)
+
+class Describe(nn.Module):
+    """Tell each sensor's statistics from the mean of its seen tokens, and the head's fields from the mean of all.
+
+    The targets come from the whole window, hidden parts included; a sensor of which nothing was seen is not asked.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.sensor, self.window = nn.Linear(width, len(SENSOR_NAMES)), nn.Linear(width, len(WINDOW_NAMES))
+        self.mean = nn.Buffer(torch.zeros(len(SENSOR_NAMES)))
+        self.std = nn.Buffer(torch.ones(len(SENSOR_NAMES)))
+        self.window_mean = nn.Buffer(torch.zeros(len(WINDOW_NAMES)))
+        self.window_std = nn.Buffer(torch.ones(len(WINDOW_NAMES)))
+
+    def fit(self, batches: list[Batch]) -> None:
+        """Mean and spread of each statistic over these windows."""
+        sensors = [sensor_statistics(batch.signal, batch.sfreq) for batch in batches]
+        windows = torch.cat(
+            [
+                window_statistics(values, b.position, b.located)
+                for values, b in zip(sensors, batches, strict=True)
+            ]
+        )
+        every = torch.cat([values.flatten(0, 1) for values in sensors])
+        self.mean.copy_(every.mean(dim=0))
+        self.std.copy_(every.std(dim=0).clamp(min=1e-3))
+        self.window_mean.copy_(windows.mean(dim=0))
+        self.window_std.copy_(windows.std(dim=0).clamp(min=1e-3))
+
+    def forward(self, batch: Batch, seen: Tokens) -> Float[Tensor, ""]:
+        values = sensor_statistics(batch.signal, batch.sfreq)
+        fields = window_statistics(values, batch.position, batch.located)
+        pooled, counted = per_sensor(seen, values.shape[1])
+        told = self.sensor(pooled).float()
+        wanted = ((values - self.mean) / self.std).clamp(-5, 5)
+        sensor = F.smooth_l1_loss(told[counted], wanted[counted])
+        wanted = ((fields - self.window_mean) / self.window_std).clamp(-5, 5)
+        return sensor + F.smooth_l1_loss(self.window(seen.embedding.mean(dim=1)).float(), wanted)
+
+
+def per_sensor(
+    tokens: Tokens, sensors: int
+) -> tuple[Float[Tensor, "batch sensor width"], Bool[Tensor, "batch sensor"]]:
+    """The mean of each sensor's tokens, and which sensors have any."""
+    member = F.one_hot(tokens.sensor, sensors).to(tokens.embedding.dtype)
+    count = member.sum(dim=1)
+    pooled = member.transpose(1, 2) @ tokens.embedding / count.clamp(min=1).unsqueeze(-1)
+    return pooled, count > 0
 
 
 def normalise(patch: Float[Tensor, "batch token time"]) -> Float[Tensor, "batch token time"]:
