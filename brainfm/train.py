@@ -205,9 +205,15 @@ def steps_from(run: Run, accelerator: Any, first: int) -> Iterator[tuple[int, li
     accumulate = run.training.accumulate
     items = _Items(run.task, accumulate, accelerator.num_processes, accelerator.process_index)
     numbers = range(first * accumulate, run.training.steps * accumulate)
-    loader = iter(DataLoader(items, batch_size=None, sampler=numbers, num_workers=run.training.workers))
+    workers = run.training.workers
+    loader = iter(DataLoader(items, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=as_it_is))
     for step in range(first, run.training.steps):
         yield step, [to_device(next(loader), accelerator.device) for _ in range(accumulate)]
+
+
+def as_it_is(item: Any) -> Any:
+    """Items are batches already."""
+    return item
 
 
 def to_device(item: Any, device: torch.device) -> Any:
