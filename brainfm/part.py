@@ -32,7 +32,9 @@ P = TypeVar("P", bound="Part")
 class Settings(BaseModel):
     """A frozen mapping with strict types: a misspelt key or `"3"` where 3 is meant is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_default=True, allow_inf_nan=False
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -98,9 +100,9 @@ def find(family: type[P], kind: str, context: Mapping[str, Any] | None = None) -
 
     `trust` is True for a recipe of the user's own, else a list of modules. Raises `ValueError` with the nearest name.
     """
-    if "." in kind:
-        trust = (context or {}).get("trust", ())
-        if trust is not True and kind not in trust:
+    if "." in kind.strip("."):
+        trust = (context or {}).get("trust") or ()
+        if trust is not True and kind not in ([trust] if isinstance(trust, str) else trust):
             raise ValueError(f"{kind} is code outside brainfm; allow it with trust=[{kind!r}] if you know it")
         module = _import(kind)
     else:
@@ -131,12 +133,14 @@ def explain(error: ValidationError, where: str | Path) -> RecipeError:
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "missing":
         message = "is missing"
-    elif first["type"].endswith("_type"):
+    elif first["type"].endswith(("_type", "literal_error")):
         message += f", not {first['input']!r}"
     return RecipeError(": ".join(piece for piece in (str(where), path, message) if piece))
 
 
 def _import(name: str) -> Any:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ValueError(f"{name!r} is not the name of a module")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -50,7 +50,9 @@ class SignalRecipe(Settings):
 
     prepare: list[SerializeAsAny[Step]]
     seconds: float = Field(gt=0, description="length of a pretraining window")
-    stride: float | None = Field(default=None, gt=0, description="from window to window; `seconds` if not given")
+    stride: float | None = Field(
+        default=None, gt=0, description="from window to window; `seconds` if not given"
+    )
     tokenizer: SerializeAsAny[Tokenizer]
 
 
@@ -86,17 +88,17 @@ class Recipe(Settings):
     def load(cls, name: str | Path, overrides: Sequence[str] = ()) -> Self:
         """A recipe by name or path, with `a.b=value` overrides. Raises `RecipeError` in one sentence."""
         path = folders.find(cls.folder, str(name), ".yaml")
-        return cls.resolve(_with_base(read_yaml(path), path), overrides, where=path)
+        return cls.resolve(_with_base(read_yaml(path), path, cls.folder), overrides, where=path)
 
     @classmethod
     def resolve(
         cls, data: Mapping[str, Any], overrides: Sequence[str] = (), where: str | Path = "recipe"
     ) -> Self:
         """A recipe from a mapping. Code outside brainfm is allowed: the recipe is the user's own."""
-        data = dict(data)
+        data = cls.expand(dict(data))  # first, so that an override reaches into what a string names
         for override in overrides:
             _set(data, override)
-        data = cls.expand(data)
+        data = cls.derive(cls.expand(data))
         try:
             return cls.model_validate(data, context={"trust": True})
         except ValidationError as error:
@@ -104,7 +106,12 @@ class Recipe(Settings):
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Put in what strings name and what `size` implies, before the values are checked."""
+        """Put in what strings name, before the values are checked."""
+        return data
+
+    @classmethod
+    def derive(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Put in what other values imply, before the values are checked."""
         return data
 
     @property
@@ -123,7 +130,7 @@ class PretrainRecipe(Recipe):
     folder: ClassVar[str] = "pretrain"
     size: Literal["tiny", "small", "base", "large", "published"] = "tiny"
     data: Corpus
-    signals: dict[str, SignalRecipe]
+    signals: dict[str, SignalRecipe] = Field(min_length=1)
     encoder: SerializeAsAny[Encoder]
     mask: SerializeAsAny[Mask]
     objective: SerializeAsAny[Objective]
@@ -132,8 +139,13 @@ class PretrainRecipe(Recipe):
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(signals := data.get("signals"), Mapping):
-            data["signals"] = {modality: _named("tokenizers", value) for modality, value in signals.items()}
-        return apply_size(data) if data.get("size", "tiny") in SIZES else data
+            named = {modality: _named("tokenizers", value) for modality, value in signals.items()}
+            return {**data, "signals": named}
+        return data
+
+    @classmethod
+    def derive(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return apply_size(data) if str(data.get("size", "tiny")) in SIZES else data
 
 
 class FinetuneRecipe(Recipe):
@@ -155,14 +167,18 @@ class FinetuneRecipe(Recipe):
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML 1.2 mapping: `no` is a word, `010` is ten, a key may stand once, and there is no code."""
-    return parse_yaml(path.read_text(encoding="utf-8"), path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path}: is not text in UTF-8") from None
+    return parse_yaml(text, path)
 
 
 def parse_yaml(text: str, where: str | Path) -> dict[str, Any]:
     """The mapping in `text`. Raises `RecipeError` with the line at fault."""
     try:
         data = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # a ValueError: the 45th of a month
         raise RecipeError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(data, dict):
         raise RecipeError(f"{where}: should be a mapping of keys to values")
@@ -179,12 +195,16 @@ def to_yaml(data: Mapping[str, Any]) -> str:
     return stream.getvalue()
 
 
-def _with_base(data: dict[str, Any], path: Path) -> dict[str, Any]:
-    """Put the sections of `base:` under those of the file; a section is replaced whole, never merged."""
+def _with_base(data: dict[str, Any], path: Path, folder: str) -> dict[str, Any]:
+    """Put the sections of `base:`, a file beside this one or a name of `folder`, under those of the file.
+
+    A section is replaced whole, never merged.
+    """
     if "base" not in data:
         return data
-    base = data.pop("base")
-    parent = read_yaml(folders.find(path.parent.name, str(base), ".yaml"))
+    base = str(data.pop("base"))
+    beside = path.parent / f"{base.removesuffix('.yaml')}.yaml"
+    parent = read_yaml(beside if beside.is_file() else folders.find(folder, base, ".yaml"))
     if "base" in parent:
         raise RecipeError(f"{path}: its base {base!r} has a base of its own; one level is allowed")
     return {**parent, **data}

@@ -32,6 +32,7 @@ def apply_size(data: dict[str, Any]) -> dict[str, Any]:
         **encoder,
         **{key: value for key, value in SIZES[data.get("size", "tiny")].items() if key not in encoder},
     }
-    if "learning_rate" not in train:
-        train = {**train, "learning_rate": learning_rate(encoder["width"])}
+    width = encoder["width"]
+    if "learning_rate" not in train and isinstance(width, int) and width > 0:  # else the check says it better
+        train = {**train, "learning_rate": learning_rate(width)}
     return {**data, "encoder": encoder, "train": train}

@@ -209,7 +209,7 @@ def front_matter(text: str, where: Path) -> tuple[Mapping[str, Any], str]:
         raise DataError(f"{where}: a card begins with its facts in YAML between two lines of ---")
     try:
         facts = YAML(typ="safe", pure=True).load(matter)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # a ValueError: the 45th of a month
         raise DataError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(facts, dict):
         raise DataError(f"{where}: its front matter should be a mapping of keys to values")
