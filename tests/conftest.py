@@ -1,0 +1,92 @@
+"""What several tests need: a small recipe, a simulated person, a network of a few thousand weights."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from brainfm.batch import Batch
+from brainfm.data.modalities import modality
+from brainfm.data.recording import Recording, Signal
+from brainfm.data.windows.sliding import Sliding
+from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.recipe import PretrainRecipe
+
+SMALL: dict[str, Any] = {
+    "data": {"cards": ["simulated_eeg"]},
+    "signals": {
+        "eeg": {
+            "prepare": [{"kind": "robust_scale", "scope": "recording", "clip": 15.0}],
+            "seconds": 2.0,
+            "tokenizer": {"kind": "patch", "seconds": 0.25, "sfreq": 128.0},
+        }
+    },
+    "encoder": {"kind": "transformer", "depth": 2, "width": 32, "heads": 2},
+    "mask": {"kind": "block"},
+    "objective": {"kind": "masked_patches", "decoder_depth": 1},
+    "train": {"steps": 4, "batch": 8},
+}
+MakeRecipe = Callable[..., PretrainRecipe]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_threads() -> None:
+    torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+@pytest.fixture(scope="session")
+def make_recipe() -> MakeRecipe:
+    """A small recipe with some sections replaced."""
+
+    def make(**sections: Any) -> PretrainRecipe:
+        return PretrainRecipe.resolve({**SMALL, **sections})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def recipe(make_recipe: MakeRecipe) -> PretrainRecipe:
+    return make_recipe()
+
+
+@pytest.fixture(scope="session")
+def person() -> Recording:
+    """Twenty raw seconds of one simulated person, eight sensors, the last of unknown position."""
+    simulated = modality("eeg").simulate(np.random.default_rng(3), seconds=20.0, sensors=8)
+    return without_position(simulated, 7)
+
+
+@pytest.fixture(scope="session")
+def model(recipe: PretrainRecipe) -> BrainFM:
+    """An untrained network that no test may change."""
+    return BrainFM.fresh(BrainFMConfig.of(recipe), seed=0).eval()
+
+
+@pytest.fixture(scope="session")
+def batch(model: BrainFM, person: Recording) -> Batch:
+    """Eight windows of two seconds."""
+    return windows_of(model, person)
+
+
+def windows_of(model: BrainFM, recording: Recording, rows: int = 8) -> Batch:
+    """The first windows of a raw recording, prepared as the model wants them."""
+    prepared = model.prepare([recording], "eeg")
+    windows = Sliding(seconds=model.signals["eeg"].seconds)(prepared, "eeg", [])
+    return model.stream(prepared, windows, "eeg").batch(np.arange(rows))
+
+
+def without_position(recording: Recording, row: int) -> Recording:
+    """The same recording, one sensor's position unknown."""
+    signal: Signal = recording.signal("eeg")
+    position = signal.sensors.position.copy()
+    position[row] = np.nan
+    return recording.with_signal("eeg", replace(signal, sensors=replace(signal.sensors, position=position)))
+
+
+@pytest.fixture(scope="session")
+def cut() -> Callable[..., Batch]:
+    """`windows_of`, for tests that build networks of their own."""
+    return windows_of
