@@ -96,8 +96,10 @@ def train(run: Run) -> Outcome:
     another recipe.
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     tracked = run.training.log_with
+    AcceleratorState._reset_state()  # it refuses a process a second run of another precision
     accelerator = Accelerator(
         mixed_precision=run.training.precision,
         log_with=None if tracked == "none" else tracked,
@@ -205,8 +207,16 @@ def steps_from(run: Run, accelerator: Any, first: int) -> Iterator[tuple[int, li
     accumulate = run.training.accumulate
     items = _Items(run.task, accumulate, accelerator.num_processes, accelerator.process_index)
     numbers = range(first * accumulate, run.training.steps * accumulate)
-    workers = run.training.workers
-    loader = iter(DataLoader(items, batch_size=None, sampler=numbers, num_workers=workers, collate_fn=as_it_is))
+    loader = iter(
+        DataLoader(
+            items,
+            batch_size=None,
+            sampler=numbers,
+            num_workers=run.training.workers,
+            collate_fn=as_it_is,
+            worker_init_fn=leave_signals,
+        )
+    )
     for step in range(first, run.training.steps):
         yield step, [to_device(next(loader), accelerator.device) for _ in range(accumulate)]
 
@@ -214,6 +224,12 @@ def steps_from(run: Run, accelerator: Any, first: int) -> Iterator[tuple[int, li
 def as_it_is(item: Any) -> Any:
     """Items are batches already."""
     return item
+
+
+def leave_signals(_worker: int) -> None:
+    """A scheduler or a terminal signals the whole group: the loop alone decides when to stop, and needs its workers until then."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def to_device(item: Any, device: torch.device) -> Any:
