@@ -1,0 +1,188 @@
+"""The loop: rates, what is decayed or frozen, what is logged and kept, and what stops it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from torch import Tensor, nn
+
+from brainfm.errors import BrainfmError, CheckpointError
+from brainfm.objectives import Loss
+from brainfm.recipe import Training
+from brainfm.train import Run, optimizer_of, schedule, train
+
+
+class Toy:
+    """A small regression, poisoned at one step if asked."""
+
+    def __init__(self, poison: int | None = None) -> None:
+        torch.manual_seed(0)
+        self.module: nn.Module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1))
+        self.poison = poison
+
+    def item(self, step: int, part: int, parts: int) -> Tensor:
+        item = torch.randn(8, 3, generator=torch.Generator().manual_seed(100 * step + part))
+        return item * float("nan") if step == self.poison else item
+
+    def loss(self, module: nn.Module, item: Tensor, generator: torch.Generator) -> Loss:
+        square = (module(item) - item.sum(dim=1, keepdim=True)).square().mean()
+        return Loss({"square": square, "size": square.detach() * 0 + 2.0}, {"square": 1.0, "size": 0.5})
+
+    def save(self, folder: Path) -> None:
+        (folder / "config.json").write_text("{}", encoding="utf-8")
+
+
+def training(**changes: Any) -> Training:
+    given = {"steps": 12, "learning_rate": 0.01, "precision": "no", "save_every": 4}
+    return Training.model_validate({**given, **changes})
+
+
+def run(out: Path, task: Toy | None = None, rates: Mapping[str, float] | None = None, **changes: Any) -> Run:
+    return Run(task or Toy(), training(**changes), 0, out, "a recipe\n", quiet=True, rates=rates or {})
+
+
+def weights(task: Toy) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in task.module.named_parameters()}
+
+
+def test_the_rate_rises_then_falls_as_a_cosine() -> None:
+    settings = training(steps=100, warm_up=0.1)
+    rates = [schedule(step, settings) for step in range(100)]
+    assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
+    assert max(rates) == 1.0
+    assert all(after < before for before, after in zip(rates[10:], rates[11:], strict=False))
+    assert rates[55] == pytest.approx(0.5)  # half way down the cosine
+    assert 0 < rates[-1] < 0.001
+
+
+def test_no_warm_up_starts_at_the_top() -> None:
+    assert schedule(0, training(steps=10, warm_up=0.0)) == 1.0
+
+
+def test_the_logged_rate_is_the_schedule(tmp_path: Path) -> None:
+    settings = run(tmp_path)
+    train(settings)
+    expected = [0.01 * schedule(step, settings.training) for step in range(12)]
+    assert [row["learning_rate"] for row in tiny.rows(tmp_path)] == expected
+
+
+def test_norms_and_biases_are_not_decayed(tmp_path: Path) -> None:
+    task = Toy()
+    decay = {
+        id(parameter): group["weight_decay"]
+        for group in optimizer_of(run(tmp_path, task, weight_decay=0.3)).param_groups
+        for parameter in group["params"]
+    }
+    found = {name: decay[id(parameter)] for name, parameter in task.module.named_parameters()}
+    assert found == {"0.weight": 0.3, "2.weight": 0.3} | dict.fromkeys(
+        ("0.bias", "1.weight", "1.bias", "2.bias"), 0.0
+    )
+
+
+def test_rates_scale_by_prefix(tmp_path: Path) -> None:
+    task = Toy()
+    peak = {
+        id(parameter): group["peak"]
+        for group in optimizer_of(run(tmp_path, task, {"2.": 10.0, "0.bias": 0.5})).param_groups
+        for parameter in group["params"]
+    }
+    found = {name: peak[id(parameter)] / 0.01 for name, parameter in task.module.named_parameters()}
+    assert found == pytest.approx(
+        {"0.weight": 1.0, "0.bias": 0.5, "1.weight": 1.0, "1.bias": 1.0, "2.weight": 10.0, "2.bias": 10.0}
+    )
+
+
+def test_what_is_frozen_stays_to_the_bit_and_the_rest_learns(tmp_path: Path) -> None:
+    task = Toy()
+    before = weights(task)
+    train(run(tmp_path, task, {"0.": 0.0}))
+    changed = {name for name, value in weights(task).items() if not torch.equal(value, before[name])}
+    assert changed == {"1.weight", "1.bias", "2.weight", "2.bias"}
+
+
+def test_a_frozen_run_resumes_to_the_bit(tmp_path: Path) -> None:
+    whole, half = Toy(), Toy()
+    train(run(tmp_path / "whole", whole, {"0.": 0.0}))
+    with pytest.raises(BrainfmError):
+        train(run(tmp_path / "half", Toy(poison=7), {"0.": 0.0}))
+    train(run(tmp_path / "half", half, {"0.": 0.0}))
+    assert tiny.rows(tmp_path / "half") == tiny.rows(tmp_path / "whole")
+    assert all(torch.equal(value, weights(half)[name]) for name, value in weights(whole).items())
+
+
+def test_the_log_has_each_part_unweighted(tmp_path: Path) -> None:
+    train(run(tmp_path))
+    rows = tiny.rows(tmp_path)
+    assert [row["step"] for row in rows] == list(range(1, 13))
+    for row in rows:
+        assert row["size"] == 2.0
+        assert row["loss"] == pytest.approx(row["square"] + 0.5 * row["size"])
+        assert row["gradient_norm"] > 0
+    assert rows[-1]["square"] < rows[0]["square"]
+
+
+def test_micro_batches_are_averaged(tmp_path: Path) -> None:
+    class Split(Toy):
+        def item(self, step: int, part: int, parts: int) -> Tensor:
+            return super().item(step, 0, 1).chunk(parts)[part]
+
+    train(run(tmp_path / "one", Split()))
+    train(run(tmp_path / "four", Split(), accumulate=4))
+    for one, four in zip(tiny.rows(tmp_path / "one"), tiny.rows(tmp_path / "four"), strict=True):
+        assert one == pytest.approx(four, rel=1e-4)
+
+
+def test_a_gradient_is_clipped(tmp_path: Path) -> None:
+    free, clipped = Toy(), Toy()
+    before = weights(free)
+    train(run(tmp_path / "free", free, steps=1, weight_decay=0.0, clip=1e9))
+    train(run(tmp_path / "clipped", clipped, steps=1, weight_decay=0.0, clip=1e-12))
+    moved = [
+        max(float((value - before[name]).abs().max()) for name, value in weights(task).items())
+        for task in (free, clipped)
+    ]
+    assert moved[1] < 0.01 * moved[0]  # Adam's step is short only where the gradient is near its epsilon
+
+
+@pytest.mark.parametrize("steps", [12, 10])
+def test_the_last_two_checkpoints_are_kept(tmp_path: Path, steps: int) -> None:
+    outcome = train(run(tmp_path, steps=steps))
+    names = sorted(path.name for path in (tmp_path / "checkpoints").iterdir())
+    assert names == ["step-00000008", f"step-{steps:08d}"]
+    assert outcome.checkpoint == tmp_path / "checkpoints" / f"step-{steps:08d}"
+    assert outcome.loss == tiny.rows(tmp_path)[-1]["loss"]
+    assert outcome.json.keys() >= {"out", "steps", "loss", "seconds", "checkpoint"}
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(BrainfmError, match=r"^the loss became nan at step 6; lower train\.learning_rate"):
+        train(run(tmp_path, Toy(poison=5)))
+    assert len(tiny.rows(tmp_path)) == 5
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
+
+
+def test_another_recipes_folder_is_left_alone(tmp_path: Path) -> None:
+    train(run(tmp_path))
+    other = Run(Toy(), training(), 0, tmp_path, "another recipe\n", quiet=True)
+    with pytest.raises(CheckpointError, match="belongs to another recipe"):
+        train(other)
+
+
+def test_one_process_trains_in_several_precisions(tmp_path: Path) -> None:
+    for number, precision in enumerate(("bf16", "no", "bf16")):
+        assert train(run(tmp_path / str(number), precision=precision)).steps == 12
+    first, second = tiny.rows(tmp_path / "0"), tiny.rows(tmp_path / "1")
+    assert first[0]["loss"] != second[0]["loss"]
+    assert first == tiny.rows(tmp_path / "2")
+
+
+def test_pretraining_logs_the_parts_of_its_objective(tmp_path: Path) -> None:
+    card = tiny.people(tmp_path, subjects=2, seconds=24.0)
+    override = "objective.statistics=0.25"
+    result = tiny.brainfm(*tiny.train_words(card, tmp_path / "run", override, steps=3), "--json")
+    assert result.json["steps"] == 3
+    for row in tiny.rows(tmp_path / "run"):
+        assert row["loss"] == pytest.approx(row["patches"] + 0.25 * row["statistics"], rel=1e-5)
