@@ -1,9 +1,12 @@
 """Checkpoints: found in a run's folder or on the Hub, loaded whole or refused. safetensors and JSON only."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import transformers
 from safetensors import SafetensorError
 from transformers import PretrainedConfig, PreTrainedModel
 
@@ -38,7 +41,8 @@ def load_whole(model: type[PreTrainedModel], folder: Path, config: PretrainedCon
         PreTrainedModel.from_pretrained.__func__
     )  # past the model's own `from_pretrained`, which calls this
     try:
-        loaded, info = load(model, folder, config=config, output_loading_info=True, use_safetensors=True)
+        with without_bars():
+            loaded, info = load(model, folder, config=config, output_loading_info=True, use_safetensors=True)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder} can't be loaded: {' '.join(str(error).split())}") from None
     loaded.load_report = LoadReport(
@@ -51,6 +55,26 @@ def load_whole(model: type[PreTrainedModel], folder: Path, config: PretrainedCon
     manifest = folder / "manifest.json"
     loaded.manifest = Manifest.load(manifest) if manifest.exists() else Manifest()
     return loaded.eval()
+
+
+def read_config(kind: type[PretrainedConfig], folder: Path, **kwargs: Any) -> Any:
+    """The configuration of a checkpoint. Raises `CheckpointError` where the file is damaged."""
+    try:
+        return kind.from_pretrained(folder, **kwargs)
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} can't be loaded: {' '.join(str(error).split())}") from None
+
+
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """Keep transformers' progress bars off the terminal: a small model's one file needs none."""
+    shown = transformers.utils.logging.is_progress_bar_enabled()
+    transformers.utils.logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers.utils.logging.enable_progress_bar()
 
 
 def refuse_partial(report: LoadReport, where: str | Path) -> None:

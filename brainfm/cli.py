@@ -169,7 +169,7 @@ def probe(
     from brainfm.jobs.probe import probe as run
 
     options = Options(protocol, pool, split, seeds, seed or 0, limit, strict, quiet=json_)
-    show_scores(run(checkpoints, card, options), out, f"Probe of {card}", json_)
+    show_scores(run(checkpoints, card, options), card, out, f"Probe of {Path(card).stem}", json_)
 
 
 @app.command(epilog="Example: brainfm finetune smoke --from runs/smoke --out runs/decoder")
@@ -196,8 +196,9 @@ def finetune(
     decoded = run(resolved, from_, folder, options)
     show_scores(
         decoded.scores,
+        resolved.card,
         folder,
-        f"Fine-tuning on {resolved.card}",
+        f"Fine-tuning on {Path(resolved.card).stem}",
         json_,
         {"decoder": str(decoded.decoder)},
         resolved,
@@ -341,6 +342,7 @@ def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:
 
 def show_scores(
     scores: Any,
+    card: str,
     out: Path | None,
     title: str,
     as_json: bool,
@@ -353,7 +355,7 @@ def show_scores(
     if out is not None:
         from brainfm.jobs.reporting import write_scores
 
-        more = {**(more or {}), "report": str(write_scores(scores, out, title, recipe))}
+        more = {**(more or {}), "report": str(write_scores(scores, out, title, card, recipe))}
     if as_json:
         show_json({**scores_json(scores), **(more or {})})
     else:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import SerializeAsAny, TypeAdapter, ValidationError
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from brainfm.batch import Batch
-from brainfm.checkpoint import LoadReport, load_whole, resolve
+from brainfm.checkpoint import LoadReport, load_whole, read_config, resolve, without_bars
 from brainfm.corpus import Stream
 from brainfm.data.events import EventSource
 from brainfm.data.preprocess import prepare
@@ -200,11 +199,8 @@ class BrainFM(PreTrainedModel):
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
         """Weights as safetensors, the config, and the manifest of what the model saw."""
-        bars = transformers.utils.logging.is_progress_bar_enabled()
-        transformers.utils.logging.disable_progress_bar()  # one shard needs none
-        super().save_pretrained(save_directory, **kwargs)
-        if bars:
-            transformers.utils.logging.enable_progress_bar()
+        with without_bars():
+            super().save_pretrained(save_directory, **kwargs)
         (Path(save_directory) / "manifest.json").write_text(self.manifest.text, encoding="utf-8")
 
     @classmethod
@@ -216,7 +212,7 @@ class BrainFM(PreTrainedModel):
         Raises `CheckpointError` if one tensor of the backbone is missing. `model.load_report` says what was loaded.
         """
         folder = resolve(pretrained_model_name_or_path)
-        config = cls.config_class.from_pretrained(folder, **kwargs)
+        config = read_config(cls.config_class, folder, **kwargs)
         config.trust = list(trust)
         return load_whole(cls, folder, config)
 

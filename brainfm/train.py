@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -227,7 +228,7 @@ def as_it_is(item: Any) -> Any:
 
 
 def leave_signals(_worker: int) -> None:
-    """A scheduler or a terminal signals the whole group: the loop alone decides when to stop, and needs its workers until then."""
+    """A terminal or a scheduler signals the whole group: the loop alone decides when to stop, and needs its workers."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
@@ -285,7 +286,7 @@ def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
     if newest is None:
         write_text(log, "")
         return 0
-    tensors = load_file(newest / "training.safetensors")
+    tensors = state(newest)
     done = step_of(newest)
     run.task.module.load_state_dict(
         {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")}
@@ -296,6 +297,17 @@ def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
             optimizer.state[parameter] = {"step": torch.tensor(float(done)), **moments}
     write_text(log, "".join(json.dumps(row) + "\n" for row in read_log(log) if row["step"] <= done))
     return done
+
+
+def state(checkpoint: Path) -> dict[str, Tensor]:
+    """The weights and moments of a checkpoint. Raises `CheckpointError` where the file is damaged."""
+    path = checkpoint / "training.safetensors"
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} can't be read ({error}); remove {checkpoint} to go on from what is before it"
+        ) from None
 
 
 def unwrapped(optimizer: Any) -> torch.optim.Optimizer:

@@ -1,6 +1,7 @@
 """Demo: a simulated brain from start to end, offline: pretrain, probe, fine-tune, and one report with pictures."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,32 @@ class Demonstration:
 def demo(out: Path, seed: int = 0, quiet: bool = False) -> Demonstration:
     """Run the demo into `out`; the same folder again goes on where it stopped."""
     began = time.monotonic()
-    sections: list[Section] = []
-    probes: dict[str, Scores] = {}
-    decoders: dict[str, Scores] = {}
-    for modality in MODALITIES:
-        found = one(modality, out / modality, seed, quiet)
-        probes[modality], decoders[modality] = found[0], found[1]
-        sections += found[2]
-    report = write("A simulated brain, from recording to decoder", sections, out)
+    journeys = {modality: journey(modality, out / modality, seed, quiet) for modality in MODALITIES}
+    sections = [section for one in journeys.values() for section in one.sections]
+    recipe = next(iter(journeys.values())).recipe
+    report = write("A simulated brain, from recording to decoder", sections, out, recipe)
+    probes = {modality: one.probe for modality, one in journeys.items()}
+    decoders = {modality: one.finetune for modality, one in journeys.items()}
     return Demonstration(report, time.monotonic() - began, probes, decoders)
 
 
-def one(modality: str, out: Path, seed: int, quiet: bool) -> tuple[Scores, Scores, list[Section]]:
-    """The whole way for one modality: the probe's scores, fine-tuning's, and the sections of the report."""
+@dataclass(frozen=True)
+class Journey:
+    """The whole way for one modality."""
+
+    recipe: PretrainRecipe
+    probe: Scores
+    finetune: Scores
+    pictures: Sequence[Section]
+
+    @property
+    def sections(self) -> list[Section]:
+        """What the report shows, in reading order."""
+        return [self.probe, self.finetune, *self.pictures]
+
+
+def journey(modality: str, out: Path, seed: int, quiet: bool) -> Journey:
+    """Pretrain, probe and fine-tune on what one instrument sees of the simulated brain."""
     recipe = PretrainRecipe.load(f"demo_{modality}", [f"seed={seed}"])
     pretrained = pretrain(recipe, out / "pretrain", quiet)
     checkpoint = pretrained.outcome.out
@@ -67,4 +81,4 @@ def one(modality: str, out: Path, seed: int, quiet: bool) -> tuple[Scores, Score
     probed = replace(probe([checkpoint], recipe.data.cards[0], options), title="Frozen features")
     task = FinetuneRecipe.load(f"demo_{modality}", [f"seed={seed}"])
     tuned = replace(finetune(task, checkpoint, out / "finetune", options).scores, title="Fine-tuned decoder")
-    return probed, tuned, [probed, tuned, *pretrained.sections]
+    return Journey(recipe, probed, tuned, pretrained.sections)

@@ -33,20 +33,20 @@ def write(title: str, sections: Sequence[Section], out: Path, recipe: Recipe | N
     )
 
 
-def write_scores(scores: Scores, out: Path, title: str, recipe: Recipe | None = None) -> Path:
-    """The report of one table."""
-    return write(title, [scores, texts(recipe, [scores.card])], out, recipe)
+def write_scores(scores: Scores, out: Path, title: str, card: str, recipe: Recipe | None = None) -> Path:
+    """The report of one table; `card` is the name or the path that it was scored on."""
+    return write(title, [scores, texts(recipe, [card])], out, recipe)
 
 
 def texts(recipe: Recipe | None, cards: Sequence[str]) -> Texts:
-    """The recipe and the cards, to unfold at the end of a page."""
+    """The recipe and the cards, by name or path, to unfold at the end of a page."""
     shown = {} if recipe is None else {"recipe": recipe.text}
-    return Texts({**shown, **{f"card {name}": card_text(name) for name in cards}})
+    loaded = [DataCard.load(name) for name in cards]
+    return Texts({**shown, **{f"card {card.name}": card_text(card) for card in loaded}})
 
 
-def card_text(name: str) -> str:
+def card_text(card: DataCard) -> str:
     """A card's facts as YAML, and its prose."""
-    card = DataCard.load(name)
     return f"{to_yaml(card.model_dump(mode='json'))}\n{card.prose}"
 
 
