@@ -9,8 +9,10 @@ number of threads pinned.
 
 import argparse
 import json
+import multiprocessing
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,8 @@ from brainfm.jobs.probe import Options, probe
 from brainfm.recipe import PretrainRecipe
 from brainfm.scores import Scores, scores_json
 
-THREADS = 2
+THREADS = 1
+"""Of each run; two runs go side by side. Another number gives other last digits."""
 SEEDS = (0, 1, 2)
 MUSE_RUNS = ["2017-09-14-21.20.04", "2017-09-14-21.22.51", "2017-09-14-21.25.17"]
 MUSE_LATER = ["2017-09-14-21.27.36", "2017-09-14-21.29.57", "2017-09-14-21.32.15"]
@@ -61,16 +64,22 @@ def main() -> None:
     print(f"pretraining {spent:.0f} s, probing {time.monotonic() - began - spent:.0f} s")  # noqa: T201
 
 
-def pretrained(recipe: str, overrides: Sequence[str], out: Path) -> list[Path]:
+def pretrained(recipe: str, overrides: Sequence[str], out: Path, side_by_side: int = 2) -> list[Path]:
     """The folders of all runs; one that is finished is not run again."""
-    runs = []
-    for fold, held in FOLDS.items():
-        for seed in SEEDS:
-            sets = [*overrides, f"seed={seed}", f"data.hold_out={json.dumps(held)}"]
-            run = out / f"fold-{fold}-seed-{seed}"
-            pretrain(PretrainRecipe.load(recipe, sets), run)
-            runs.append(run)
-    return runs
+    runs = [(fold, seed) for seed in SEEDS for fold in FOLDS]
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
+    with ProcessPoolExecutor(side_by_side, mp_context=context) as pool:
+        return list(pool.map(one_run, *zip(*[(recipe, overrides, out, *run) for run in runs], strict=True)))
+
+
+def one_run(recipe: str, overrides: Sequence[str], out: Path, fold: str, seed: int) -> Path:
+    """One pretraining run, with its own number of threads."""
+    torch.set_num_threads(THREADS)
+    held = json.dumps(FOLDS[fold])
+    folder = out / f"fold-{fold}-seed-{seed}"
+    sets = [*overrides, f"seed={seed}", f"data.hold_out={held}"]
+    pretrain(PretrainRecipe.load(recipe, sets), folder, quiet=True)
+    return folder
 
 
 def markdown(scores: Sequence[Scores]) -> str:

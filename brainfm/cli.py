@@ -35,6 +35,10 @@ PoolOption = Annotated[
     Literal["mean", "sensor", "time", "all"] | None,
     typer.Option(help="What stays apart when a window's tokens become one vector."),
 ]
+MetricOption = Annotated[
+    Literal["accuracy", "balanced_accuracy", "kappa", "weighted_f1", "auroc"] | None,
+    typer.Option(help="Another score than the card's."),
+]
 SplitOption = Annotated[
     Literal["WithinSession", "CrossSession", "CrossSubject"] | None,
     typer.Option(help="Who is held out; the card says by default."),
@@ -158,6 +162,7 @@ def probe(
     protocol: Protocol = "ridge",
     pool: PoolOption = None,
     split: SplitOption = None,
+    metric: MetricOption = None,
     seeds: Annotated[int, typer.Option(min=1, help="Untrained twins, where one checkpoint is given.")] = 3,
     seed: Seed = 0,
     limit: Limit = None,
@@ -168,7 +173,7 @@ def probe(
     from brainfm.jobs.probe import Options
     from brainfm.jobs.probe import probe as run
 
-    options = Options(protocol, pool, split, seeds, seed or 0, limit, strict, quiet=json_)
+    options = Options(protocol, pool, split, metric, seeds, seed or 0, limit, strict, quiet=json_)
     show_scores(run(checkpoints, card, options), card, out, f"Probe of {Path(card).stem}", json_)
 
 

@@ -16,7 +16,7 @@ from brainfm.data.recording import Recording
 from brainfm.data.splits import groups, in_words, inner_groups, split
 from brainfm.data.windows import Cut, Windows, require_classes, take
 from brainfm.errors import DataError
-from brainfm.metrics import METRICS, Probabilities, bootstrap, paired_difference
+from brainfm.metrics import METRICS, Metric, Probabilities, bootstrap, paired_difference
 from brainfm.scores import Difference, Row
 
 Predict = Callable[[int, Fold], Probabilities]
@@ -34,6 +34,7 @@ class Evaluation:
     windows: Windows
     split: Split
     folds: Sequence[Fold]
+    metric: str
     seed: int = 0
 
     @classmethod
@@ -43,10 +44,11 @@ class Evaluation:
         split_name: Split | None = None,
         window: Cut | None = None,
         labels: Sequence[str] | None = None,
+        metric: str | None = None,
         limit: int | None = None,
         seed: int = 0,
     ) -> "Evaluation":
-        """Lay out a card's own task, or with another split, window or labels. Raises `DataError` where it can't be scored."""
+        """Lay out a card's own task, or another split, window, labels or metric. Raises `DataError` where it can't be."""
         if card.task is None:
             raise DataError(
                 f"{card.name} has no `task` section; say there which labels to decode and how to cut windows"
@@ -59,7 +61,7 @@ class Evaluation:
         folds = split(
             name, windows, recordings, card.task.folds if own else None, card.task.gap if own else None
         )
-        return cls(card, recordings, windows, name, folds, seed)
+        return cls(card, recordings, windows, name, folds, metric or card.task.metric, seed)
 
     @property
     def modality(self) -> str:
@@ -147,9 +149,8 @@ class Evaluation:
         return self.out_of_fold(predict)
 
     @property
-    def _metric(self) -> Any:
-        assert self.card.task is not None  # `of` refuses a card without one
-        return METRICS[self.card.task.metric]
+    def _metric(self) -> Metric:
+        return METRICS[self.metric]
 
     @property
     def _labels(self) -> NDArray[np.int64]:

@@ -29,7 +29,7 @@ from brainfm.part import Settings, explain
 FOLDER = "data_cards"
 SUFFIX = ".md"
 
-Metric = Literal["accuracy", "balanced_accuracy", "kappa", "weighted_f1", "auroc", "auc_pr"]
+Metric = Literal["accuracy", "balanced_accuracy", "kappa", "weighted_f1", "auroc"]
 
 
 class Task(Settings):

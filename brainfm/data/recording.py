@@ -6,6 +6,7 @@ Everything is in SI units (volts, seconds, metres, hertz). A `Signal`'s data may
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -128,7 +129,7 @@ class Signal:
     def stretches(self) -> list[tuple[int, int]]:
         """The contiguous stretches as (first sample, sample after the last)."""
         edges = [0, *self.breaks, self.n_times]
-        return list(zip(edges[:-1], edges[1:], strict=True))
+        return list(pairwise(edges))
 
     def load(self) -> NDArray[np.float64]:
         """All samples in memory, (sensor, time)."""

@@ -209,8 +209,8 @@ def in_words(name: Split, folds: Sequence[Fold], recordings: Sequence[Recording]
         held[recording.subject].add(recording.session)
     people = said(sorted(held))
     if name == "CrossSubject":
-        single = all(fold.held_out.startswith("subject ") for fold in folds)
-        each = f"{'one' if single else 'a group'} of {people}"
+        alone = all(fold.held_out.startswith("subject ") for fold in folds)
+        each = f"{'one' if alone else 'a group'} of {people}"
         return f"CrossSubject: {len(folds)} folds, each holds out {each}; the other subjects' windows train"
     if name == "CrossSession":
         single = sum(len(sessions) == 1 for sessions in held.values())

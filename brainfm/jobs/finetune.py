@@ -83,7 +83,9 @@ def finetune(
     """
     options = options or Options(seed=recipe.seed)
     card = DataCard.load(recipe.card)
-    evaluation = Evaluation.of(card, recipe.split, recipe.window, recipe.labels, options.limit, recipe.seed)
+    evaluation = Evaluation.of(
+        card, recipe.split, recipe.window, recipe.labels, options.metric, options.limit, recipe.seed
+    )
     panel = Panel.of([BrainFM.from_pretrained(checkpoint)], evaluation, options)
     bench = Bench.of(recipe, panel, out)
     baselines = classical(panel.evaluation) + [(part.kind, part) for part in recipe.baselines]
