@@ -1,5 +1,6 @@
 """The loop: rates, what is decayed or frozen, what is logged and kept, and what stops it."""
 
+import itertools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def test_the_rate_rises_then_falls_as_a_cosine() -> None:
     rates = [schedule(step, settings) for step in range(100)]
     assert rates[:10] == pytest.approx([0.1 * step for step in range(1, 11)])
     assert max(rates) == 1.0
-    assert all(after < before for before, after in zip(rates[10:], rates[11:], strict=False))
+    assert all(after < before for before, after in itertools.pairwise(rates[10:]))
     assert rates[55] == pytest.approx(0.5)  # half way down the cosine
     assert 0 < rates[-1] < 0.001
 
