@@ -1,0 +1,194 @@
+"""The masked-patch objective: its parts, its weights, its targets, and what it may and may not be told."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from brainfm.batch import Batch
+from brainfm.corpus import Stream
+from brainfm.data.recording import Recording
+from brainfm.jobs.pretrain import Learner, learner, stream
+from brainfm.objectives import Loss
+from brainfm.objectives.masked_patches import Describe, MaskedPatchLoss, normalise, per_sensor
+from brainfm.recipe import PretrainRecipe
+from brainfm.statistics import SENSOR_NAMES, WINDOW_NAMES, sensor_statistics, window_statistics
+from brainfm.tokens import Hidden
+
+MakeRecipe = Callable[..., PretrainRecipe]
+
+
+def drawn(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def streams(recipe: PretrainRecipe, person: Recording) -> dict[str, Stream]:
+    return {"eeg": stream([person], recipe.signals["eeg"], "eeg")}
+
+
+@pytest.fixture(scope="module")
+def windows(streams: dict[str, Stream]) -> Batch:
+    return streams["eeg"].batch(np.arange(8))
+
+
+def net(make: MakeRecipe, streams: dict[str, Stream], **objective: Any) -> Learner:
+    return learner(make(objective={"kind": "masked_patches", "decoder_depth": 1, **objective}), streams)
+
+
+def test_the_total_is_the_weighted_sum_of_unweighted_parts() -> None:
+    loss = Loss({"a": torch.tensor(2.0), "b": torch.tensor(5.0)}, {"a": 1.0, "b": 0.1})
+    assert float(loss.total) == pytest.approx(2.5)
+    with pytest.raises(AssertionError):
+        _ = Loss({}, {}).total
+
+
+def test_weights_change_the_total_and_not_the_parts(
+    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
+) -> None:
+    one, three = (net(make_recipe, streams, statistics=weight)(windows, drawn(0)) for weight in (1.0, 3.0))
+    assert one.parts.keys() == three.parts.keys() == {"patches", "statistics"}
+    for name, part in one.parts.items():
+        assert torch.equal(part, three.parts[name])
+    assert float(three.total.detach()) == pytest.approx(
+        float((one.parts["patches"] + 3 * one.parts["statistics"]).detach()), rel=1e-6
+    )
+
+
+def test_no_statistics_no_head(make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch) -> None:
+    with_, without = net(make_recipe, streams), net(make_recipe, streams, statistics=0.0)
+    assert without(windows, drawn(0)).parts.keys() == {"patches"}
+    assert any("describe" in name for name, _ in with_.named_parameters())
+    assert not any("describe" in name for name, _ in without.named_parameters())
+
+
+def test_an_untrained_guess_costs_about_one(
+    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
+) -> None:
+    """Targets have variance 1, so saying nothing costs 1: a loss below it has learnt something."""
+    found = net(make_recipe, streams)
+    assert isinstance(found.objective, MaskedPatchLoss)
+    torch.nn.init.zeros_(found.objective.predict["eeg"].weight)
+    torch.nn.init.zeros_(found.objective.predict["eeg"].bias)
+    assert float(found(windows, drawn(0)).parts["patches"].detach()) == pytest.approx(1.0, abs=1e-3)
+
+
+def test_targets_are_normalised_patch_by_patch() -> None:
+    patch = 5.0 + 30.0 * torch.randn(2, 3, 32, generator=drawn(0))
+    found = normalise(patch)
+    torch.testing.assert_close(found.mean(dim=-1), torch.zeros(2, 3), atol=1e-5, rtol=0)
+    torch.testing.assert_close(found.var(dim=-1, unbiased=False), torch.ones(2, 3), atol=1e-4, rtol=0)
+    torch.testing.assert_close(normalise(7 * patch - 2), found, atol=1e-4, rtol=1e-4)
+    assert torch.equal(normalise(torch.full((1, 1, 32), 3.0)), torch.zeros(1, 1, 32))
+
+
+def test_the_target_is_what_the_hidden_tokens_held(
+    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
+) -> None:
+    found = net(make_recipe, streams)
+    hidden = Hidden(seen=torch.arange(2, 64).expand(8, -1), hidden=torch.tensor([[0, 1]]).expand(8, -1))
+    target = found.objective.target(windows, found.model.tokenize(windows), hidden)
+    assert torch.equal(target[:, 0], windows.signal[:, 0, :32])
+    assert torch.equal(target[:, 1], windows.signal[:, 0, 32:64])
+
+
+def test_only_hidden_patches_are_scored(
+    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
+) -> None:
+    """The error is computed again by hand from the decoder's words for the hidden tokens alone."""
+    found = net(make_recipe, streams)
+    tokenized = found.model.tokenize(windows)
+    hidden = found.mask.draw(tokenized.tokens, drawn(0))
+    with torch.no_grad():
+        seen = found.model.encoder(tokenized.tokens.take(hidden.seen))
+        told = found.objective.decode("eeg", seen, tokenized.tokens.take(hidden.hidden))
+        patches = windows.signal.unflatten(-1, (-1, 32)).flatten(1, 2)
+        wanted = torch.stack([normalise(patches[None, row, at])[0] for row, at in enumerate(hidden.hidden)])
+        expected = (told - wanted).square().mean()
+        torch.testing.assert_close(found(windows, drawn(0)).parts["patches"], expected)
+
+
+def test_the_decoder_is_told_place_and_time_of_what_it_is_asked(
+    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
+) -> None:
+    found = net(make_recipe, streams)
+    tokens = found.model.tokenize(windows).tokens
+    seen, asked = tokens.take(torch.arange(40).expand(8, -1)), tokens.take(torch.arange(40, 64).expand(8, -1))
+    with torch.no_grad():
+        plain = found.objective.decode("eeg", seen, asked)
+        for other in (
+            replace(asked, position=asked.position + 0.03),
+            replace(asked, time=asked.time + 0.25),
+        ):
+            moved = found.objective.decode("eeg", seen, other)
+            assert not torch.allclose(moved[:, :16], plain[:, :16], atol=1e-4)
+        content = found.objective.decode("eeg", seen, asked.with_embedding(100 * asked.embedding))
+        assert torch.equal(content, plain)
+
+
+def test_statistics_are_standardised_over_the_corpus(windows: Batch) -> None:
+    """Each sensor's statistics over all sensors, the window's fields over windows."""
+    describe = Describe(16)
+    describe.fit([windows])
+    values = sensor_statistics(windows.signal, windows.sfreq)
+    fields = window_statistics(values, windows.position, windows.located)
+    flat = values.flatten(0, 1)
+    torch.testing.assert_close(describe.mean, flat.mean(dim=0))
+    torch.testing.assert_close(describe.std, flat.std(dim=0))
+    torch.testing.assert_close(describe.window_mean, fields.mean(dim=0))
+    assert describe.mean.shape == (len(SENSOR_NAMES),) and describe.window_std.shape == (len(WINDOW_NAMES),)
+    assert (describe.std > 0).all() and (describe.window_std >= 1e-3).all()
+    assert "mean" in describe.state_dict()
+
+
+def test_a_field_that_never_varies_does_not_explode(windows: Batch) -> None:
+    fields = ("signal", "position", "located", "valid", "recording")
+    one = replace(
+        windows,
+        **{name: getattr(windows, name)[:1].expand(3, *getattr(windows, name).shape[1:]) for name in fields},
+    )
+    describe = Describe(16)
+    describe.fit([one])
+    assert torch.isfinite(describe.window_std).all() and (describe.window_std >= 1e-3).all()
+
+
+def test_tokens_are_averaged_sensor_by_sensor(
+    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
+) -> None:
+    tokens = net(make_recipe, streams).model.tokenize(windows).tokens
+    order = torch.randperm(64, generator=drawn(0)).expand(8, -1)
+    few = tokens.take(order[:, :20])
+    pooled, counted = per_sensor(few, 8)
+    for row in range(8):
+        for sensor in range(8):
+            mine = few.embedding[row][few.sensor[row] == sensor]
+            assert bool(counted[row, sensor]) == bool(len(mine))
+            if len(mine):
+                torch.testing.assert_close(pooled[row, sensor], mine.mean(dim=0), atol=1e-5, rtol=1e-5)
+    _, some = per_sensor(tokens.take(torch.arange(8).expand(8, -1)), 8)
+    assert some.sum() == 8  # only the first sensor of each window
+
+
+def test_a_sensor_of_which_nothing_was_seen_is_not_asked(
+    windows: Batch, make_recipe: MakeRecipe, streams: dict[str, Stream]
+) -> None:
+    """What an unseen sensor held moves the loss through the fields of the whole head alone."""
+    found = net(make_recipe, streams)
+    describe: Describe = found.objective.describe
+    torch.nn.init.zeros_(describe.window.weight)
+    torch.nn.init.zeros_(describe.window.bias)
+    describe.window_std.fill_(1e9)  # the fields of the head fall silent
+    seen = found.model.tokenize(windows).tokens.take(torch.arange(16).expand(8, -1))  # sensors 0 and 1
+    signal = windows.signal.clone()
+    signal[:, 5] *= 4.0
+    with torch.no_grad():
+        plain, other = describe(windows, seen), describe(replace(windows, signal=signal), seen)
+        assert math.isclose(float(plain), float(other), rel_tol=1e-5)
+        signal[:, 1] *= 4.0
+        assert not math.isclose(
+            float(plain), float(describe(replace(windows, signal=signal), seen)), rel_tol=1e-3
+        )

@@ -1,0 +1,156 @@
+"""Statistics of windows against signals with a known answer and definitions written in numpy."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from brainfm.statistics import (
+    BANDS,
+    SENSOR_NAMES,
+    WINDOW_NAMES,
+    band_power,
+    hjorth,
+    sensor_statistics,
+    slopes,
+    window_statistics,
+)
+
+SFREQ = 128.0
+
+
+def sine(hertz: float, seconds: float = 4.0, amplitude: float = 1.0) -> Tensor:
+    """(1, 1, time)"""
+    time = torch.arange(round(seconds * SFREQ)) / SFREQ
+    return (amplitude * torch.sin(2 * math.pi * hertz * time + 0.3))[None, None]
+
+
+def head(sensors: int = 24) -> Tensor:
+    """(1, sensor, 3) metres on a half sphere."""
+    place = torch.randn(sensors, 3, generator=torch.Generator().manual_seed(0))
+    place = 0.09 * place / place.norm(dim=1, keepdim=True)
+    place[:, 2] = place[:, 2].abs()
+    return place[None]
+
+
+@pytest.mark.parametrize(
+    ("hertz", "band"), [(2.5, "delta"), (6, "theta"), (10, "alpha"), (20, "beta"), (38, "gamma")]
+)
+def test_a_sine_is_loudest_in_its_band(hertz: float, band: str) -> None:
+    power = band_power(sine(hertz), SFREQ)[0, 0]
+    assert list(BANDS)[int(power.argmax())] == band
+    assert power.max() > 50 * power.sort().values[-2]
+
+
+def test_band_power_is_a_density() -> None:
+    """White noise of variance 1 has 2/sfreq per hertz one-sided, 1/sfreq as computed here, in every band."""
+    noise = torch.randn(1, 400, 512, generator=torch.Generator().manual_seed(0))
+    power = band_power(noise, SFREQ).mean(dim=1)[0]
+    torch.testing.assert_close(power, torch.full((5,), 1 / SFREQ), rtol=0.05, atol=0)
+    torch.testing.assert_close(
+        band_power(10 * noise, SFREQ), 100 * band_power(noise, SFREQ), rtol=1e-3, atol=1e-5
+    )
+    torch.testing.assert_close(band_power(noise + 7, SFREQ), band_power(noise, SFREQ), rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.parametrize("seconds", [0.25, 0.5, 2.0])
+@pytest.mark.parametrize("sfreq", [40.0, 128.0, 500.0])
+def test_short_windows_low_rates_and_silence_stay_finite(seconds: float, sfreq: float) -> None:
+    signal = torch.randn(2, 3, round(seconds * sfreq), generator=torch.Generator().manual_seed(0))
+    signal[1, 2] = 0.0
+    values = sensor_statistics(signal, sfreq)
+    assert values.shape == (2, 3, len(SENSOR_NAMES))
+    assert torch.isfinite(values).all()
+
+
+def test_hjorth_is_its_definition() -> None:
+    """Hjorth 1970: mobility is the spread of the slope over that of the signal, complexity the slope's mobility over it."""
+    rng = np.random.default_rng(0)
+    signal = np.cumsum(rng.normal(size=(2, 3, 300)), axis=-1)
+
+    def mobility(x: np.ndarray) -> np.ndarray:
+        return np.sqrt(np.diff(x).var(axis=-1, ddof=1) / x.var(axis=-1, ddof=1))
+
+    found = hjorth(torch.from_numpy(signal)).exp().numpy()
+    np.testing.assert_allclose(found[..., 0], mobility(signal), rtol=1e-4)
+    np.testing.assert_allclose(found[..., 1], mobility(np.diff(signal)) / mobility(signal), rtol=1e-4)
+
+
+def test_a_sine_is_the_simplest_curve() -> None:
+    values = hjorth(sine(10.0, seconds=20.0)).exp()[0, 0]
+    assert float(values[0]) == pytest.approx(2 * math.sin(math.pi * 10 / SFREQ), rel=1e-3)
+    assert float(values[1]) == pytest.approx(1.0, abs=1e-3)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_slopes_find_a_planted_gradient(axis: int) -> None:
+    position = head()
+    power = (3.0 + 20.0 * position[..., axis]).unsqueeze(-1)
+    found = slopes(power, position, torch.ones(1, 24, dtype=torch.bool), ridge=1e-6)[0, 0]
+    assert float(found[0]) == pytest.approx(float(power.mean()))
+    expected = torch.zeros(3)
+    expected[axis] = 2.0  # 20 per metre
+    torch.testing.assert_close(found[1:], expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_ridge_shrinks_but_keeps_the_sign() -> None:
+    position = head()
+    power = (20.0 * position[..., :1]).contiguous()
+    everywhere = torch.ones(1, 24, dtype=torch.bool)
+    loose, tight = slopes(power, position, everywhere), slopes(power, position, everywhere, ridge=10.0)
+    assert 0 < float(tight[0, 0, 1]) < float(loose[0, 0, 1]) < 2.0
+    assert float(loose[0, 0, 1]) > 5 * abs(float(loose[0, 0, 2]))
+
+
+def test_a_flat_montage_gives_no_slope_across_it() -> None:
+    position = head()
+    position[..., 2] = 0.0
+    power = torch.randn(1, 24, 1, generator=torch.Generator().manual_seed(0))
+    found = slopes(power, position, torch.ones(1, 24, dtype=torch.bool))
+    assert torch.isfinite(found).all()
+    assert float(found[0, 0, 3]) == pytest.approx(0.0, abs=1e-6)
+
+
+def test_sensors_without_position_count_in_the_mean_alone() -> None:
+    position, power = head(), 3.0 + 20.0 * head()[..., :1]
+    located = torch.ones(1, 24, dtype=torch.bool)
+    located[0, :4] = False
+    loud = power.clone()
+    loud[0, :4] += 100.0
+    plain, shifted = slopes(power, position, located), slopes(loud, position, located)
+    torch.testing.assert_close(shifted[0, 0, 1:], plain[0, 0, 1:], atol=1e-4, rtol=1e-4)
+    assert float(shifted[0, 0, 0] - plain[0, 0, 0]) == pytest.approx(100 * 4 / 24, rel=1e-4)
+    nowhere = slopes(power, torch.zeros_like(position), torch.zeros_like(located))
+    torch.testing.assert_close(nowhere[0, 0, 1:], torch.zeros(3))
+
+
+def test_the_order_of_sensors_does_not_matter() -> None:
+    signal = torch.randn(1, 24, 256, generator=torch.Generator().manual_seed(0))
+    position, located = head(), torch.ones(1, 24, dtype=torch.bool)
+    order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
+    values = sensor_statistics(signal, SFREQ)
+    mixed = sensor_statistics(signal[:, order], SFREQ)
+    torch.testing.assert_close(mixed, values[:, order])
+    torch.testing.assert_close(
+        window_statistics(mixed, position[:, order], located[:, order]),
+        window_statistics(values, position, located),
+        atol=1e-5,
+        rtol=1e-5,
+    )
+
+
+def test_fields_are_named_in_their_order() -> None:
+    """A louder right hand side in alpha moves `alpha_x` more than any other slope."""
+    position = head()
+    quiet = 0.1 * torch.randn(1, 24, 512, generator=torch.Generator().manual_seed(0))
+    signal = quiet + sine(10.0) * (1 + 8 * position[0, :, :1])
+    fields = window_statistics(
+        sensor_statistics(signal, SFREQ), position, torch.ones(1, 24, dtype=torch.bool)
+    )[0]
+    assert fields.shape == (len(WINDOW_NAMES),)
+    named = dict(zip(WINDOW_NAMES, fields.tolist(), strict=True))
+    slope = {name: abs(value) for name, value in named.items() if not name.endswith("mean")}
+    assert max(slope, key=slope.__getitem__) == "alpha_x" and named["alpha_x"] > 0
+    assert max(list(BANDS), key=lambda band: named[f"{band}_mean"]) == "alpha"
