@@ -42,12 +42,21 @@ FOLDS: dict[str, dict[str, list[str]]] = {
         "eeg_muse_ssvep": [f"1/1/{run}" for run in MUSE_LATER],
     },
 }
-CARDS = ("eeg_arithmetic", "eeg_ssvep_exo", "eeg_muse_p300", "eeg_muse_ssvep", "eeg_bci2_selfpaced", "eeg_delhi")
+CARDS = (
+    "eeg_arithmetic",
+    "eeg_ssvep_exo",
+    "eeg_muse_p300",
+    "eeg_muse_ssvep",
+    "eeg_bci2_selfpaced",
+    "eeg_delhi",
+)
 
 
 def main() -> None:
     """Pretrain what is not pretrained yet, probe every card, print and store the scores."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     arguments.add_argument("--out", type=Path, default=Path("runs/real_eeg"))
     arguments.add_argument("--recipe", default="eeg_tiny")
     arguments.add_argument("--set", dest="overrides", action="append", default=[])
@@ -98,9 +107,13 @@ def card_table(scores: Scores) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for row in scores.rows:
-        lines.append(f"| {row.name} | {row.score:.3f} | {row.low:.3f} to {row.high:.3f} | {row.n_test} | {row.seeds} |")
+        lines.append(
+            f"| {row.name} | {row.score:.3f} | {row.low:.3f} to {row.high:.3f} | {row.n_test} | {row.seeds} |"
+        )
     for one in scores.differences:
-        lines.append(f"| **{one.name}** | {one.score:+.3f} | {one.low:+.3f} to {one.high:+.3f} | {one.n_test} | {one.seeds} |")
+        lines.append(
+            f"| **{one.name}** | {one.score:+.3f} | {one.low:+.3f} to {one.high:+.3f} | {one.n_test} | {one.seeds} |"
+        )
     return [line.replace("nan to nan", "–") for line in lines]
 
 

@@ -30,6 +30,7 @@ from brainfm.progress import bar
 from brainfm.recipe import Training
 
 KEEP = 2  # checkpoints of a run that stay on disk
+MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's state of each parameter, beside the step
 
 
 class Stopped(BrainfmError):
@@ -111,9 +112,10 @@ def train(run: Run) -> Outcome:
     if tracked != "none":
         accelerator.init_trackers("brainfm", config={"recipe": run.recipe})
     began = time.monotonic()
+    run.task.module.to(accelerator.device)
     optimizer = optimizer_of(run)
     first = resume(run, optimizer)
-    module, optimizer = accelerator.prepare(run.task.module.to(accelerator.device), optimizer)
+    module, optimizer = accelerator.prepare(run.task.module, optimizer)
     loss = last_loss(run.out)
     with (
         stop_signals() as stop,
@@ -269,7 +271,7 @@ def save(run: Run, accelerator: Any, optimizer: Any, done: int) -> None:
             for name, value in run.task.module.state_dict().items()
         }
         for parameter, state in unwrapped(optimizer).state.items():
-            for moment in ("exp_avg", "exp_avg_sq"):
+            for moment in MOMENTS:
                 tensors[f"{moment}.{names[id(parameter)]}"] = state[moment].detach().cpu().contiguous()
         save_file(tensors, folder / "training.safetensors")
         write_json(folder / "training.json", {"step": done, "seed": run.seed, "recipe": run.recipe})
@@ -293,8 +295,9 @@ def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
     )
     for name, parameter in run.task.module.named_parameters():
         if f"exp_avg.{name}" in tensors:
-            moments = {moment: tensors[f"{moment}.{name}"] for moment in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[parameter] = {"step": torch.tensor(float(done)), **moments}
+            moments = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
+            taken = torch.tensor(float(done), device=parameter.device)
+            optimizer.state[parameter] = {"step": taken, **moments}
     write_text(log, "".join(json.dumps(row) + "\n" for row in read_log(log) if row["step"] <= done))
     return done
 
