@@ -243,14 +243,16 @@ def contamination(
     """What pretraining saw of the test data, in words, and whether it saw any."""
     if unknown:
         return "unknown: a checkpoint carries no manifest of what it saw", True
-    if not clean:
-        return "seen without labels: test recordings were in the pretraining corpus", True
-    whose = [
-        model.manifest.saw_subject(evaluation.recordings[index])
+    tested = [
+        (model, evaluation.recordings[index])
         for (_, number), model in chosen.items()
         for index in np.unique(evaluation.windows.recording[evaluation.folds[number].test])
     ]
-    if any(whose):
+    if not clean:
+        verdicts = {model.manifest.verdict(recording, evaluation.modality) for model, recording in tested}
+        word = "with" if "seen with labels" in verdicts else "without"
+        return f"seen {word} labels: test recordings were in the training corpus", True
+    if any(model.manifest.saw_subject(recording) for model, recording in tested):
         return (
             "clean recordings; other recordings of the same subjects were in the pretraining corpus, without labels",
             False,
