@@ -1,0 +1,252 @@
+"""The probe: every row with its interval, the truth about what pretraining saw, and features that stay frozen."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from brainfm.data.cards import DataCard
+from brainfm.errors import CheckpointError, DataError
+from brainfm.evaluation import Evaluation
+from brainfm.jobs.probe import Options, Panel, probe, probe_fold
+from brainfm.metrics import METRICS
+from brainfm.model import BrainFM
+from brainfm.scores import Scores
+
+QUICK = Options(quiet=True, classical="none", seeds=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("probe")
+
+
+@pytest.fixture(scope="module")
+def card(folder: Path) -> Path:
+    return tiny.people(folder, subjects=4, seconds=60.0)
+
+
+@pytest.fixture(autouse=True)
+def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of these tests' own."""
+    monkeypatch.setenv("BRAINFM_CACHE", str(folder / "cache"))
+    return folder / "cache" / "features"
+
+
+def pretrain(card: Path, out: Path, *overrides: str) -> Path:
+    result = tiny.brainfm(*tiny.train_words(card, out, *overrides, steps=6), "--json")
+    assert result.code == 0, result.err
+    return out
+
+
+def held(*subjects: str) -> str:
+    return f"data.hold_out={{people: [{', '.join(map(repr, subjects))}]}}"
+
+
+@pytest.fixture(scope="module")
+def clean(card: Path, folder: Path) -> Path:
+    """A run that never saw the last two people."""
+    return pretrain(card, folder / "clean", held("03", "04"))
+
+
+@pytest.fixture(scope="module")
+def seen(card: Path, folder: Path) -> Path:
+    """A run that saw everyone."""
+    return pretrain(card, folder / "seen")
+
+
+@pytest.fixture(scope="module")
+def scores(card: Path, clean: Path, folder: Path) -> Scores:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BRAINFM_CACHE", str(folder / "cache of scores"))
+        return probe([clean], card, Options(quiet=True))
+
+
+def test_every_row_is_there_with_its_interval(scores: Scores) -> None:
+    classical = ["classical:band_power", "classical:tangent_space", "classical:csp_lda"]
+    assert [row.name for row in scores.rows] == ["chance", "untrained", "frozen", *classical]
+    assert scores.rows[0].score == scores.chance == 0.5
+    for row in scores.rows[1:]:
+        assert row.low <= row.score <= row.high and np.isfinite([row.low, row.high]).all()
+        assert row.n_test == scores.rows[0].n_test > 20
+    assert [row.seeds for row in scores.rows[1:]] == [3, 3, 1, 1, 1]
+
+
+def test_frozen_less_untrained_is_paired(scores: Scores) -> None:
+    (difference,) = scores.differences
+    assert difference.name == "frozen − untrained" and difference.seeds == 3
+    by_name = {row.name: row.score for row in scores.rows}
+    assert difference.score == pytest.approx(by_name["frozen"] - by_name["untrained"])
+    assert difference.low <= difference.score <= difference.high
+
+
+def test_only_people_that_pretraining_held_out_are_scored(scores: Scores) -> None:
+    assert scores.held_out == ["subject 03", "subject 04"]
+    assert scores.unit == "2 held-out subjects"
+    assert scores.split.startswith("CrossSubject: 2 folds, each holds out one of ")
+    assert scores.contamination.startswith("clean: no test recording, and no test subject")
+    assert not scores.contaminated
+
+
+def test_what_was_seen_is_marked(card: Path, seen: Path) -> None:
+    scores = probe([seen], card, QUICK)
+    assert len(scores.held_out) == 4
+    assert scores.contaminated and scores.contamination.startswith("seen without labels")
+
+
+def test_a_recording_is_known_again_under_another_name(card: Path, seen: Path, tmp_path: Path) -> None:
+    text = card.read_text(encoding="utf-8").replace("title: people", "title: strangers")
+    other = tmp_path / "strangers.md"
+    other.write_text(text, encoding="utf-8")
+    assert probe([seen], other, QUICK).contamination.startswith("seen without labels")
+
+
+def test_strict_refuses_what_was_seen_and_allows_what_was_not(card: Path, seen: Path, clean: Path) -> None:
+    with pytest.raises(DataError, match="every test recording was seen in pretraining; --strict refuses"):
+        probe([seen], card, replace(QUICK, strict=True))
+    assert not probe([clean], card, replace(QUICK, strict=True)).contaminated
+    said = tiny.only_sentence(tiny.brainfm("probe", seen, card, "--strict", "--json"))
+    assert "--strict refuses to score it" in said
+
+
+def test_a_checkpoint_without_a_manifest_is_not_called_clean(card: Path, clean: Path, tmp_path: Path) -> None:
+    bare = shutil.copytree(clean / "checkpoints" / "step-00000006", tmp_path / "bare")
+    (bare / "manifest.json").unlink()
+    scores = probe([bare], card, QUICK)
+    assert scores.contaminated and scores.contamination.startswith("unknown: ")
+    with pytest.raises(DataError, match="does not say what it saw; --strict refuses"):
+        probe([bare], card, replace(QUICK, strict=True))
+    (bare / "manifest.json").write_text("{}x", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="is not a manifest"):
+        probe([bare], card, QUICK)
+
+
+def test_other_recordings_of_a_test_subject_are_told(tmp_path: Path) -> None:
+    reader = "{kind: simulated, subjects: 2, sessions: 2, seconds: 45.0, sensors: 8}"
+    card = tiny.card(tmp_path, "people", reader, more=tiny.TASK.replace("CrossSubject", "CrossSession"))
+    run = pretrain(card, tmp_path / "run", held("01/02", "02/02"))
+    scores = probe([run], card, QUICK)
+    assert scores.held_out == ["subject 01, session 02", "subject 02, session 02"]
+    assert scores.contamination.startswith("clean recordings; other recordings of the same subjects")
+    assert not scores.contaminated
+
+
+def test_each_fold_is_judged_by_a_checkpoint_that_did_not_see_it(
+    card: Path, clean: Path, folder: Path
+) -> None:
+    other = pretrain(card, folder / "other", held("01", "02"))
+    models = [BrainFM.from_pretrained(run) for run in (clean, other)]
+    panel = Panel.of(models, Evaluation.of(DataCard.load(card)), QUICK)
+    assert [fold.held_out for fold in panel.evaluation.folds] == [f"subject 0{n}" for n in (1, 2, 3, 4)]
+    assert [panel.chosen[0, fold] for fold in range(4)] == [models[1], models[1], models[0], models[0]]
+    scores = probe([clean, other], card, replace(QUICK, strict=True))
+    assert len(scores.held_out) == 4 and not scores.contaminated
+
+
+def test_checkpoints_of_two_seeds_are_two_draws(card: Path, clean: Path, folder: Path) -> None:
+    second = pretrain(card, folder / "second", held("03", "04"), "seed=1")
+    scores = probe([clean, second], card, replace(QUICK, seeds=5))
+    rows = {row.name: row for row in scores.rows}
+    assert rows["frozen"].seeds == rows["untrained"].seeds == scores.differences[0].seeds == 2
+    alone = [probe([run], card, QUICK) for run in (clean, second)]
+    each = [row.score for one in alone for row in one.rows if row.name == "frozen"]
+    assert each[0] != each[1]
+    assert rows["frozen"].score == pytest.approx(np.mean(each))
+
+
+def test_untrained_twins_differ_by_seed_and_frozen_does_not(card: Path, clean: Path) -> None:
+    evaluation = Evaluation.of(DataCard.load(card))
+    panel = Panel.of([BrainFM.from_pretrained(clean)], evaluation, replace(QUICK, seeds=2))
+    twins = [panel.predict(seed, untrained=True) for seed in panel.seeds]
+    frozen = [panel.predict(seed, untrained=False) for seed in panel.seeds]
+    assert not np.array_equal(*twins)
+    np.testing.assert_array_equal(*frozen)
+
+
+def digest(model: BrainFM) -> str:
+    pieces = [name.encode() + value.numpy().tobytes() for name, value in sorted(model.state_dict().items())]
+    return hashlib.sha256(b"".join(pieces)).hexdigest()
+
+
+def test_frozen_is_frozen(card: Path, clean: Path) -> None:
+    weights = clean / "checkpoints" / "step-00000006" / "model.safetensors"
+    stored = weights.read_bytes()
+    model = BrainFM.from_pretrained(clean)
+    before = digest(model)
+    panel = Panel.of([model], Evaluation.of(DataCard.load(card)), QUICK)
+    panel.predict(0, untrained=False)
+    assert digest(model) == before
+    assert all(parameter.grad is None for parameter in model.parameters())
+    assert weights.read_bytes() == stored
+
+
+def test_features_are_kept_and_used_again(
+    card: Path, clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path))
+    first = probe([clean], card, replace(QUICK, seeds=2))
+    assert len(list((tmp_path / "features").glob("*.npy"))) == 3  # the model and two untrained twins
+
+    def never(*_: object) -> None:
+        raise AssertionError("the features were made again")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BrainFM, "features", never)
+        again = probe([clean], card, replace(QUICK, seeds=2))
+        assert [vars(row) for row in again.rows] == [vars(row) for row in first.rows]
+        with pytest.raises(AssertionError, match="made again"):
+            probe([clean], card, replace(QUICK, pool="mean"))
+
+
+def test_kept_features_belong_to_weights_and_recordings(
+    card: Path, clean: Path, seen: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path))
+    evaluation = Evaluation.of(DataCard.load(card))
+    model = BrainFM.from_pretrained(clean)
+    panel = Panel.of([model], evaluation, QUICK)
+    made, kept = panel.features(model), panel.features(model)
+    np.testing.assert_array_equal(made, kept)
+    parameter = model.encoder.norm.weight
+    parameter.data.mul_(1.5)
+    assert not np.array_equal(panel.features(model), made)
+    fewer = replace(evaluation, windows=replace(evaluation.windows, start=evaluation.windows.start + 0.125))
+    assert not np.array_equal(Panel.of([model], fewer, QUICK).features(model), made)
+    assert len(list((tmp_path / "features").iterdir())) == 3
+
+
+def test_labels_are_learnt_and_shuffled_ones_are_not(card: Path) -> None:
+    evaluation = Evaluation.of(DataCard.load(card))
+    rng = np.random.default_rng(0)
+    label = evaluation.windows.label
+    noise = rng.normal(size=(len(label), 40)).astype(np.float32)
+    noise[:, 0] += 6.0 * label
+
+    def score(labels: np.ndarray) -> float:
+        shown = replace(evaluation, windows=replace(evaluation.windows, label=labels))
+        predicted = shown.out_of_fold(lambda _, fold: probe_fold(shown, noise, fold, "ridge"))
+        return float(METRICS["balanced_accuracy"](predicted, labels[shown.tested]))
+
+    assert score(label) > 0.75
+    owner = evaluation.windows.recording
+    shuffled = []
+    for _ in range(10):
+        labels = label.copy()
+        for one in np.unique(owner):
+            labels[owner == one] = rng.permutation(labels[owner == one])
+        shuffled.append(score(labels))
+    assert abs(np.mean(shuffled) - 0.5) < 0.1
+
+
+def test_a_report_of_every_row_is_written(card: Path, clean: Path, tmp_path: Path) -> None:
+    words = ("probe", clean, card, "--out", tmp_path / "out", "--seeds", "1", "--protocol", "logistic")
+    result = tiny.brainfm(*words, "--json")
+    assert result.code == 0 and result.err == ""
+    assert result.json["report"] == str(tmp_path / "out" / "report.html")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    for word in ("chance", "untrained", "frozen", "csp lda", "subject 03"):
+        assert word in page or word.replace(" ", "_") in page
