@@ -1,5 +1,6 @@
 """Checkpoints: found in a run's folder or on the Hub, loaded whole or refused. safetensors and JSON only."""
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,17 +33,25 @@ class LoadReport:
         return f"{self.coverage:.1%} of {self.expected} tensors loaded, {len(self.unexpected)} left over"
 
 
-def load_whole(model: type[PreTrainedModel], folder: Path, config: PretrainedConfig) -> Any:
+def load_whole(model: type[PreTrainedModel], folder: Path, config: PretrainedConfig, **kwargs: Any) -> Any:
     """The model of a folder, in evaluation mode, with its `load_report` and its `manifest`.
 
-    Raises `CheckpointError` where a tensor is missing or has another shape: less than the whole backbone is refused.
+    `kwargs` are transformers' own (dtype, device_map). Raises `CheckpointError` where a tensor is missing or has another
+    shape: less than the whole backbone is refused.
     """
     load = (
         PreTrainedModel.from_pretrained.__func__
     )  # past the model's own `from_pretrained`, which calls this
+    # Tensors of another shape are let through here to be named and refused below.
+    options = {
+        **kwargs,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,
+        "use_safetensors": True,
+    }
     try:
         with without_bars():
-            loaded, info = load(model, folder, config=config, output_loading_info=True, use_safetensors=True)
+            loaded, info = load(model, folder, config=config, **options)
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise CheckpointError(f"{folder} can't be loaded: {' '.join(str(error).split())}") from None
     loaded.load_report = LoadReport(
@@ -57,12 +66,17 @@ def load_whole(model: type[PreTrainedModel], folder: Path, config: PretrainedCon
     return loaded.eval()
 
 
-def read_config(kind: type[PretrainedConfig], folder: Path, **kwargs: Any) -> Any:
-    """The configuration of a checkpoint. Raises `CheckpointError` where the file is damaged."""
+def read_config(kind: type[PretrainedConfig], folder: Path) -> Any:
+    """The configuration of a checkpoint. Raises `CheckpointError` where the file is damaged or another model's."""
+    path = folder / "config.json"
     try:
-        return kind.from_pretrained(folder, **kwargs)
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{folder} can't be loaded: {' '.join(str(error).split())}") from None
+        raise CheckpointError(f"{path} can't be loaded: {' '.join(str(error).split())}") from None
+    model_type = found.get("model_type") if isinstance(found, dict) else None
+    if model_type != kind.model_type:
+        raise CheckpointError(f"{path} is of model_type {model_type!r}, not {kind.model_type!r}")
+    return kind.from_pretrained(folder)
 
 
 @contextmanager
@@ -79,15 +93,15 @@ def without_bars() -> Iterator[None]:
 
 def refuse_partial(report: LoadReport, where: str | Path) -> None:
     """Raise unless every tensor was loaded: a half-loaded model looks like a trained one and is not."""
-    lost = (*report.missing, *report.mismatched)
-    if lost:
-        raise CheckpointError(
-            f"{where} lacks {len(lost)} of the backbone's {report.expected} tensors ({lost[0]}"
-            f"{', …' if len(lost) > 1 else ''}); it is not used in part: fetch or save it again"
-        )
+    for lost, what in ((report.missing, "lacks"), (report.mismatched, "has in another shape")):
+        if lost:
+            raise CheckpointError(
+                f"{where} {what} {len(lost)} of the backbone's {report.expected} tensors ({lost[0]}"
+                f"{', …' if len(lost) > 1 else ''}); it is not used in part: fetch or save it again"
+            )
 
 
-def resolve(where: str | Path) -> Path:
+def resolve(where: str | Path, revision: str | None = None) -> Path:
     """The folder that holds the model: a checkpoint, the newest of a run's checkpoints, or a download from the Hub."""
     folder = Path(where)
     if (folder / "config.json").exists():
@@ -99,16 +113,16 @@ def resolve(where: str | Path) -> Path:
                 f"{folder} holds no checkpoint: it has no config.json and no checkpoints folder"
             )
         return newest
-    return _download(str(where))
+    return _download(str(where), revision)
 
 
-def _download(name: str) -> Path:
+def _download(name: str, revision: str | None) -> Path:
     """A snapshot of a Hub repository: configuration, weights and manifest, no code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.safetensors"]))
     except HFValidationError:
         raise CheckpointError(f"{name} is neither a folder nor the id of a Hub repository") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:

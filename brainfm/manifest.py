@@ -46,7 +46,7 @@ class Manifest(Settings):
         """Read a manifest. Raises `CheckpointError` where it is not one: what a model saw must not be guessed."""
         try:
             return cls.model_validate_json(path.read_text(encoding="utf-8"))
-        except ValidationError:
+        except (ValidationError, UnicodeDecodeError):
             raise CheckpointError(f"{path} is not a manifest that this version of brainfm can read") from None
 
     @property

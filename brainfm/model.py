@@ -1,6 +1,6 @@
 """BrainFM: tokenizers and an encoder, saved and loaded as one Hugging Face model."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,28 +37,36 @@ class BrainFMConfig(PretrainedConfig):
     """What a checkpoint needs to be built again: the signal and encoder sections of its resolved recipe."""
 
     model_type = "brainfm"
-    trust: Sequence[str] = ()
-    """Modules outside brainfm that parts may come from; never saved: whoever loads decides."""
+    trust: Sequence[str] | bool = ()
+    """Modules outside brainfm that parts may come from, True for all; never saved: whoever loads decides."""
 
     def __init__(
         self,
-        signals: Mapping[str, Any] | None = None,
-        encoder: Mapping[str, Any] | None = None,
+        signals: Any = None,
+        encoder: Any = None,
         recipe: str = "",
-        decoder: Mapping[str, Any] | None = None,
+        decoder: Any = None,
         **kwargs: Any,
     ) -> None:
-        self.signals = dict(signals or {})
-        self.encoder = dict(encoder or {})
+        # Sections of a recipe, unless the file is damaged: checked when the model is built, where a mistake gets its sentence.
+        self.signals = signals or {}
+        self.encoder = encoder or {}
         self.recipe = recipe
-        self.decoder = None if decoder is None else dict(decoder)
+        self.decoder = decoder
+        kwargs.pop("trust", None)  # a checkpoint can't vouch for itself
         super().__init__(**kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is saved."""
+        return {key: value for key, value in super().to_dict().items() if key != "trust"}
 
     @classmethod
     def of(cls, recipe: PretrainRecipe) -> "BrainFMConfig":
         """The config of a resolved recipe; its whole text travels along."""
         sections = recipe.model_dump(mode="json", include={"signals", "encoder"})
-        return cls(**sections, recipe=recipe.text)
+        config = cls(**sections, recipe=recipe.text)
+        config.trust = True  # the recipe is the user's own
+        return config
 
 
 class DecoderSettings(Settings):
@@ -121,7 +129,9 @@ class BrainFM(PreTrainedModel):
     def with_decoder(self, decoder: DecoderSettings, seed: int) -> "BrainFM":
         """A copy of this model with a fresh head."""
         settings = {**self.config.to_dict(), "decoder": decoder.model_dump(mode="json")}
-        model = BrainFM.fresh(BrainFMConfig.from_dict(settings), seed)
+        config = BrainFMConfig.from_dict(settings)
+        config.trust = True  # what it names is in use already
+        model = BrainFM.fresh(config, seed)
         model.load_state_dict(self.state_dict(), strict=False)
         model.manifest = self.manifest
         return model
@@ -205,16 +215,22 @@ class BrainFM(PreTrainedModel):
 
     @classmethod
     def from_pretrained(
-        cls, pretrained_model_name_or_path: str | Path, *, trust: Sequence[str] = (), **kwargs: Any
+        cls,
+        pretrained_model_name_or_path: str | Path,
+        *,
+        trust: Sequence[str] = (),
+        revision: str | None = None,
+        **kwargs: Any,
     ) -> "BrainFM":
         """Load a checkpoint, a run's folder or a Hub id whole; `trust` names modules outside brainfm that its parts may use.
 
-        Raises `CheckpointError` if one tensor of the backbone is missing. `model.load_report` says what was loaded.
+        `revision` is that of a Hub id; `kwargs` go to transformers (dtype, device_map). Raises `CheckpointError` if one tensor of
+        the backbone is missing. `model.load_report` says what was loaded.
         """
-        folder = resolve(pretrained_model_name_or_path)
-        config = read_config(cls.config_class, folder, **kwargs)
+        folder = resolve(pretrained_model_name_or_path, revision)
+        config = read_config(cls.config_class, folder)
         config.trust = list(trust)
-        return load_whole(cls, folder, config)
+        return load_whole(cls, folder, config, **kwargs)
 
 
 @dataclass(frozen=True)
