@@ -1,0 +1,67 @@
+"""The demo from start to end, made small: a report, its numbers, and going on where it stopped."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from brainfm.jobs import demo
+from brainfm.recipe import FinetuneRecipe, PretrainRecipe
+
+SMALLER = ("train.steps=4", "train.batch=16", "train.precision=no", "train.save_every=2")
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A demo of three people and a few steps."""
+    card = tiny.people(tmp_path, subjects=3, seconds=40.0)
+    pretrain = (*tiny.NETWORK, *SMALLER, f"data={{cards: [{card}], hold_out: {{people: ['03']}}}}")
+    finetune = (*SMALLER, f"card={card}")
+
+    def smaller(kind: Any, overrides: Sequence[str]) -> None:
+        load = kind.load.__func__
+        shrunk = classmethod(lambda cls, name, more=(): load(cls, name, [*overrides, *more]))
+        monkeypatch.setattr(kind, "load", shrunk)
+
+    smaller(PretrainRecipe, pretrain)
+    smaller(FinetuneRecipe, finetune)
+    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "demo"
+
+
+def test_the_demo_ends_in_a_report_and_can_be_run_again(small: Path) -> None:
+    result = tiny.brainfm("demo", "--out", small, "--json")
+    assert result.code == 0 and result.err == "", result.err
+    said = result.json
+    assert said["report"] == str(small / "report.html") and said["seconds"] > 0
+    assert said["probe"].keys() == said["finetune"].keys() == set(demo.MODALITIES)
+    for modality in demo.MODALITIES:
+        names = {row["name"] for row in said["probe"][modality]["rows"]}
+        assert {"chance", "untrained", "frozen", "classical:csp_lda"} <= names
+        names = {row["name"] for row in said["finetune"][modality]["rows"]}
+        assert {"scratch", "finetuned"} <= names
+        assert said["probe"][modality]["held_out"] == ["subject 03"]
+        assert said["probe"][modality]["contaminated"] is False
+    numbers = json.loads((small / "report.json").read_text(encoding="utf-8"))
+    page = (small / "report.html").read_text(encoding="utf-8")
+    assert numbers and ("<svg" in page or "<img" in page)
+    for word in ("Frozen features", "Fine-tuned decoder", "people"):
+        assert word in page
+
+    logs = {path: path.read_bytes() for path in small.rglob("log.jsonl")}
+    checkpoints = {path: path.stat().st_mtime_ns for path in small.rglob("training.safetensors")}
+    assert len(logs) == 1 + 2 + 1 and checkpoints  # pretraining, both arms of one fold, the decoder
+    again = tiny.brainfm("demo", "--out", small, "--json").json
+    assert {**again, "seconds": 0} == {**said, "seconds": 0}
+    assert {path: path.read_bytes() for path in logs} == logs
+    assert {path: path.stat().st_mtime_ns for path in checkpoints} == checkpoints
+
+    told = tiny.brainfm("demo", "--out", small)
+    assert "finetuned" in told.out and "frozen − untrained" in told.out
+    assert str(small / "report.html") in told.out.splitlines()[-1]
+
+    other = tiny.brainfm("demo", "--out", small, "--json", "--seed", "2")
+    assert "belongs to another recipe" in tiny.only_sentence(other)
