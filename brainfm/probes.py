@@ -60,14 +60,17 @@ class _Solution:
     def __init__(
         self, features: NDArray[np.float32], label: NDArray[np.int64], classes: NDArray[np.int64]
     ) -> None:
-        self.mean, self.std = features.mean(axis=0), features.std(axis=0)
+        one_hot = (label[:, None] == classes).astype(float)
+        present = np.maximum(one_hot.sum(axis=0), 1)
+        weight = (one_hot / present).sum(axis=1) / len(classes) * len(label)
+        root = np.sqrt(weight)
+        # Centred as the targets are, every class counting the same: else the boundary leans towards the common class.
+        self.mean = np.average(features, axis=0, weights=weight)
+        self.std = features.std(axis=0)
         self.std = np.where(
             self.std > 1e-6 * self.std.max(), self.std, np.inf
         )  # a constant feature says nothing
-        one_hot = (label[:, None] == classes).astype(float)
-        present = np.maximum(one_hot.sum(axis=0), 1)
-        root = np.sqrt((one_hot / present).sum(axis=1) / len(classes) * len(label))
-        self.offset = np.average(one_hot, axis=0, weights=root**2)
+        self.offset = np.average(one_hot, axis=0, weights=weight)
         self.rows = self._standard(features) * root[:, None]
         self.eigenvalues, self.vectors = np.linalg.eigh(self.rows @ self.rows.T)
         self.target = self.vectors.T @ ((one_hot - self.offset) * root[:, None])
