@@ -1,12 +1,13 @@
 """What several tests need: a small recipe, a simulated person, a network of a few thousand weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from threadpoolctl import threadpool_limits
 
 from brainfm.batch import Batch
 from brainfm.data.modalities import modality
@@ -33,9 +34,11 @@ MakeRecipe = Callable[..., PretrainRecipe]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
-    """The networks are so small that a second thread only waits, on a busy machine for most of the time."""
+def _one_thread() -> Iterator[None]:
+    """The matrices are so small that a second thread only waits, on a busy machine for most of the time."""
     torch.set_num_threads(1)
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")
