@@ -73,7 +73,7 @@ class Manifest(Settings):
 
     def _matches(self, recording: Recording, modality: str) -> Sequence[Entry]:
         same = [entry for entry in self.entries if entry.content_hash == recording.content_hash]
-        if same:
+        if same and recording.content_hash:  # one put together by hand has none
             return same
         print_ = fingerprint(recording, modality)
         return [entry for entry in self.entries if seen(print_, entry.fingerprint)]
