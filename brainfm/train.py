@@ -132,6 +132,7 @@ def train(run: Run) -> Outcome:
                 save(run, accelerator, optimizer, done)
             if stopping and done < run.training.steps:
                 raise Stopped(stopping, done, run.out)
+    accelerator.wait_for_everyone()  # for the process that writes the last checkpoint
     accelerator.end_training()
     newest = latest(run.out)
     assert newest is not None  # the last step always writes one
