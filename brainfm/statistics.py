@@ -15,8 +15,11 @@ BANDS = {
     "beta": (13.0, 30.0),
     "gamma": (30.0, 45.0),
 }
+LINES = {f"{low}-{low + 2} Hz": (float(low), low + 2.0) for low in range(1, 45, 2)}
+"""Two hertz each: with broad bands alone, pretraining forgets which frequency a steady-state response has."""
+RANGES = BANDS | LINES
 PLACES = ("mean", "x", "y", "z")
-SENSOR_NAMES = (*BANDS, "mobility", "complexity")
+SENSOR_NAMES = (*RANGES, "mobility", "complexity")
 WINDOW_NAMES = tuple(f"{name}_{place}" for name in SENSOR_NAMES for place in PLACES)
 
 
@@ -45,7 +48,7 @@ def band_power(
     centred = signal - signal.mean(dim=-1, keepdim=True)
     density = torch.fft.rfft(centred * window).abs().square() / (window.square().sum() * sfreq)
     frequency = torch.fft.rfftfreq(signal.shape[-1], 1 / sfreq).to(signal.device)
-    bands = [density[..., _bins(frequency, low, high)].mean(dim=-1) for low, high in BANDS.values()]
+    bands = [density[..., _bins(frequency, low, high)].mean(dim=-1) for low, high in RANGES.values()]
     return torch.stack(bands, dim=-1) + 1e-8
 
 

@@ -180,3 +180,10 @@ def test_a_sensor_without_position_is_not_near_the_origin() -> None:
     where = grid(tokens, Block(share=2 / 24, radius=0.5, length=1).draw(tokens, drawn(0)), sensors=2)
     together = (where[:, 0] & where[:, 1]).any(dim=1).float().mean()
     assert together < 0.2
+
+
+def test_no_patch_is_spared() -> None:
+    """Blocks may begin before the window: the first and the last patch are hidden as often as the middle."""
+    tokens = tokens_of(batch=512)
+    share = grid(tokens, Block().draw(tokens, drawn(0))).float().mean(dim=(0, 1))
+    assert share.max() - share.min() < 0.08

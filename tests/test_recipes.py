@@ -257,6 +257,13 @@ def test_what_a_recipe_says_itself_stays() -> None:
     assert load("size=small").train.learning_rate == load().train.learning_rate
 
 
+def test_the_text_keeps_the_order_of_a_recipe() -> None:
+    """From what is learnt from to how long: what a reader looks for first stands first."""
+    keys = [line.partition(":")[0] for line in load().text.splitlines() if line[0].isalpha()]
+    assert keys == list(PretrainRecipe.model_fields)
+    assert keys[:3] == ["seed", "size", "data"] and keys[-1] == "train"
+
+
 def test_the_hash_is_that_of_the_meaning() -> None:
     assert load("seed=0").hash == load().hash
     assert load("mask={kind: block}").hash == load().hash  # the defaults, said or not

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from brainfm.statistics import (
     BANDS,
+    LINES,
+    RANGES,
     SENSOR_NAMES,
     WINDOW_NAMES,
     band_power,
@@ -39,16 +41,25 @@ def head(sensors: int = 24) -> Tensor:
     ("hertz", "band"), [(2.5, "delta"), (6, "theta"), (10, "alpha"), (20, "beta"), (38, "gamma")]
 )
 def test_a_sine_is_loudest_in_its_band(hertz: float, band: str) -> None:
-    power = band_power(sine(hertz), SFREQ)[0, 0]
-    assert list(BANDS)[int(power.argmax())] == band
-    assert power.max() > 50 * power.sort().values[-2]
+    power = dict(zip(RANGES, band_power(sine(hertz), SFREQ)[0, 0].tolist(), strict=True))
+    loudest = max(BANDS, key=power.__getitem__)
+    assert loudest == band
+    assert power[band] > 50 * max(power[other] for other in BANDS if other != band)
+
+
+def test_a_line_tells_neighbouring_frequencies_apart() -> None:
+    """13, 17 and 21 Hz, the steady-state responses that broad bands confuse."""
+    for hertz in (13.5, 17.5, 21.5):
+        power = dict(zip(RANGES, band_power(sine(hertz), SFREQ)[0, 0].tolist(), strict=True))
+        loudest = max(LINES, key=power.__getitem__)
+        assert LINES[loudest][0] <= hertz < LINES[loudest][1]
 
 
 def test_band_power_is_a_density() -> None:
     """White noise of variance 1 has 2/sfreq per hertz one-sided, 1/sfreq as computed here, in every band."""
     noise = torch.randn(1, 400, 512, generator=torch.Generator().manual_seed(0))
     power = band_power(noise, SFREQ).mean(dim=1)[0]
-    torch.testing.assert_close(power, torch.full((5,), 1 / SFREQ), rtol=0.05, atol=0)
+    torch.testing.assert_close(power, torch.full((len(RANGES),), 1 / SFREQ), rtol=0.1, atol=0)
     torch.testing.assert_close(
         band_power(10 * noise, SFREQ), 100 * band_power(noise, SFREQ), rtol=1e-3, atol=1e-5
     )
@@ -152,5 +163,7 @@ def test_fields_are_named_in_their_order() -> None:
     assert fields.shape == (len(WINDOW_NAMES),)
     named = dict(zip(WINDOW_NAMES, fields.tolist(), strict=True))
     slope = {name: abs(value) for name, value in named.items() if not name.endswith("mean")}
-    assert max(slope, key=slope.__getitem__) == "alpha_x" and named["alpha_x"] > 0
+    band = {name: slope[f"{name}_x"] for name in BANDS}
+    assert max(band, key=band.__getitem__) == "alpha" and named["alpha_x"] > 0
+    assert slope["alpha_x"] > max(slope["alpha_y"], slope["alpha_z"])
     assert max(list(BANDS), key=lambda band: named[f"{band}_mean"]) == "alpha"

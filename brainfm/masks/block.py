@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
@@ -12,7 +12,7 @@ from brainfm.tokens import Hidden, Tokens
 
 
 class Block(Mask):
-    """Hide blocks: all sensors within `radius` of a random token, for `length` patches from it.
+    """Hide blocks: all sensors within `radius` of a random one, for `length` patches from a random time.
 
     The defaults are the best of 30 geometries in the masking study (Guetschel et al. 2026, §4: 9 cm × 2 patches × 55 %).
     A sensor without a position is near itself alone.
@@ -22,33 +22,35 @@ class Block(Mask):
     length: int = Field(default=2, ge=1, description="patches")
 
     def draw(self, tokens: Tokens, generator: torch.Generator) -> Hidden:
-        """Blocks at random tokens, in a random order, until the share is reached; the last block is cut at random."""
+        """Blocks at random places, in a random order, until the share is reached; the last block is cut at random."""
         batch, n = tokens.time.shape
-        seeds = (
-            torch.rand((batch, n), generator=generator)
-            .argsort(dim=1)[:, : self._enough(n)]
-            .to(tokens.time.device)
-        )
-        tie = torch.rand((batch, n), generator=generator).to(tokens.time.device)
-        covered = self._covers(tokens, seeds)
+        seeds = torch.randint(n, (batch, self._enough(n)), generator=generator)
+        begin = torch.rand(seeds.shape, generator=generator)
+        tie = torch.rand((batch, n), generator=generator)
+        seeds, begin, tie = (drawn.to(tokens.time.device) for drawn in (seeds, begin, tie))
+        covered = self._near(tokens, seeds) & self._soon(tokens, begin)
         # The first block that covers a token decides its turn; tokens that no block covers come last.
         first = torch.where(covered.any(dim=1), covered.float().argmax(dim=1), seeds.shape[1])
         return hide_first((first + tie).argsort(dim=1), self.count(n))
 
     def _enough(self, n: int) -> int:
         """Seeds to draw: as many as hide the share even where blocks hold only their own `length` tokens, with overlap."""
-        return min(n, math.ceil(-math.log(1 - self.share) * n / self.length) + 8)
+        return math.ceil(-math.log(1 - self.share) * n / self.length) + 8
 
-    def _covers(self, tokens: Tokens, seeds: Tensor) -> Tensor:
-        """(batch, seed, token) True where the token lies in the seed's block."""
+    def _near(self, tokens: Tokens, seeds: Int[Tensor, "batch seed"]) -> Bool[Tensor, "batch seed token"]:
+        """True where the token's sensor lies in the ball of the seed's."""
         at = tokens.take(seeds)
         apart = torch.cdist(at.position, tokens.position)
         both = at.located.unsqueeze(2) & tokens.located.unsqueeze(1)
         same = at.sensor.unsqueeze(2) == tokens.sensor.unsqueeze(1)
-        near = (both & (apart <= self.radius)) | same
-        return near & self._soon(at.time, tokens)
+        return (both & (apart <= self.radius)) | same
 
-    def _soon(self, start: Float[Tensor, "batch seed"], tokens: Tokens) -> Tensor:
-        """True where the token is one of `length` patches from the seed's on; half a patch of slack absorbs rounding."""
-        later = tokens.time.unsqueeze(1) - start.unsqueeze(2)
-        return (later > -0.5 * tokens.period) & (later < (self.length - 0.5) * tokens.period)
+    def _soon(self, tokens: Tokens, begin: Float[Tensor, "batch seed"]) -> Bool[Tensor, "batch seed token"]:
+        """True where the token is one of `length` patches from a block's beginning on.
+
+        Blocks may begin before the window, so that its first patch is hidden as often as any other.
+        """
+        patch = (tokens.time - tokens.time.amin(dim=1, keepdim=True)).div(tokens.period).round()
+        starts = patch.amax(dim=1, keepdim=True) + self.length
+        later = patch.unsqueeze(1) - ((begin * starts).floor() - (self.length - 1)).unsqueeze(2)
+        return (later >= 0) & (later < self.length)

@@ -107,9 +107,9 @@ class Describe(nn.Module):
         )
         every = torch.cat([values.flatten(0, 1) for values in sensors])
         self.mean.copy_(every.mean(dim=0))
-        self.std.copy_(every.std(dim=0).clamp(min=1e-3))
+        self.std.copy_(every.std(dim=0, correction=0).clamp(min=1e-3))
         self.window_mean.copy_(windows.mean(dim=0))
-        self.window_std.copy_(windows.std(dim=0).clamp(min=1e-3))
+        self.window_std.copy_(windows.std(dim=0, correction=0).clamp(min=1e-3))
 
     def forward(self, batch: Batch, seen: Tokens) -> Float[Tensor, ""]:
         values = sensor_statistics(batch.signal, batch.sfreq)
