@@ -133,6 +133,11 @@ def test_sensors_without_position_count_in_the_mean_alone() -> None:
     plain, shifted = slopes(power, position, located), slopes(loud, position, located)
     torch.testing.assert_close(shifted[0, 0, 1:], plain[0, 0, 1:], atol=1e-4, rtol=1e-4)
     assert float(shifted[0, 0, 0] - plain[0, 0, 0]) == pytest.approx(100 * 4 / 24, rel=1e-4)
+    anywhere = position.clone()
+    anywhere[0, :4] = 5.0
+    torch.testing.assert_close(slopes(power, anywhere, located), plain)
+    alone = slopes(power[:, 4:], position[:, 4:], located[:, 4:])
+    torch.testing.assert_close(plain[0, 0, 1:], alone[0, 0, 1:], atol=1e-4, rtol=1e-4)
     nowhere = slopes(power, torch.zeros_like(position), torch.zeros_like(located))
     torch.testing.assert_close(nowhere[0, 0, 1:], torch.zeros(3))
 
