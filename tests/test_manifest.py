@@ -37,7 +37,7 @@ def cropped(recording: Recording, start: int, end: int) -> Recording:
         recording.with_signal("eeg", part),
         dataset="theirs",
         subject="x",
-        content_hash="another",
+        content_hash=f"{recording.content_hash} from {start}",
         events=type(recording.events)(),
     )
 
