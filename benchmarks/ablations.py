@@ -1,5 +1,6 @@
-"""What does each mechanism add? Pretrain the demo's recipe with one thing changed, three seeds each, and probe the simulated people
-that were held out. One command, resumable.
+"""What does each mechanism add? The demo's pretraining with one thing changed, three seeds each, probed on held-out people.
+
+One command, resumable:
 
     python benchmarks/ablations.py --out runs/ablations
 """
@@ -14,9 +15,9 @@ import torch
 from brainfm.data.cards import DataCard
 from brainfm.evaluation import Evaluation
 from brainfm.jobs.pretrain import pretrain
-from brainfm.jobs.probe import Options, Panel
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
+from brainfm.panel import Panel, default_pool
 from brainfm.recipe import PretrainRecipe
 
 RECIPE, CARD, SEEDS = "demo_eeg", "simulated_eeg", (0, 1, 2)
@@ -65,9 +66,10 @@ def probed(out: Path) -> tuple[Evaluation, dict[str, list[Probabilities]]]:
     predictions: dict[str, list[Probabilities]] = {}
     for arm in ARMS:
         models = [BrainFM.from_pretrained(folder(out, arm, seed)) for seed in SEEDS]
-        panel = Panel.of(models, evaluation, Options())
-        predictions[arm] = [panel.predict(seed, untrained=False) for seed in SEEDS]
-    predictions["untrained"] = [panel.predict(seed, untrained=True) for seed in SEEDS]
+        panel = Panel.of(models, evaluation)
+        pool = default_pool(panel.evaluation)
+        predictions[arm] = [panel.frozen(seed, "ridge", pool) for seed in SEEDS]
+    predictions["untrained"] = [panel.untrained(seed, "ridge", pool) for seed in SEEDS]
     return panel.evaluation, predictions
 
 

@@ -90,8 +90,8 @@ class Evaluation:
 
     @property
     def words(self) -> str:
-        """The split in one sentence."""
-        return in_words(self.split, list(self.folds), list(self.recordings))
+        """The split in one sentence, of the subjects that its folds test."""
+        return in_words(self.split, self.folds, self.windows, self.recordings)
 
     def out_of_fold(self, predict: Predict) -> Probabilities:
         """(tested window, class): every tested window predicted by what was fitted without its fold."""
@@ -112,9 +112,12 @@ class Evaluation:
     def difference(
         self, of: str, a: Sequence[Probabilities], minus: str, b: Sequence[Probabilities]
     ) -> Difference:
-        """Row `of` less row `minus`, seed by seed, on the same draws."""
-        found = paired_difference(self._metric, a, b, self._labels, self._drawn[0], self._rng, n=DRAWS)
-        return Difference(of, minus, found.score, found.low, found.high, len(self.tested), len(a))
+        """Row `of` less row `minus`, seed by seed, on the same draws; a single network is paired with each of the others."""
+        pairs = max(len(a), len(b))
+        a_, b_ = (list(one) * pairs if len(one) == 1 else list(one) for one in (a, b))
+        found = paired_difference(self._metric, a_, b_, self._labels, self._drawn[0], self._rng, n=DRAWS)
+        seeds = min(len(a), len(b))
+        return Difference(of, minus, found.score, found.low, found.high, len(self.tested), seeds)
 
     def chance(self) -> Row:
         """What a decoder that has seen no signal can reach."""
@@ -143,7 +146,7 @@ class Evaluation:
 
         def predict(_: int, fold: Fold) -> Probabilities:
             decoder: Any = part.build(sfreq, signal.shape[1], self.classes)
-            decoder.fit(signal[fold.train], label[fold.train], self.domains[fold.train])
+            decoder.fit(signal[fold.train], label[fold.train], self.domains[fold.train], self.inner(fold))
             return decoder.predict_proba(signal[fold.test], self.domains[fold.test])
 
         return self.out_of_fold(predict)

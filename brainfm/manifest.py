@@ -10,7 +10,7 @@ from typing import Literal
 
 from pydantic import Field, ValidationError
 
-from brainfm.data.fingerprint import Fingerprint, fingerprint, seen
+from brainfm.data.fingerprint import FEWEST, Fingerprint, fingerprint, seen
 from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError
 from brainfm.part import Settings
@@ -57,13 +57,18 @@ class Manifest(Settings):
         return Manifest(entries=[*self.entries, *other.entries])
 
     def verdict(self, recording: Recording, modality: str) -> Verdict:
-        """Whether this raw recording, under whatever name, was in the training data."""
+        """Whether this raw recording, under whatever name, was in the training data.
+
+        "unknown" where nothing is recorded of the training data, or where the signal comes in pieces too short for a
+        fingerprint, so that only an exact copy could be found.
+        """
         if not self.entries:
             return "unknown"
-        matches = self._matches(recording, modality)
-        if not matches:
-            return "clean"
-        return "seen with labels" if any(entry.with_labels for entry in matches) else "seen without labels"
+        if matches := self._matches(recording, modality):
+            return (
+                "seen with labels" if any(entry.with_labels for entry in matches) else "seen without labels"
+            )
+        return "clean" if comparable(fingerprint_of(recording, modality)) else "unknown"
 
     def saw_subject(self, recording: Recording) -> bool:
         """Whether another recording of this subject of this dataset was in the training data."""
@@ -75,7 +80,7 @@ class Manifest(Settings):
         same = [entry for entry in self.entries if entry.content_hash == recording.content_hash]
         if same and recording.content_hash:  # one put together by hand has none
             return same
-        print_ = fingerprint(recording, modality)
+        print_ = fingerprint_of(recording, modality)
         return [entry for entry in self.entries if seen(print_, entry.fingerprint)]
 
 
@@ -88,5 +93,23 @@ def _entry(recording: Recording, modality: str, with_labels: bool) -> Entry:
         content_hash=recording.content_hash,
         seconds=recording.signal(modality).seconds,
         with_labels=with_labels,
-        fingerprint=fingerprint(recording, modality),
+        fingerprint=fingerprint_of(recording, modality),
     )
+
+
+def comparable(found: Fingerprint) -> bool:
+    """Whether a fingerprint holds enough to be found again."""
+    return sum(len(stretch) for stretch in found.stretches) >= FEWEST
+
+
+def fingerprint_of(recording: Recording, modality: str) -> Fingerprint:
+    """The fingerprint of a raw recording, computed once for each content."""
+    key = (recording.content_hash, modality)
+    if not recording.content_hash:  # one put together by hand has none
+        return fingerprint(recording, modality)
+    if key not in _known:
+        _known[key] = fingerprint(recording, modality)
+    return _known[key]
+
+
+_known: dict[tuple[str, str], Fingerprint] = {}

@@ -55,7 +55,10 @@ class RidgeProbe:
 
 
 class _Solution:
-    """One eigendecomposition of the weighted kernel, good for every penalty (dual ridge, Hastie et al. 2009, §3.4)."""
+    """One eigendecomposition, good for every penalty: of the kernel, or of the features' covariance where that is smaller.
+
+    (Dual and primal ridge, Hastie et al. 2009, §3.4.)
+    """
 
     def __init__(
         self, features: NDArray[np.float32], label: NDArray[np.int64], classes: NDArray[np.int64]
@@ -71,18 +74,21 @@ class _Solution:
             self.std > 1e-6 * self.std.max(), self.std, np.inf
         )  # a constant feature says nothing
         self.offset = np.average(one_hot, axis=0, weights=weight)
-        self.rows = self._standard(features) * root[:, None]
-        self.eigenvalues, self.vectors = np.linalg.eigh(self.rows @ self.rows.T)
-        self.target = self.vectors.T @ ((one_hot - self.offset) * root[:, None])
+        rows = self._standard(features) * root[:, None]
+        targets = (one_hot - self.offset) * root[:, None]
+        dual = len(rows) <= rows.shape[1]
+        self.eigenvalues, vectors = np.linalg.eigh(rows @ rows.T if dual else rows.T @ rows)
+        self.basis = rows.T @ vectors if dual else vectors
+        self.target = vectors.T @ targets if dual else vectors.T @ (rows.T @ targets)
+        self.scale = max(float(self.eigenvalues.sum()) / len(rows), 1e-12)
 
     def __call__(
         self, features: NDArray[np.float32], penalties: NDArray[np.float64]
     ) -> list[NDArray[np.float64]]:
         """(window, class) values for each penalty."""
-        projected = self._standard(features) @ self.rows.T @ self.vectors
-        scale = max(float(self.eigenvalues.mean()), 1e-12)
+        projected = self._standard(features) @ self.basis
         return [
-            projected @ (self.target / (np.maximum(self.eigenvalues, 0) + penalty * scale)[:, None])
+            projected @ (self.target / (np.maximum(self.eigenvalues, 0) + penalty * self.scale)[:, None])
             + self.offset
             for penalty in penalties
         ]

@@ -16,7 +16,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from brainfm import folders
-from brainfm.baselines import Baseline
 from brainfm.data.preprocess import Step
 from brainfm.data.windows import Cut
 from brainfm.encoders import Encoder
@@ -162,7 +161,6 @@ class FinetuneRecipe(Recipe):
     )
     train: Training
     seeds: int = Field(default=1, ge=1, description="networks of each arm in each fold")
-    baselines: list[SerializeAsAny[Baseline]] = []
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

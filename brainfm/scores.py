@@ -91,6 +91,11 @@ class Scores:
     per_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     group: str = "subject"
     title: str = ""
+    protocol: str = ""
+    pool: str = ""
+    checkpoints: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    """What a reader must know beside the numbers: folds and rows that were left out, and why."""
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -99,6 +104,11 @@ class Scores:
     @property
     def held_out_words(self) -> str:
         return self.held_out if isinstance(self.held_out, str) else ", ".join(self.held_out)
+
+    @property
+    def probe(self) -> str:
+        """How features became predictions, in words."""
+        return f"{self.protocol}, tokens pooled by {self.pool}" if self.protocol else ""
 
     @property
     def columns(self) -> list[str]:
@@ -175,6 +185,10 @@ def scores_json(scores: Scores) -> dict[str, Any]:
         "contamination",
         "contaminated",
         "per_group",
+        "protocol",
+        "pool",
+        "checkpoints",
+        "notes",
     )
     found = {key: getattr(scores, key) for key in keys} | {"verdict": verdict(scores)}
     found["held_out"] = scores.held_out if isinstance(scores.held_out, str) else list(scores.held_out)
@@ -211,7 +225,9 @@ def rich_table(scores: Scores) -> Group:
         parts.append(_table("paired difference", scores.differences, 0.0, (min(values), max(values))))
     words = [f"{scores.card}: {scores.split}", f"Held out: {scores.held_out_words}"]
     words += [f"95 % intervals by bootstrap over {scores.unit}"] if scores.unit else []
+    words += [f"Probe: {scores.probe}"] if scores.probe else []
     words += [scores.contamination] if scores.contamination else []
+    words += scores.notes
     return Group(*parts, *map(Text, words))
 
 

@@ -72,7 +72,9 @@ def test_the_facts_of_every_card_hold_and_its_split_can_be_made(name: str) -> No
     windows = card.windows(recordings)
     folds = split(card.task.split, windows, recordings, card.task.folds, card.task.gap)
     assert card.task.split == strictest(recordings), "a card holds out as strictly as its data allow"
-    assert in_words(card.task.split, folds, recordings).startswith(f"{card.task.split}: {len(folds)} folds")
+    assert in_words(card.task.split, folds, windows, recordings).startswith(
+        f"{card.task.split}: {len(folds)} folds"
+    )
     assert {recording.dataset for recording in recordings} == {name}
 
 

@@ -12,9 +12,10 @@ import tiny
 from brainfm.data.cards import DataCard
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
-from brainfm.jobs.probe import Options, Panel, probe, probe_fold
+from brainfm.jobs.probe import Options, probe
 from brainfm.metrics import METRICS
 from brainfm.model import BrainFM
+from brainfm.panel import Panel, cached_features, probe_fold
 from brainfm.scores import Scores
 
 QUICK = Options(quiet=True, classical="none", seeds=1)
@@ -73,12 +74,12 @@ def test_every_row_is_there_with_its_interval(scores: Scores) -> None:
     for row in scores.rows[1:]:
         assert row.low <= row.score <= row.high and np.isfinite([row.low, row.high]).all()
         assert row.n_test == scores.rows[0].n_test > 20
-    assert [row.seeds for row in scores.rows[1:]] == [3, 3, 1, 1, 1]
+    assert [row.seeds for row in scores.rows[1:]] == [3, 1, 1, 1, 1]
 
 
 def test_frozen_less_untrained_is_paired(scores: Scores) -> None:
     (difference,) = scores.differences
-    assert difference.name == "frozen − untrained" and difference.seeds == 3
+    assert difference.name == "frozen − untrained" and difference.seeds == 1
     by_name = {row.name: row.score for row in scores.rows}
     assert difference.score == pytest.approx(by_name["frozen"] - by_name["untrained"])
     assert difference.low <= difference.score <= difference.high
@@ -140,7 +141,7 @@ def test_each_fold_is_judged_by_a_checkpoint_that_did_not_see_it(
 ) -> None:
     other = pretrain(card, folder / "other", held("01", "02"))
     models = [BrainFM.from_pretrained(run) for run in (clean, other)]
-    panel = Panel.of(models, Evaluation.of(DataCard.load(card)), QUICK)
+    panel = Panel.of(models, Evaluation.of(DataCard.load(card)))
     assert [fold.held_out for fold in panel.evaluation.folds] == [f"subject 0{n}" for n in (1, 2, 3, 4)]
     assert [panel.chosen[0, fold] for fold in range(4)] == [models[1], models[1], models[0], models[0]]
     scores = probe([clean, other], card, replace(QUICK, strict=True))
@@ -160,11 +161,9 @@ def test_checkpoints_of_two_seeds_are_two_draws(card: Path, clean: Path, folder:
 
 def test_untrained_twins_differ_by_seed_and_frozen_does_not(card: Path, clean: Path) -> None:
     evaluation = Evaluation.of(DataCard.load(card))
-    panel = Panel.of([BrainFM.from_pretrained(clean)], evaluation, replace(QUICK, seeds=2))
-    twins = [panel.predict(seed, untrained=True) for seed in panel.seeds]
-    frozen = [panel.predict(seed, untrained=False) for seed in panel.seeds]
-    assert not np.array_equal(*twins)
-    np.testing.assert_array_equal(*frozen)
+    panel = Panel.of([BrainFM.from_pretrained(clean)], evaluation)
+    assert not np.array_equal(*[panel.untrained(seed, "ridge", "mean") for seed in (0, 1)])
+    np.testing.assert_array_equal(*[panel.frozen(0, "ridge", "mean") for _ in range(2)])
 
 
 def digest(model: BrainFM) -> str:
@@ -177,8 +176,8 @@ def test_frozen_is_frozen(card: Path, clean: Path) -> None:
     stored = weights.read_bytes()
     model = BrainFM.from_pretrained(clean)
     before = digest(model)
-    panel = Panel.of([model], Evaluation.of(DataCard.load(card)), QUICK)
-    panel.predict(0, untrained=False)
+    panel = Panel.of([model], Evaluation.of(DataCard.load(card)))
+    panel.frozen(0, "ridge", "mean")
     assert digest(model) == before
     assert all(parameter.grad is None for parameter in model.parameters())
     assert weights.read_bytes() == stored
@@ -208,14 +207,12 @@ def test_kept_features_belong_to_weights_and_recordings(
     monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path))
     evaluation = Evaluation.of(DataCard.load(card))
     model = BrainFM.from_pretrained(clean)
-    panel = Panel.of([model], evaluation, QUICK)
-    made, kept = panel.features(model), panel.features(model)
+    made, kept = (cached_features(model, evaluation, "mean") for _ in range(2))
     np.testing.assert_array_equal(made, kept)
-    parameter = model.encoder.norm.weight
-    parameter.data.mul_(1.5)
-    assert not np.array_equal(panel.features(model), made)
-    fewer = replace(evaluation, windows=replace(evaluation.windows, start=evaluation.windows.start + 0.125))
-    assert not np.array_equal(Panel.of([model], fewer, QUICK).features(model), made)
+    model.encoder.norm.weight.data.mul_(1.5)
+    assert not np.array_equal(cached_features(model, evaluation, "mean"), made)
+    later = replace(evaluation, windows=replace(evaluation.windows, start=evaluation.windows.start + 0.125))
+    assert not np.array_equal(cached_features(model, later, "mean"), made)
     assert len(list((tmp_path / "features").iterdir())) == 3
 
 

@@ -291,24 +291,33 @@ def test_inner_groups_where_each_subject_has_one_class() -> None:
     assert all(set(windows.label[inner != one]) == {0, 1} for one in set(inner))
 
 
-def test_the_split_is_said_in_words() -> None:
-    recordings = study(8, 2)
+def words(name: Split, recordings: list[Recording], folds: int | None = None) -> str:
     windows = cut(recordings)
-    said = in_words("CrossSubject", split("CrossSubject", windows, recordings), recordings)
-    assert said == (
+    return in_words(name, split(name, windows, recordings, folds), windows, recordings)
+
+
+def test_the_split_is_said_in_words() -> None:
+    assert words("CrossSubject", study(8, 2)) == (
         "CrossSubject: 8 folds, each holds out one of 8 subjects (s0, s1, s2, s3, s4, s5, …); "
         "the other subjects' windows train"
     )
-    said = in_words("CrossSubject", split("CrossSubject", windows, recordings, 4), recordings)
-    assert "4 folds, each holds out a group of the 8 subjects" in said
-    mixed = [*study(2, 2), recording(subject="alone")]
-    said = in_words("CrossSession", split("CrossSession", cut(mixed), mixed), mixed)
-    assert "4 folds" in said and said.endswith("1 with one session are not used")
-    runs = [recording(run=str(run)) for run in range(3)]
-    assert "whole runs" in in_words("WithinSession", split("WithinSession", cut(runs), runs), runs)
-    blocks = [recording("ab" * 20)]
-    said = in_words("WithinSession", split("WithinSession", cut(blocks), blocks), blocks)
-    assert "contiguous blocks, with a gap, of a session of one subject (1)" in said
+    assert "4 folds, each holds out a group of the 8 subjects" in words("CrossSubject", study(8, 2), 4)
+    mixed = words("CrossSession", [*study(2, 2), recording(subject="alone")])
+    assert "4 folds, each holds out one session of one of 2 subjects (s0, s1)" in mixed
+    assert mixed.endswith("1 with one session are not used")
+    assert "whole runs" in words("WithinSession", [recording(run=str(run)) for run in range(3)])
+    blocks = words("WithinSession", [recording("ab" * 20)])
+    assert "contiguous blocks, with a gap, of a session of one subject (1)" in blocks
+
+
+def test_folds_that_are_left_out_are_not_said() -> None:
+    recordings = study(8, 2)
+    windows = cut(recordings)
+    folds = split("CrossSubject", windows, recordings)
+    said = in_words("CrossSubject", folds[2:4], windows, recordings)
+    assert said.startswith("CrossSubject: 2 folds, each holds out one of 2 subjects (s2, s3); the other")
+    said = in_words("CrossSubject", folds[2:3], windows, recordings)
+    assert said.startswith("CrossSubject: 1 fold holds out one subject (s2); the other")
 
 
 def test_the_strictest_split_that_the_data_allow() -> None:

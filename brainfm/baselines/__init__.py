@@ -22,8 +22,15 @@ class Decoder(Protocol):
     """
 
     def fit(
-        self, signal: NDArray[np.float64], label: NDArray[np.int64], domain: NDArray[np.int64]
-    ) -> "Decoder": ...
+        self,
+        signal: NDArray[np.float64],
+        label: NDArray[np.int64],
+        domain: NDArray[np.int64],
+        groups: NDArray[np.int64] | None = None,
+    ) -> "Decoder":
+        """`groups` are what inner folds hold out whole; the domains, if not given."""
+        ...
+
     def predict_proba(
         self, signal: NDArray[np.float64], domain: NDArray[np.int64]
     ) -> NDArray[np.float64]: ...
@@ -60,7 +67,13 @@ class Classical:
     ) -> None:
         self.features, self.estimator, self.n_classes = features, estimator, n_classes
 
-    def fit(self, signal: NDArray[np.float64], label: NDArray[np.int64], domain: NDArray[np.int64]) -> Self:
+    def fit(
+        self,
+        signal: NDArray[np.float64],
+        label: NDArray[np.int64],
+        domain: NDArray[np.int64],
+        groups: NDArray[np.int64] | None = None,
+    ) -> Self:
         """Fit on training windows (window, sensor, time). Raises `DataError` for one class, a flat
         sensor, a NaN.
         """
@@ -70,7 +83,9 @@ class Classical:
             )
         self.spread = _spread(signal)
         features = self.features(signal / self.spread, domain)
-        self.model = self.estimator(inner_folds(label, domain)).fit(features, label)
+        self.model = self.estimator(inner_folds(label, domain if groups is None else groups)).fit(
+            features, label
+        )
         return self
 
     def predict_proba(self, signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:

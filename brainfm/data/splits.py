@@ -5,6 +5,7 @@ of a subject is held out, the subject's other sessions train. CrossSubject: subj
 subjects train. (Chevallier et al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.)
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import TypeVar
@@ -202,26 +203,30 @@ def even_blocks(windows: Windows, recordings: Sequence[Recording], number: int) 
     return [np.concatenate(part) if part else np.zeros(0, np.int64) for part in parts]
 
 
-def in_words(name: Split, folds: Sequence[Fold], recordings: Sequence[Recording]) -> str:
-    """Who was held out, for a report: one sentence."""
-    held = {recording.subject: set[str]() for recording in recordings}
-    for recording in recordings:
-        held[recording.subject].add(recording.session)
-    people = said(sorted(held))
+def in_words(name: Split, folds: Sequence[Fold], windows: Windows, recordings: Sequence[Recording]) -> str:
+    """Who was held out, for a report: one sentence, of the subjects that these folds test."""
+    tested = np.unique(windows.recording[np.concatenate([fold.test for fold in folds])])
+    subjects = sorted({recordings[index].subject for index in tested})
+    people, one_of = said(subjects), "one of " if len(subjects) > 1 else ""
+    several = f"{len(folds)} fold{'s, each holds' if len(folds) > 1 else ' holds'} out"
     if name == "CrossSubject":
         alone = all(fold.held_out.startswith("subject ") for fold in folds)
-        each = f"{'one' if alone else 'a group'} of {people}"
-        return f"CrossSubject: {len(folds)} folds, each holds out {each}; the other subjects' windows train"
+        each = f"{one_of if alone else 'a group of the '}{people}"
+        return f"CrossSubject: {several} {each}; the other subjects' windows train"
     if name == "CrossSession":
-        single = sum(len(sessions) == 1 for sessions in held.values())
+        single = single_sessions(recordings)
         unused = f"; {single} with one session are not used" if single else ""
-        each = f"one session of {'one of ' if len(held) > 1 else ''}{people}"
-        rest = f"the same subject's other sessions train{unused}"
-        return f"CrossSession: {len(folds)} folds, each holds out {each}; {rest}"
+        return f"CrossSession: {several} one session of {one_of}{people}; the same subject's other sessions train{unused}"
     run = all(", run " in fold.held_out for fold in folds)
     what = "whole runs" if run else "contiguous blocks, with a gap,"
-    each = f"{what} of a session of {'one of ' if len(held) > 1 else ''}{people}"
-    return f"WithinSession: {len(folds)} folds, each holds out {each}; the rest of the session trains"
+    each = f"{what} of a session of {one_of}{people}"
+    return f"WithinSession: {several} {each}; the rest of the session trains"
+
+
+def single_sessions(recordings: Sequence[Recording]) -> int:
+    """How many subjects have one session alone."""
+    visits = {(recording.subject, recording.session) for recording in recordings}
+    return sum(number == 1 for number in Counter(subject for subject, _ in visits).values())
 
 
 def said(people: Sequence[str]) -> str:

@@ -19,11 +19,12 @@ from brainfm.data.leaks import Fold
 from brainfm.data.recording import Recording
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
-from brainfm.jobs.probe import Options, Panel, classical, scores, twin
+from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM, DecoderSettings
 from brainfm.objectives import Loss
+from brainfm.panel import Panel, default_pool, twin
 from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
@@ -86,13 +87,14 @@ def finetune(
     evaluation = Evaluation.of(
         card, recipe.split, recipe.window, recipe.labels, options.metric, options.limit, recipe.seed
     )
-    panel = Panel.of([BrainFM.from_pretrained(checkpoint)], evaluation, options)
+    panel = Panel.of([BrainFM.from_pretrained(checkpoint)], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
-    baselines = classical(panel.evaluation) + [(part.kind, part) for part in recipe.baselines]
+    pool = options.pool or default_pool(panel.evaluation)
+    baselines, notes = classical(panel.evaluation)
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {
-            "untrained": [panel.predict(seed, untrained=True) for seed in bench.seeds],
-            "frozen": [panel.predict(seed, untrained=False) for seed in bench.seeds],
+            "untrained": [panel.untrained(seed, options.protocol, pool) for seed in bench.seeds],
+            "frozen": [panel.frozen(seed, options.protocol, pool) for seed in panel.models],
         }
         for name, part in baselines:
             predictions[f"classical:{name}"] = [panel.evaluation.baseline(part)]
@@ -101,7 +103,7 @@ def finetune(
             predictions[arm] = [bench.out_of_fold(arm, seed, tick) for seed in bench.seeds]
         decoder = bench.final()
         tick("decoder")
-    return Decoded(scores(panel.evaluation, predictions, panel.contamination, panel.contaminated), decoder)
+    return Decoded(scores(panel, predictions, options, pool, [str(checkpoint)], notes), decoder)
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,8 @@ class Bench:
             events=evaluation.card.events,
             card=evaluation.card.name,
         )
-        return cls(recipe, panel, model, settings, prepared, out, panel.seeds[: recipe.seeds])
+        seeds = [recipe.seed + extra for extra in range(recipe.seeds)]
+        return cls(recipe, panel, model, settings, prepared, out, seeds)
 
     @property
     def runs(self) -> int:

@@ -1,0 +1,225 @@
+"""Which checkpoint may judge which held-out people, and what each makes of the windows."""
+
+import hashlib
+import importlib.metadata
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.data.leaks import Fold
+from brainfm.errors import CheckpointError, DataError
+from brainfm.evaluation import Evaluation
+from brainfm.files import write_file
+from brainfm.metrics import Probabilities
+from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.pooling import Pool
+from brainfm.probes import Protocol, linear
+from brainfm.recipe import parse_yaml
+
+VERSION = 1
+"""Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The models by seed and, for every seed and fold, the one that may judge it."""
+
+    models: dict[int, list[BrainFM]]
+    chosen: dict[tuple[int, int], BrainFM]
+    evaluation: Evaluation
+    left_out: int
+    contamination: str
+    contaminated: bool
+
+    @classmethod
+    def of(cls, models: Sequence[BrainFM], evaluation: Evaluation, strict: bool = False) -> "Panel":
+        """Choose, for every seed and fold, a model that saw nothing of the test side, where there is one.
+
+        Folds that no model may judge are left out if others remain: pretraining held those people out to be tested. Raises
+        `DataError` for models that are not seeds of one recipe, and with `strict` where test data were seen.
+        """
+        by_seed = seeds_of(models)
+        clean = clean_models(by_seed, evaluation)
+        every = range(len(evaluation.folds))
+        judged = [number for number in every if all((seed, number) in clean for seed in by_seed)]
+        unknown = any(not model.manifest.entries for model in models)
+        if strict and (unknown or not judged):
+            why = (
+                "a checkpoint does not say what it saw"
+                if unknown
+                else "every test recording was seen in pretraining"
+            )
+            raise DataError(f"{evaluation.card.name}: {why}; --strict refuses to score it")
+        numbers = judged or list(every)
+        kept = replace(evaluation, folds=[evaluation.folds[number] for number in numbers])
+        chosen = {
+            (seed, new): clean.get((seed, old), several[0])
+            for seed, several in by_seed.items()
+            for new, old in enumerate(numbers)
+        }
+        words, bad = contamination(kept, chosen, unknown, bool(judged))
+        return cls(by_seed, chosen, kept, len(every) - len(numbers), words, bad)
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the folds."""
+        total = self.left_out + len(self.evaluation.folds)
+        said = f"{self.left_out} of {total} folds are left out: every checkpoint saw their recordings in pretraining"
+        return [said] if self.left_out else []
+
+    def frozen(self, seed: int, protocol: Protocol, pool: Pool) -> Probabilities:
+        """Out-of-fold predictions from the frozen features of this seed's models."""
+        return self._predict(lambda number: self.chosen[seed, number], protocol, pool)
+
+    def untrained(self, seed: int, protocol: Protocol, pool: Pool) -> Probabilities:
+        """The same from their untrained twin: the same network with the first weights of `seed`."""
+        source = seed if seed in self.models else next(iter(self.models))
+        return self._predict(lambda number: twin(self.chosen[source, number], seed), protocol, pool)
+
+    def _predict(self, model_of: Any, protocol: Protocol, pool: Pool) -> Probabilities:
+        def predict(number: int, fold: Fold) -> Probabilities:
+            return probe_fold(
+                self.evaluation, cached_features(model_of(number), self.evaluation, pool), fold, protocol
+            )
+
+        return self.evaluation.out_of_fold(predict)
+
+
+def seeds_of(models: Sequence[BrainFM]) -> dict[int, list[BrainFM]]:
+    """The models by their recipe's seed. Raises `DataError` unless they are one recipe but for seed and held-out people."""
+    by_seed: dict[int, list[BrainFM]] = {}
+    first, held = None, set()
+    for model in models:
+        recipe = recipe_of(model)
+        seed, hold_out = recipe.pop("seed"), str(recipe.get("data", {}).pop("hold_out", None))
+        first = first or recipe
+        if recipe != first:
+            raise DataError("the checkpoints come from different recipes; probe them one at a time")
+        if (seed, hold_out) in held:
+            raise DataError(
+                f"two checkpoints are the same run (seed {seed}, the same people held out); give one of them"
+            )
+        held.add((seed, hold_out))
+        by_seed.setdefault(int(seed), []).append(model)
+    return by_seed
+
+
+def recipe_of(model: BrainFM) -> dict[str, Any]:
+    """The recipe of the run that made a checkpoint."""
+    if not isinstance(model.config, BrainFMConfig) or not model.config.recipe:
+        raise CheckpointError("this checkpoint does not say which recipe made it; save it with brainfm")
+    return parse_yaml(model.config.recipe, "the checkpoint's recipe")
+
+
+def clean_models(by_seed: dict[int, list[BrainFM]], evaluation: Evaluation) -> dict[tuple[int, int], BrainFM]:
+    """(seed, fold) → a model that saw no recording of the fold's test side."""
+    seen = {
+        id(model): seen_recordings(model, evaluation) for several in by_seed.values() for model in several
+    }
+    return {
+        (seed, number): model
+        for seed, several in by_seed.items()
+        for number, fold in enumerate(evaluation.folds)
+        for model in reversed(several)
+        if not seen[id(model)] & set(evaluation.windows.recording[fold.test].tolist())
+    }
+
+
+def seen_recordings(model: BrainFM, evaluation: Evaluation) -> set[int]:
+    """Indices of the recordings that this model was trained on, under whatever name."""
+    verdicts = [model.manifest.verdict(recording, evaluation.modality) for recording in evaluation.recordings]
+    return {index for index, verdict in enumerate(verdicts) if verdict.startswith("seen")}
+
+
+def contamination(
+    evaluation: Evaluation, chosen: dict[tuple[int, int], BrainFM], unknown: bool, clean: bool
+) -> tuple[str, bool]:
+    """What pretraining saw of the test data, in words, and whether it saw any."""
+    if unknown:
+        return "unknown: a checkpoint carries no manifest of what it saw", True
+    tested = [
+        (model, evaluation.recordings[index])
+        for (_, number), model in chosen.items()
+        for index in np.unique(evaluation.windows.recording[evaluation.folds[number].test])
+    ]
+    verdicts = {model.manifest.verdict(recording, evaluation.modality) for model, recording in tested}
+    if not clean:
+        word = "with" if "seen with labels" in verdicts else "without"
+        return f"seen {word} labels: test recordings were in the training corpus", True
+    if "unknown" in verdicts:
+        return "clean by content hash alone: the signal comes in pieces too short for a fingerprint", False
+    if any(model.manifest.saw_subject(recording) for model, recording in tested):
+        return "clean recordings; other recordings of the same subjects were in the training corpus", False
+    return "clean: no test recording, and no test subject of this card, was in the training corpus", False
+
+
+def twin(model: BrainFM, seed: int) -> BrainFM:
+    """The same network untrained: same recipe, same preparation, first weights of `seed`."""
+    return BrainFM.fresh(model.config, seed).eval()
+
+
+def probe_fold(
+    evaluation: Evaluation, features: NDArray[np.float32], fold: Fold, protocol: Protocol
+) -> Probabilities:
+    """Fit the linear probe on the training rows, its regularisation chosen on groups inside them; predict the test rows."""
+    label = evaluation.windows.label[fold.train]
+    classifier = linear(protocol, label, evaluation.inner(fold))
+    classifier.fit(features[fold.train], label)
+    out = np.zeros((len(fold.test), evaluation.classes))
+    out[:, classifier.classes_] = classifier.predict_proba(features[fold.test])
+    return out
+
+
+def default_pool(evaluation: Evaluation) -> Pool:
+    """Each sensor apart where all recordings share their sensors: where on the head is most of what EEG says."""
+    names = {recording.signal(evaluation.modality).sensors.name for recording in evaluation.recordings}
+    return "sensor" if len(names) == 1 else "mean"
+
+
+def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
+    """Features of every window, from the cache if these weights have met these recordings before."""
+    path = cache_folder() / "features" / f"{feature_key(model, evaluation, pool)}.npy"
+    if path.exists():
+        return np.load(path, allow_pickle=False)
+    prepared = model.prepare(evaluation.recordings, evaluation.modality)
+    values = model.features(prepared, evaluation.windows, evaluation.modality, pool)
+
+    def write(passing: Path) -> None:
+        with passing.open("wb") as stream:
+            np.save(stream, values)
+
+    write_file(path, write)
+    return values
+
+
+def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
+    """What the features depend on: weights, preparation, recordings, windows, pooling, and the code that makes them."""
+    digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
+    digest.update(weights_digest(model).encode())
+    for recording in evaluation.recordings:
+        signal = recording.signal(evaluation.modality)
+        digest.update(
+            recording.content_hash.encode() + signal.sensors.position.tobytes() + str(signal.breaks).encode()
+        )
+    digest.update(evaluation.windows.recording.tobytes() + evaluation.windows.start.tobytes())
+    versions = [importlib.metadata.version(name) for name in ("torch", "mne", "scipy", "numpy")]
+    digest.update(f"{evaluation.windows.seconds} {pool} {VERSION} {versions}".encode())
+    return digest.hexdigest()[:32]
+
+
+def weights_digest(model: BrainFM) -> str:
+    """A hash of every tensor with its name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where features are kept: BRAINFM_CACHE, else the user's cache."""
+    return Path(os.environ.get("BRAINFM_CACHE", Path.home() / ".cache" / "brainfm"))
