@@ -52,6 +52,8 @@ def main() -> None:
         app()
     except BrainfmError as error:
         fail(error)
+    except OSError as error:  # a full disk, a folder that may not be written, a file where a folder should be
+        fail(BrainfmError(f"{error.filename or 'a file'}: {error.strerror or error}"))
 
 
 def fail(error: BrainfmError) -> NoReturn:
@@ -142,7 +144,10 @@ def pretrain(
     from brainfm.recipe import PretrainRecipe
 
     resolved = PretrainRecipe.load(recipe, with_seed(set_, seed))
-    outcome = run(resolved, out or Path("runs") / Path(recipe).stem, quiet=json_, limit=limit).outcome
+    ended = run(resolved, out or Path("runs") / Path(recipe).stem, quiet=json_, limit=limit)
+    outcome = ended.outcome
+    if not ended.sections:  # another process of several: the main one speaks
+        return
     if json_:
         show_json(outcome.json)
     else:
@@ -186,6 +191,7 @@ def finetune(
         typer.Option(help="Folder for the decoder and the report; runs/RECIPE-finetuned by default."),
     ] = None,
     set_: Set = None,
+    metric: MetricOption = None,
     seed: Seed = None,
     limit: Limit = None,
     json_: Json = False,
@@ -197,7 +203,7 @@ def finetune(
 
     resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
     folder = out or Path("runs") / f"{Path(recipe).stem}-finetuned"
-    options = Options(seed=resolved.seed, seeds=resolved.seeds, limit=limit, quiet=json_)
+    options = Options(metric=metric, seed=resolved.seed, limit=limit, quiet=json_)
     decoded = run(resolved, from_, folder, options)
     show_scores(
         decoded.scores,

@@ -3,6 +3,7 @@
 It is written with every checkpoint, because old manifests cannot be mended later. Nothing here imports torch.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -30,6 +31,11 @@ class Entry(Settings):
     with_labels: bool
     fingerprint: Fingerprint
 
+    @property
+    def name(self) -> str:
+        """The recording's place in its dataset."""
+        return "/".join((self.dataset, self.subject, self.session, self.run))
+
 
 class Manifest(Settings):
     """Everything a model was trained on, in order."""
@@ -52,6 +58,12 @@ class Manifest(Settings):
     @property
     def text(self) -> str:
         return json.dumps(self.model_dump(mode="json"), separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """A hash of which recordings these are, in order, and whether their labels were seen."""
+        seen = [(entry.content_hash, entry.name, entry.with_labels) for entry in self.entries]
+        return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
 
     def __add__(self, other: "Manifest") -> "Manifest":
         return Manifest(entries=[*self.entries, *other.entries])

@@ -34,7 +34,6 @@ class Metric:
     weighted: Callable[[Probabilities, Labels, Weights], Scores]
     chance: Callable[[int, Labels], float]
     """From the number of classes and the labels: what a decoder that has seen no signal can reach."""
-    higher_is_better: bool = True
 
     def __call__(self, probability: Probabilities, label: Labels) -> float:
         """The score of these predictions. Raises `DataError` where shapes, labels or numbers don't fit."""

@@ -45,6 +45,7 @@ class BrainFMConfig(PretrainedConfig):
         signals: Any = None,
         encoder: Any = None,
         recipe: str = "",
+        recipe_hash: str = "",
         decoder: Any = None,
         **kwargs: Any,
     ) -> None:
@@ -52,6 +53,7 @@ class BrainFMConfig(PretrainedConfig):
         self.signals = signals or {}
         self.encoder = encoder or {}
         self.recipe = recipe
+        self.recipe_hash = recipe_hash
         self.decoder = decoder
         kwargs.pop("trust", None)  # a checkpoint can't vouch for itself
         super().__init__(**kwargs)
@@ -64,7 +66,7 @@ class BrainFMConfig(PretrainedConfig):
     def of(cls, recipe: PretrainRecipe) -> "BrainFMConfig":
         """The config of a resolved recipe; its whole text travels along."""
         sections = recipe.model_dump(mode="json", include={"signals", "encoder"})
-        config = cls(**sections, recipe=recipe.text)
+        config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash)
         config.trust = True  # the recipe is the user's own
         return config
 
@@ -76,12 +78,16 @@ class DecoderSettings(Settings):
     labels: list[str]
     modality: str
     sensors: list[str]
-    """Names, in the order in which the head expects them."""
+    """Names of the raw recording's sensors, in the order in which the head expects what is made of them."""
+    channels: int
+    """How many the preparation makes of them."""
     window: SerializeAsAny[Cut]
     reader: SerializeAsAny[Reader]
     """How files of the training set were read: units, names, montage."""
     events: EventSource | None
     card: str
+    recipe: str
+    """The resolved recipe of the fine-tuning."""
 
 
 class BrainFM(PreTrainedModel):
@@ -122,17 +128,17 @@ class BrainFM(PreTrainedModel):
 
     def grid(self, decoder: DecoderSettings) -> tuple[int, int]:
         """Sensors and patches in time of a decoder's window."""
-        return len(decoder.sensors), round(
-            decoder.window.seconds / self.signals[decoder.modality].tokenizer.seconds
-        )
+        patch = self.signals[decoder.modality].tokenizer.seconds
+        return decoder.channels, round(decoder.window.seconds / patch)
 
     def with_decoder(self, decoder: DecoderSettings, seed: int) -> "BrainFM":
-        """A copy of this model with a fresh head."""
+        """A copy of this model with a fresh head, whatever head it had."""
         settings = {**self.config.to_dict(), "decoder": decoder.model_dump(mode="json")}
         config = BrainFMConfig.from_dict(settings)
         config.trust = True  # what it names is in use already
         model = BrainFM.fresh(config, seed)
-        model.load_state_dict(self.state_dict(), strict=False)
+        backbone = {key: value for key, value in self.state_dict().items() if not key.startswith("head.")}
+        model.load_state_dict(backbone, strict=False)
         model.manifest = self.manifest
         return model
 
@@ -143,6 +149,14 @@ class BrainFM(PreTrainedModel):
                 "this checkpoint has no decoder; make one with `brainfm finetune RECIPE --from CHECKPOINT`"
             )
         return self.head(self(batch))
+
+    @torch.inference_mode()
+    def probabilities(self, stream: Stream, rows: NDArray[np.int64], batch: int = 64) -> NDArray[np.float64]:
+        """(row, label) probabilities of these windows, by the decoder."""
+        self.eval()
+        parts = np.array_split(rows, -(-len(rows) // batch))
+        logits = [self.decode(stream.batch(part).to(self.device)) for part in parts]
+        return torch.cat(logits).double().softmax(dim=-1).cpu().numpy()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Every module has initialised itself; transformers must not do it again."""
@@ -155,16 +169,21 @@ class BrainFM(PreTrainedModel):
 
     def tokenize(self, batch: Batch) -> Tokenized:
         """Tokens of a batch, before the encoder."""
-        if batch.modality not in self.modalities:
-            raise DataError(f"this model knows {', '.join(self.modalities)}, not {batch.modality}")
+        self.require(batch.modality)
         return self.tokenizers[batch.modality](batch)
+
+    def require(self, modality: str) -> None:
+        """Raise `DataError` unless the model was trained on this modality."""
+        if modality not in self.modalities:
+            raise DataError(f"this model knows {', '.join(self.modalities)}, not {modality}")
 
     def forward(self, batch: Batch) -> Tokens:
         """Encoded tokens of a batch, nothing hidden."""
         return self.encoder(self.tokenize(batch).tokens)
 
     def prepare(self, recordings: Sequence[Recording], modality: str) -> list[Recording]:
-        """The recordings as this model was trained to see them."""
+        """The recordings as this model was trained to see them. Raises `DataError` for a modality that it does not know."""
+        self.require(modality)
         return prepare(recordings, self.signals[modality].prepare, modality)
 
     def stream(self, prepared: Sequence[Recording], windows: Windows, modality: str) -> Stream:
@@ -202,9 +221,9 @@ class BrainFM(PreTrainedModel):
         self, recording: Recording, modality: str = "eeg", pool: Pool = "mean", seconds: float | None = None
     ) -> "Embedding":
         """Features of consecutive windows of a raw recording; `seconds` defaults to the pretraining window."""
-        windows_of = Sliding(seconds=seconds or self.signals[modality].seconds)
         prepared = self.prepare([recording], modality)
-        windows = windows_of(prepared, modality, [])
+        length = self.signals[modality].seconds if seconds is None else seconds
+        windows = throughout(prepared, modality, length)
         return Embedding(self.features(prepared, windows, modality, pool), windows.start, windows.seconds)
 
     def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
@@ -231,6 +250,16 @@ class BrainFM(PreTrainedModel):
         config = read_config(cls.config_class, folder)
         config.trust = list(trust)
         return load_whole(cls, folder, config, **kwargs)
+
+
+def throughout(prepared: Sequence[Recording], modality: str, seconds: float) -> Windows:
+    """Consecutive windows of recordings. Raises `DataError` where not even one fits."""
+    if not seconds > 0:
+        raise DataError(f"a window of {seconds:g} s can't be cut; its length must be positive")
+    windows = Sliding(seconds=seconds)(prepared, modality, [])
+    if not len(windows):
+        raise DataError(f"{prepared[0].name} is shorter than one window of {seconds:g} s")
+    return windows
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """Recipes: YAML files that choose parts and numbers. Loaded strictly, resolved to explicit values, shown and hashed.
 
 `load` reads a file (or a name in its folder), applies `--set` overrides, puts in what a string names, derives what `size`
-implies, and checks every value. What `show` prints is the resolved whole; the hash of that text travels with every
-checkpoint and report.
+implies, and checks every value. What `show` prints is the resolved whole; the hash of what decides the result travels with
+every checkpoint and report.
 """
 
 import hashlib
@@ -38,10 +38,14 @@ class Training(Settings):
     warm_up: float = Field(default=0.1, ge=0, le=1, description="share of the steps with a rising rate")
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
-    precision: Literal["no", "bf16", "fp16"] = "bf16"
+    precision: Literal["no", "bf16"] = "bf16"
     workers: int = Field(default=0, ge=0, description="processes that cut windows")
     save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
     log_with: Literal["none", "tensorboard", "wandb"] = "none"
+
+
+WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}}
+"""Values that change how a run goes on, never what it finds."""
 
 
 class SignalRecipe(Settings):
@@ -62,12 +66,14 @@ class Corpus(Settings):
     hold_out: dict[str, list[str]] = {}
     """Card → places left out, each "subject", "subject/session" or "subject/session/run"."""
 
-    def holds_out(self, card: str, subject: str, session: str, run: str) -> bool:
-        """Whether this recording is held out of pretraining."""
+    def held(self, card: str, subject: str, session: str, run: str) -> set[str]:
+        """The places of `hold_out` that this recording is of; none: it is trained on."""
         place = (subject, session, run)
-        return any(
-            tuple(held.split("/")) == place[: held.count("/") + 1] for held in self.hold_out.get(card, [])
-        )
+        return {
+            held
+            for held in self.hold_out.get(card, [])
+            if tuple(held.split("/")) == place[: held.count("/") + 1]
+        }
 
     @field_validator("hold_out")
     @classmethod
@@ -115,12 +121,14 @@ class Recipe(Settings):
 
     @property
     def text(self) -> str:
-        """The resolved whole as YAML: what `brainfm show` prints and what is hashed."""
+        """The resolved whole as YAML: what `brainfm show` prints."""
         return to_yaml(self.model_dump(mode="json"))
 
     @property
     def hash(self) -> str:
-        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
+        """A hash of all that decides the result; loader workers, saving and logging are left out."""
+        text = to_yaml(self.model_dump(mode="json", exclude=WITHOUT_EFFECT))
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 class PretrainRecipe(Recipe):

@@ -18,7 +18,8 @@ from brainfm.errors import BrainfmError
 
 NAN = float("nan")
 FAMILIES = ("chance", "shuffled", "untrained", "classical", "scratch", "frozen", "lora", "finetuned")
-OURS = ("frozen", "finetuned", "lora")
+OURS = ("frozen", "lora", "finetuned")
+CONTROLS = ("untrained", "scratch")
 NOUNS = {
     "untrained": "the untrained network",
     "shuffled": "the same features with shuffled labels",
@@ -94,6 +95,10 @@ class Scores:
     protocol: str = ""
     pool: str = ""
     checkpoints: Sequence[str] = ()
+    recipe: str = ""
+    """The text of the recipe that pretrained the (first) checkpoint."""
+    recipe_hash: str = ""
+    seed: int = 0
     notes: Sequence[str] = ()
     """What a reader must know beside the numbers: folds and rows that were left out, and why."""
 
@@ -144,15 +149,17 @@ def interval(row: Row | Difference) -> str:
 
 
 def verdict(scores: Scores) -> str:
-    """The outcome in plain words: against the network not pretrained, then the best classical baseline."""
-    difference = next((one for ours in OURS for one in scores.differences if one.of == ours), None)
-    row = next((best for ours in OURS if (best := scores.best(ours))), None)
-    clauses = [_comparison(difference, scores.metric)] if difference else []
-    if row and not difference:
-        clauses.append(f"{_noun(row.name)} score {number(row.score)}{_bracket(row)} {scores.metric}")
+    """The outcome in plain words: against the networks not pretrained, then the best classical baseline."""
+    ours = [best for kind in OURS if (best := scores.best(kind))]
+    compared = [one for one in scores.differences if one.of in OURS and one.minus in CONTROLS]
+    clauses = [_comparison(one, scores.metric) for one in compared]
+    if not compared:
+        clauses = [
+            f"{_noun(row.name)} reach {number(row.score)}{_bracket(row)} {scores.metric}" for row in ours
+        ]
     if classical := scores.best("classical"):
         which = classical.name.partition(":")[2].replace("_", " ") or "unnamed"
-        against = f", {_noun(row.name)} {number(row.score)}" if row and difference else ""
+        against = "".join(f", {_noun(row.name)} {number(row.score)}" for row in ours if compared)
         clauses.append(f"the best classical baseline ({which}) scores {number(classical.score)}{against}")
     sentence = "; ".join([*clauses, f"chance is {number(scores.chance)}"]) + "."
     warning = (
@@ -188,6 +195,8 @@ def scores_json(scores: Scores) -> dict[str, Any]:
         "protocol",
         "pool",
         "checkpoints",
+        "recipe_hash",
+        "seed",
         "notes",
     )
     found = {key: getattr(scores, key) for key in keys} | {"verdict": verdict(scores)}

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +31,8 @@ from brainfm.progress import bar
 from brainfm.recipe import Training
 
 KEEP = 2  # checkpoints of a run that stay on disk
-MOMENTS = ("exp_avg", "exp_avg_sq")  # AdamW's state of each parameter, beside the step
+IDENTITY = "identity.json"
+ADAM = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of each parameter
 
 
 class Stopped(BrainfmError):
@@ -73,7 +75,8 @@ class Outcome:
     @property
     def json(self) -> dict[str, Any]:
         """What `pretrain --json` prints."""
-        numbers = {"steps": self.steps, "loss": self.loss, "seconds": round(self.seconds, 2)}
+        loss = self.loss if math.isfinite(self.loss) else None  # a run that had ended, its log removed
+        numbers = {"steps": self.steps, "loss": loss, "seconds": round(self.seconds, 2)}
         return {"out": str(self.out), **numbers, "checkpoint": str(self.checkpoint)}
 
 
@@ -86,6 +89,9 @@ class Run:
     seed: int
     out: Path
     recipe: str
+    """For people: the text that stands in the run's folder."""
+    identity: Mapping[str, str]
+    """For the claim of the folder: what decides the losses (recipe, data, start), by name."""
     quiet: bool = False
     rates: Mapping[str, float] = field(default_factory=dict)
     """Parameter-name prefix → multiple of the learning rate; 0 freezes."""
@@ -95,48 +101,66 @@ def train(run: Run) -> Outcome:
     """Train to the last step, from the newest checkpoint of `run.out` if there is one.
 
     Raises `Stopped` after SIGINT or SIGTERM, once the checkpoint is written, and `CheckpointError` where `run.out` belongs to
-    another recipe.
+    another run.
     """
-    from accelerate import Accelerator
-    from accelerate.state import AcceleratorState
-
-    tracked = run.training.log_with
-    AcceleratorState._reset_state()  # it refuses a process a second run of another precision
-    accelerator = Accelerator(
-        mixed_precision=run.training.precision,
-        log_with=None if tracked == "none" else tracked,
-        project_dir=str(run.out),
-    )
-    if accelerator.is_main_process:
-        claim(run.out, run.recipe)
-    if tracked != "none":
-        accelerator.init_trackers("brainfm", config={"recipe": run.recipe})
     began = time.monotonic()
+    check_claim(run)
+    accelerator = accelerator_of(run)
+    if accelerator.is_main_process:
+        claim(run)
     run.task.module.to(accelerator.device)
     optimizer = optimizer_of(run)
     first = resume(run, optimizer)
+    accelerator.wait_for_everyone()  # all have read the folder
+    if accelerator.is_main_process:
+        trim_log(run.out, first)
     module, optimizer = accelerator.prepare(run.task.module, optimizer)
     loss = last_loss(run.out)
-    with (
-        stop_signals() as stop,
-        bar(
-            "training", run.training.steps, first, quiet=run.quiet or not accelerator.is_main_process
-        ) as tick,
-    ):
+    quiet = run.quiet or not accelerator.is_main_process
+    with stop_signals() as stop, bar("training", run.training.steps, first, quiet=quiet) as tick:
         for step, items in steps_from(run, accelerator, first):
             loss = one_step(run, accelerator, module, optimizer, step, items)
             tick(f"loss {loss:.3f}")
             done = step + 1
-            stopping = stop()
+            stopping = agreed(stop(), accelerator)
             if done % run.training.save_every == 0 or done == run.training.steps or stopping:
                 save(run, accelerator, optimizer, done)
             if stopping and done < run.training.steps:
                 raise Stopped(stopping, done, run.out)
     accelerator.wait_for_everyone()  # for the process that writes the last checkpoint
-    accelerator.end_training()
+    for tracker in accelerator.trackers:
+        tracker.finish()
     newest = latest(run.out)
     assert newest is not None  # the last step always writes one
     return Outcome(run.out, newest, run.training.steps, loss, time.monotonic() - began)
+
+
+def accelerator_of(run: Run) -> Any:
+    """Accelerate, set up for this run. Raises `BrainfmError` where the tracker that it asks for is not installed."""
+    from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()  # it refuses a process a second run of another precision
+    tracked = run.training.log_with
+    if tracked != "none" and find_spec(tracked) is None:
+        raise BrainfmError(
+            f"train.log_with={tracked} needs {tracked}; `pip install {tracked}`, or leave it at none: log.jsonl is always written"
+        )
+    accelerator = Accelerator(
+        mixed_precision=run.training.precision,
+        log_with=None if tracked == "none" else tracked,
+        project_dir=str(run.out),
+    )
+    if tracked != "none":
+        accelerator.init_trackers("brainfm", config={"recipe": run.recipe})
+    return accelerator
+
+
+def agreed(signum: int, accelerator: Any) -> int:
+    """The signal that any process got: a scheduler may signal one, and all must stop at the same step."""
+    if accelerator.num_processes == 1:
+        return signum
+    return int(accelerator.gather(torch.tensor([signum], device=accelerator.device)).max())
 
 
 def one_step(
@@ -192,6 +216,13 @@ def schedule(step: int, training: Training) -> float:
 def entropy(*numbers: int) -> int:
     """A well-mixed seed for torch from a few small numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+def is_main() -> bool:
+    """Whether this process writes what a run leaves behind: one of several does."""
+    from accelerate import PartialState
+
+    return bool(PartialState().is_main_process)
 
 
 class _Items(Dataset[Any]):
@@ -272,10 +303,9 @@ def save(run: Run, accelerator: Any, optimizer: Any, done: int) -> None:
             for name, value in run.task.module.state_dict().items()
         }
         for parameter, state in unwrapped(optimizer).state.items():
-            for moment in MOMENTS:
-                tensors[f"{moment}.{names[id(parameter)]}"] = state[moment].detach().cpu().contiguous()
+            for part in ADAM:
+                tensors[f"{part}.{names[id(parameter)]}"] = state[part].detach().cpu().contiguous()
         save_file(tensors, folder / "training.safetensors")
-        write_json(folder / "training.json", {"step": done, "seed": run.seed, "recipe": run.recipe})
 
     write_folder(run.out / "checkpoints" / f"step-{done:08d}", write)
     for old in sorted((run.out / "checkpoints").glob("step-*[0-9]"))[:-KEEP]:
@@ -285,22 +315,24 @@ def save(run: Run, accelerator: Any, optimizer: Any, done: int) -> None:
 def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
     """Load the newest checkpoint into module and optimiser; the number of steps it had taken, 0 if there is none."""
     newest = latest(run.out)
-    log = run.out / "log.jsonl"
     if newest is None:
-        write_text(log, "")
         return 0
     tensors = state(newest)
-    done = step_of(newest)
     run.task.module.load_state_dict(
         {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")}
     )
     for name, parameter in run.task.module.named_parameters():
-        if f"exp_avg.{name}" in tensors:
-            moments = {moment: tensors[f"{moment}.{name}"].to(parameter.device) for moment in MOMENTS}
-            taken = torch.tensor(float(done), device=parameter.device)
-            optimizer.state[parameter] = {"step": taken, **moments}
+        if f"step.{name}" in tensors:  # one that never had a gradient has no state
+            optimizer.state[parameter] = {
+                part: tensors[f"{part}.{name}"].to(parameter.device) for part in ADAM
+            }
+    return step_of(newest)
+
+
+def trim_log(out: Path, done: int) -> None:
+    """Leave the log at the checkpoint: the steps after it are taken again."""
+    log = out / "log.jsonl"
     write_text(log, "".join(json.dumps(row) + "\n" for row in read_log(log) if row["step"] <= done))
-    return done
 
 
 def state(checkpoint: Path) -> dict[str, Tensor]:
@@ -319,15 +351,24 @@ def unwrapped(optimizer: Any) -> torch.optim.Optimizer:
     return getattr(optimizer, "optimizer", optimizer)
 
 
-def claim(out: Path, recipe: str) -> None:
-    """Make the run's folder, or find it to be this recipe's. Raises `CheckpointError` where it is another's."""
-    path = out / "recipe.yaml"
-    if path.exists() and path.read_text(encoding="utf-8") != recipe:
-        raise CheckpointError(
-            f"{out} belongs to another recipe; choose another --out, or remove it to start again"
-        )
+def check_claim(run: Run) -> None:
+    """Raise `CheckpointError`, naming what differs, where the folder is another run's."""
+    path = run.out / IDENTITY
     if not path.exists():
-        write_text(path, recipe)
+        return
+    found = json.loads(path.read_text(encoding="utf-8"))
+    differing = [name for name, value in run.identity.items() if found.get(name) != value]
+    if differing:
+        raise CheckpointError(
+            f"{run.out} belongs to a run of another {' and '.join(differing)}; "
+            "choose another --out, or remove it to start again"
+        )
+
+
+def claim(run: Run) -> None:
+    """Make the run's folder and say whose it is. The recipe is written anew: what does not decide losses may change."""
+    write_text(run.out / "recipe.yaml", run.recipe)
+    write_json(run.out / IDENTITY, dict(run.identity))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -64,4 +64,4 @@ def test_the_demo_ends_in_a_report_and_can_be_run_again(small: Path) -> None:
     assert str(small / "report.html") in told.out.splitlines()[-1]
 
     other = tiny.brainfm("demo", "--out", small, "--json", "--seed", "2")
-    assert "belongs to another recipe" in tiny.only_sentence(other)
+    assert "belongs to a run of another recipe" in tiny.only_sentence(other)

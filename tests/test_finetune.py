@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from brainfm.data.cards import DataCard
-from brainfm.jobs.predict import cut_windows, probabilities, same_sensors
+from brainfm.jobs.predict import cut_windows, same_sensors
 from brainfm.manifest import Manifest
 from brainfm.model import BrainFM
 
@@ -142,7 +142,7 @@ def original(decoder: Path) -> np.ndarray:
     prepared = model.prepare([same_sensors(tiny.person(9, SECONDS), model.decoder)], "eeg")
     windows, _ = cut_windows(prepared, model.decoder)
     assert len(windows) == len(tiny.person(9, SECONDS).events)
-    return probabilities(model, prepared, windows)
+    return model.probabilities(model.stream(prepared, windows, "eeg"), np.arange(len(windows)))
 
 
 def new_file(path: Path) -> Path:

@@ -248,6 +248,8 @@ def decoder_of() -> DecoderSettings:
             "reader": {"kind": "mne_file"},
             "events": None,
             "card": "simulated_eeg",
+            "channels": 8,
+            "recipe": "card: simulated_eeg\n",
         }
     )
 

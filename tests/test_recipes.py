@@ -182,13 +182,13 @@ def test_words_and_numbers_survive_the_text() -> None:
 
 def test_who_is_held_out() -> None:
     data = load("data.hold_out={simulated_eeg: ['03', '04/02', '05/01/2']}").data
-    assert data.holds_out("simulated_eeg", "03", "01", "")
-    assert data.holds_out("simulated_eeg", "04", "02", "9")
-    assert not data.holds_out("simulated_eeg", "04", "01", "")
-    assert data.holds_out("simulated_eeg", "05", "01", "2")
-    assert not data.holds_out("simulated_eeg", "05", "01", "1")
-    assert not data.holds_out("simulated_eeg", "0", "", "")
-    assert not data.holds_out("eeg_delhi", "03", "01", "")
+    assert data.held("simulated_eeg", "03", "01", "")
+    assert data.held("simulated_eeg", "04", "02", "9")
+    assert not data.held("simulated_eeg", "04", "01", "")
+    assert data.held("simulated_eeg", "05", "01", "2")
+    assert not data.held("simulated_eeg", "05", "01", "1")
+    assert not data.held("simulated_eeg", "0", "", "")
+    assert not data.held("eeg_delhi", "03", "01", "")
     assert "'eeg_delhi' is held out but is not among the cards" in refusal(
         lambda: load("data.hold_out={eeg_delhi: ['03']}")
     )
@@ -201,7 +201,7 @@ def test_who_is_held_out() -> None:
         ("objektive={}", "", "did you mean 'objective'"),
         ("train.steps='3'", "train.steps: ", "not '3'"),
         ("train.steps=0", "train.steps: ", "greater than or equal to 1"),
-        ("train.precision=fp8", "train.precision: ", "'bf16' or 'fp16', not 'fp8'"),
+        ("train.precision=fp8", "train.precision: ", "'no' or 'bf16', not 'fp8'"),
         ("train.learning_rate=.inf", "train.learning_rate: ", "finite"),
         ("signals.eeg.prepare=[{kind: resampl}]", "signals.eeg.prepare.0: ", "did you mean 'resample'"),
         ("signals.eeg.tokenizer.width=3", "signals.eeg.tokenizer: ", "known only when the run starts"),

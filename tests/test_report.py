@@ -254,8 +254,8 @@ def test_the_verdict_says_which_side_of_zero(gap: tuple[float, float, float], wo
     sentence = verdict(scores(gap))
     assert sentence.startswith(words)
     assert (
-        "the best classical baseline (tangent space) scores 0.62, frozen features 0.68; chance is 0.50."
-        in sentence
+        "the best classical baseline (tangent space) scores 0.62, frozen features 0.68, LoRA fine-tuning 0.71, fine-tuning 0.74; "
+        "chance is 0.50." in sentence
     )
 
 
@@ -263,7 +263,7 @@ def test_the_verdict_names_contamination_and_counts_many() -> None:
     assert "Pretraining saw some" in verdict(scores(contaminated=True))
     many = [scores((0.1, 0.05, 0.2)), scores((-0.1, -0.2, -0.05)), scores((0.1, -0.05, 0.2))]
     assert "in 1 of 3 evaluations, fall below it in 1, and can't be told from it in 1" in overall(many)
-    assert "score 0.68 [0.63, 0.73]" in verdict(scores(differences=()))
+    assert "Frozen features reach 0.68 [0.63, 0.73]" in verdict(scores(differences=()))
 
 
 def test_a_contaminated_score_is_marked() -> None:

@@ -157,7 +157,7 @@ def test_a_finished_run_does_nothing_and_says_its_loss(card: Path, run: Path) ->
 def test_another_recipes_folder_is_refused(card: Path, run: Path, override: str) -> None:
     before = (run / "log.jsonl").read_bytes()
     result = tiny.brainfm(*words(card, run, "seed=0", override))
-    assert "belongs to another recipe; choose another --out" in tiny.only_sentence(result)
+    assert "belongs to a run of another recipe" in tiny.only_sentence(result)
     assert (run / "log.jsonl").read_bytes() == before
 
 

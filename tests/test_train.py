@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,10 @@ def training(**changes: Any) -> Training:
 
 
 def run(out: Path, task: Toy | None = None, rates: Mapping[str, float] | None = None, **changes: Any) -> Run:
-    return Run(task or Toy(), training(**changes), 0, out, "a recipe\n", quiet=True, rates=rates or {})
+    identity = {"recipe": "one", "data": "these"}
+    return Run(
+        task or Toy(), training(**changes), 0, out, "a recipe\n", identity, quiet=True, rates=rates or {}
+    )
 
 
 def weights(task: Toy) -> dict[str, Tensor]:
@@ -114,6 +118,58 @@ def test_a_frozen_run_resumes_to_the_bit(tmp_path: Path) -> None:
     assert all(torch.equal(value, weights(half)[name]) for name, value in weights(whole).items())
 
 
+class Halves(Toy):
+    """One of its two layers is used at odd steps alone."""
+
+    def __init__(self, poison: int | None = None) -> None:
+        super().__init__(poison)
+        self.module = nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 1)])
+        self.uses = 0
+
+    def loss(self, module: nn.Module, item: Tensor, generator: torch.Generator) -> Loss:
+        step = round(float(item[0, 0]))
+        value = module[0](item) + (module[1](item) if step % 2 else 0.0)
+        return Loss({"square": (value - 1.0).square().mean()}, {"square": 1.0})
+
+    def item(self, step: int, part: int, parts: int) -> Tensor:
+        poison = float("nan") if step == self.poison else 0.0
+        return torch.full((8, 3), float(step)) + poison
+
+
+def test_what_is_trained_now_and_then_resumes_to_the_bit(tmp_path: Path) -> None:
+    """Adam counts the steps of each parameter apart: with a modality per step they differ."""
+    whole, half = Halves(), Halves()
+    train(run(tmp_path / "whole", whole))
+    with pytest.raises((BrainfmError, ValueError)):
+        train(run(tmp_path / "half", Halves(poison=6)))
+    train(run(tmp_path / "half", half))
+    assert tiny.rows(tmp_path / "half") == tiny.rows(tmp_path / "whole")
+    assert all(torch.equal(value, weights(half)[name]) for name, value in weights(whole).items())
+
+
+def test_what_decides_no_loss_may_change_between_starts(tmp_path: Path) -> None:
+    train(run(tmp_path / "whole"))
+    with pytest.raises(BrainfmError):
+        train(run(tmp_path / "run", Toy(poison=7)))
+    changed = replace(run(tmp_path / "run", save_every=3), recipe="the recipe, saved more often\n")
+    train(changed)
+    assert tiny.rows(tmp_path / "run") == tiny.rows(tmp_path / "whole")
+    assert (tmp_path / "run" / "recipe.yaml").read_text(encoding="utf-8") == changed.recipe
+
+
+def test_a_run_that_had_ended_and_lost_its_log_says_no_loss(tmp_path: Path) -> None:
+    train(run(tmp_path))
+    (tmp_path / "log.jsonl").unlink()
+    assert train(run(tmp_path)).json["loss"] is None
+
+
+def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brainfm.train.find_spec", lambda _: None)
+    with pytest.raises(BrainfmError, match="needs wandb; `pip install wandb`"):
+        train(run(tmp_path / "run", log_with="wandb"))
+    assert not (tmp_path / "run").exists()
+
+
 def test_the_log_has_each_part_unweighted(tmp_path: Path) -> None:
     train(run(tmp_path))
     rows = tiny.rows(tmp_path)
@@ -166,10 +222,12 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_another_recipes_folder_is_left_alone(tmp_path: Path) -> None:
-    train(run(tmp_path))
-    other = Run(Toy(), training(), 0, tmp_path, "another recipe\n", quiet=True)
-    with pytest.raises(CheckpointError, match="belongs to another recipe"):
-        train(other)
+    ours = run(tmp_path)
+    train(ours)
+    for key in ours.identity:
+        other = replace(ours, identity={**ours.identity, key: "another"})
+        with pytest.raises(CheckpointError, match=f"belongs to a run of another {key}; choose another --out"):
+            train(other)
 
 
 def test_one_process_trains_in_several_precisions(tmp_path: Path) -> None:

@@ -48,6 +48,17 @@ def attach_events(recording: Recording, source: EventSource, entry: Entry, reade
     return replace(recording, events=labelled).noting(*notes)
 
 
+def has_events(recording: Recording, source: EventSource, entry: Entry, reader: Reader) -> bool:
+    """Whether there is anything to read events from; a source that is there but broken is for `attach_events` to refuse."""
+    if source.source == "file":
+        return (entry.path.parent / source.file.replace("{stem}", stem(entry.path))).exists()
+    if source.source == "bids":
+        return bids_path(entry.path).exists()
+    if source.source in ("annotations", "stim"):
+        return bool(len(recording.events))
+    return True
+
+
 def gather(recording: Recording, source: EventSource, entry: Entry, reader: Reader) -> Events:
     """The events of one source, still under their own codes."""
     if source.source == "name":

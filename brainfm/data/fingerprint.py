@@ -13,10 +13,7 @@ survive a new reference, artefact subtraction (ICA, SSP), filters that are not z
 speed, or a rate below 50 Hz.
 """
 
-import base64
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,17 +53,6 @@ class Fingerprint:
     seconds_per_stretch: float
     modulus: int
     stretches: list[list[int]]
-
-    def to_json(self) -> dict[str, Any]:
-        """A mapping for JSON; each stretch is base64 of little-endian 32-bit integers."""
-        packed = [base64.b64encode(np.array(hashes, "<u4").tobytes()).decode() for hashes in self.stretches]
-        return {"seconds_per_stretch": self.seconds_per_stretch, "modulus": self.modulus, "stretches": packed}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Self:
-        """The reverse of `to_json`."""
-        unpacked = [np.frombuffer(base64.b64decode(text), "<u4").tolist() for text in value["stretches"]]
-        return cls(float(value["seconds_per_stretch"]), int(value["modulus"]), unpacked)
 
     def hashes(self, modulus: int = 1) -> NDArray[np.uint32]:
         """All hashes that `modulus` divides too, sorted."""

@@ -50,7 +50,8 @@ def recording_of_raw(raw: Any, choice: SensorChoice, unit: str | None, where: st
 
 def recording_of_epochs(epochs: Any, choice: SensorChoice, unit: str | None, where: str) -> Recording:
     """`mne.Epochs` as one signal with breaks, and one event for each at its time zero (or its start)."""
-    epochs = epochs.copy().load_data().drop_bad(verbose="error")
+    epochs = epochs.copy().load_data()
+    epochs.drop_bad(verbose="error")
     selected = choice.select(epochs.ch_names, epochs.get_channel_types(), given_positions(epochs), where)
     windows = epochs.get_data(picks=selected.rows, verbose="error")
     data = np.concatenate(list(windows), axis=1) if len(windows) else np.zeros((len(selected.rows), 0))

@@ -1,6 +1,8 @@
 """Fine-tune: a decoder for one task, scored beside training from scratch, and saved with all it needs to decode a new file."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,18 +15,19 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
-from brainfm.corpus import Plan
+from brainfm.corpus import Plan, Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.leaks import Fold
 from brainfm.data.recording import Recording
-from brainfm.errors import DataError
+from brainfm.data.windows import Windows
+from brainfm.errors import BrainfmError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM, DecoderSettings
 from brainfm.objectives import Loss
-from brainfm.panel import Panel, default_pool, twin
+from brainfm.panel import Panel, default_pool, twin, weights_digest
 from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
@@ -80,8 +83,11 @@ def finetune(
 ) -> Decoded:
     """Score fine-tuning and training from scratch out of fold, then train the decoder on every labelled window.
 
-    Every fold's run is a folder under `out/folds`, so a stopped command goes on where it was.
+    Every fold's run is a folder under `out/folds`, so a stopped command goes on where it was. Raises `BrainfmError` among
+    several processes: its many small runs are one process's work.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise BrainfmError("fine-tuning runs in one process; start it without accelerate launch")
     options = options or Options(seed=recipe.seed)
     card = DataCard.load(recipe.card)
     evaluation = Evaluation.of(
@@ -125,6 +131,7 @@ class Bench:
         model = next(iter(panel.models.values()))[0]
         prepared = model.prepare(evaluation.recordings, evaluation.modality)
         names = {recording.signal(evaluation.modality).sensors.name for recording in prepared}
+        raw = [recording.signal(evaluation.modality).sensors.name for recording in evaluation.recordings]
         if len(names) > 1:
             raise DataError(
                 f"{evaluation.card.name}: its recordings have different sensors; pick common ones in the card's reader"
@@ -134,14 +141,23 @@ class Bench:
             head=recipe.head,
             labels=list(evaluation.windows.labels),
             modality=evaluation.modality,
-            sensors=list(names.pop()),
+            sensors=[name for name in raw[0] if all(name in others for others in raw)],
+            channels=len(names.pop()),
             window=recipe.window or evaluation.card.task.window,
             reader=evaluation.card.reader,
             events=evaluation.card.events,
             card=evaluation.card.name,
+            recipe=recipe.text,
         )
         seeds = [recipe.seed + extra for extra in range(recipe.seeds)]
         return cls(recipe, panel, model, settings, prepared, out, seeds)
+
+    def stream(self, model: BrainFM, rows: NDArray[np.int64] | None = None) -> Stream:
+        """All windows, or these rows of them, as `model` sees them."""
+        windows = self.panel.evaluation.windows
+        return model.stream(
+            self.prepared, windows if rows is None else windows.rows(rows), self.settings.modality
+        )
 
     @property
     def runs(self) -> int:
@@ -159,7 +175,7 @@ class Bench:
             )
             trained = self.train(start, fold.train, seed, self.out / "folds" / f"{arm}-{seed}-{number}")
             tick(f"{arm}, {fold.held_out}")
-            return self.predict(trained, fold.test)
+            return trained.probabilities(self.stream(trained), fold.test)
 
         return self.panel.evaluation.out_of_fold(predict)
 
@@ -169,31 +185,20 @@ class Bench:
         owners = np.unique(self.panel.evaluation.windows.recording[rows])
         labelled = [self.panel.evaluation.recordings[index] for index in owners]
         model.manifest = start.manifest + Manifest.of(labelled, self.settings.modality, with_labels=True)
-        stream = model.stream(self.prepared, self.panel.evaluation.windows.rows(rows), self.settings.modality)
+        stream = self.stream(model, rows)
         plan = Plan({self.settings.modality: stream}, self.recipe.train.batch, seed)
         task = Finetuning(
             plan, _Decode(model), model, balance(stream.windows.label, len(self.settings.labels))
         )
-        rates: Mapping[str, float] = {"model.head": self.recipe.head_rate}
-        train(
-            Run(
-                task,
-                self.recipe.train,
-                seed,
-                out,
-                f"{self.recipe.text}seed {seed}\n",
-                quiet=True,
-                rates=rates,
-            )
-        )
+        identity = {
+            "recipe": self.recipe.hash,
+            "seed": str(seed),
+            "checkpoint": weights_digest(start)[:12],
+            "data": f"{model.manifest.digest} {labels_digest(stream.windows)}",
+        }
+        rates = {"model.head": self.recipe.head_rate}
+        train(Run(task, self.recipe.train, seed, out, self.recipe.text, identity, quiet=True, rates=rates))
         return model.cpu().eval()
-
-    @torch.inference_mode()
-    def predict(self, model: BrainFM, rows: NDArray[np.int64]) -> Probabilities:
-        """(row, class) probabilities."""
-        stream = model.stream(self.prepared, self.panel.evaluation.windows, self.settings.modality)
-        parts = [model.decode(stream.batch(part)) for part in np.array_split(rows, -(-len(rows) // 64))]
-        return torch.cat(parts).softmax(dim=-1).double().numpy()
 
     def final(self) -> Path:
         """The decoder for new files: trained on every labelled window, so no score of its own belongs to it."""
@@ -201,6 +206,14 @@ class Bench:
         model = self.train(self.model, every, self.seeds[0], self.out / "final")
         model.save_pretrained(self.out / "decoder")
         return self.out / "decoder"
+
+
+def labels_digest(windows: Windows) -> str:
+    """A hash of which windows are trained on, and as what."""
+    digest = hashlib.sha256(f"{windows.seconds} {windows.labels}".encode())
+    for column in (windows.recording, windows.start, windows.label):
+        digest.update(column.tobytes())
+    return digest.hexdigest()[:12]
 
 
 def balance(label: NDArray[np.int64], classes: int) -> Float[Tensor, " class"]:

@@ -1,22 +1,22 @@
 """Predict: a decoder and a file, nothing else said."""
 
+import csv
+import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from brainfm.data.events import attach_events
+from brainfm.data.events import attach_events, has_events
 from brainfm.data.readers import Entry
-from brainfm.data.recording import Recording
+from brainfm.data.recording import Events, Recording
 from brainfm.data.windows import Windows
-from brainfm.data.windows.sliding import Sliding
 from brainfm.data.windows.trials import Trials
 from brainfm.errors import CheckpointError, DataError
-from brainfm.model import BrainFM, DecoderSettings
+from brainfm.model import BrainFM, DecoderSettings, throughout
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class Predictions:
 
     def csv(self) -> str:
         """A table with a header: start, seconds, label, and a probability per label."""
-        head = ",".join(["start", "seconds", "label", *(f"p_{label}" for label in self.labels)])
-        rows = [
-            ",".join([f"{start:.3f}", f"{self.seconds:g}", label, *(f"{p:.4f}" for p in row)])
-            for start, label, row in zip(self.start, self.label, self.probability, strict=True)
-        ]
-        return "\n".join([head, *rows]) + "\n"
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["start", "seconds", "label", *(f"p_{label}" for label in self.labels)])
+        for start, label, row in zip(self.start, self.label, self.probability, strict=True):
+            table.writerow([f"{start:.3f}", f"{self.seconds:g}", label, *(f"{p:.4f}" for p in row)])
+        return text.getvalue()
 
 
 def predict(decoder: str | Path, file: Path) -> Predictions:
@@ -70,19 +70,24 @@ def predict(decoder: str | Path, file: Path) -> Predictions:
     recording = same_sensors(read(model.decoder, file), model.decoder)
     prepared = model.prepare([recording], model.decoder.modality)
     windows, cut = cut_windows(prepared, model.decoder)
-    return Predictions(
-        model.decoder.labels, windows.start, windows.seconds, probabilities(model, prepared, windows), cut
-    )
+    stream = model.stream(prepared, windows, model.decoder.modality)
+    found = model.probabilities(stream, np.arange(len(windows)))
+    return Predictions(model.decoder.labels, windows.start, windows.seconds, found, cut)
 
 
 def read(settings: DecoderSettings, file: Path) -> Recording:
-    """The file, read as the decoder's training files were: the same units, names and events, behind the same gate."""
+    """The file, read as the decoder's training files were: the same units and names, behind the same gate.
+
+    Events are read where the decoder learnt trials and the file has them.
+    """
     if not file.exists():
         raise DataError(f"{file} does not exist")
-    recording = settings.reader.read(file)
-    if settings.events is None:
+    recording, entry = settings.reader.read(file), Entry(file, "", "", "")
+    if settings.events is None or not isinstance(settings.window, Trials):
         return recording
-    return attach_events(recording, settings.events, Entry(file, "", "", ""), settings.reader)
+    if settings.events.source == "name" or not has_events(recording, settings.events, entry, settings.reader):
+        return replace(recording, events=Events())
+    return attach_events(recording, settings.events, entry, settings.reader)
 
 
 def same_sensors(recording: Recording, settings: DecoderSettings) -> Recording:
@@ -101,22 +106,12 @@ def same_sensors(recording: Recording, settings: DecoderSettings) -> Recording:
 def cut_windows(prepared: Sequence[Recording], settings: DecoderSettings) -> tuple[Windows, str]:
     """Where to decode, and how that was chosen, in words."""
     if isinstance(settings.window, Trials) and len(prepared[0].events):
-        return settings.window(prepared, settings.modality, []), "a window at each event"
-    windows = Sliding(seconds=settings.window.seconds)(prepared, settings.modality, [])
-    if not len(windows):
-        raise DataError(
-            f"{prepared[0].name} is shorter than the decoder's window of {settings.window.seconds:g} s"
-        )
-    return windows, "consecutive windows"
-
-
-@torch.inference_mode()
-def probabilities(model: BrainFM, prepared: Sequence[Recording], windows: Windows) -> NDArray[np.float64]:
-    """(window, label)"""
-    assert model.decoder is not None  # `predict` has checked
-    stream = model.stream(prepared, windows, model.decoder.modality)
-    parts = [
-        model.decode(stream.batch(rows))
-        for rows in np.array_split(np.arange(len(windows)), -(-len(windows) // 64))
-    ]
-    return torch.cat(parts).softmax(dim=-1).double().numpy()
+        windows = settings.window(prepared, settings.modality, [])
+        if not len(windows):
+            raise DataError(
+                f"{prepared[0].name}: none of its {len(prepared[0].events)} events has "
+                f"{settings.window.seconds:g} s of signal where the decoder looks"
+            )
+        left_out = "".join(f"; {count} left out: {why}" for why, count in windows.dropped.items())
+        return windows, f"a window at each event{left_out}"
+    return throughout(prepared, settings.modality, settings.window.seconds), "consecutive windows"

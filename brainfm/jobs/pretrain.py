@@ -21,7 +21,7 @@ from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 from brainfm.report import Section
-from brainfm.train import Outcome, Run, entropy, train
+from brainfm.train import Outcome, Run, entropy, is_main, train
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
 
@@ -65,18 +65,21 @@ class Pretrained:
     sections: list[Section]
 
 
-def pretrain(recipe: PretrainRecipe, out: Path, quiet: bool = False, limit: int | None = None) -> Pretrained:
+def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int | None = None) -> Pretrained:
     """Run a recipe to its end, or on from where it stopped, and report; `limit` keeps that many recordings of each card."""
     from brainfm.jobs.reporting import losses, pictures, texts, write
 
-    recipe, streams, manifest = gather(recipe, limit)
+    recipe, streams, manifest = gather(chosen, limit)
     task = Pretraining(Plan(streams, recipe.train.batch, recipe.seed), learner(recipe, streams))
     task.module.model.manifest = manifest
-    outcome = train(Run(task, recipe.train, recipe.seed, out, recipe.text, quiet))
+    identity = {"recipe": chosen.hash, "data": manifest.digest}
+    outcome = train(Run(task, recipe.train, recipe.seed, out, recipe.text, identity, quiet))
+    if not is_main():
+        return Pretrained(outcome, [])
     drawn = [
         picture for stream_ in streams.values() for picture in pictures(task.module, stream_, recipe.seed)
     ]
-    sections = [losses(out), *drawn, texts(recipe, recipe.data.cards)]
+    sections = [*losses(out), *drawn, texts(recipe, recipe.data.cards)]
     write("Pretraining", sections, out, recipe)
     return Pretrained(outcome, sections)
 
@@ -103,15 +106,22 @@ def gather(
 
 
 def corpus(recipe: PretrainRecipe, limit: int | None = None) -> list[Recording]:
-    """The raw recordings of all cards, less those held out."""
+    """The raw recordings of all cards, less those held out. Raises `DataError` where a held-out place is in no card."""
     kept = []
     for name in recipe.data.cards:
         card = DataCard.load(name)
-        kept += [
-            recording
-            for recording in card.recordings(limit=limit)
-            if not recipe.data.holds_out(card.name, recording.subject, recording.session, recording.run)
+        entries = card.entries()
+        recordings = card.recordings(limit, entries)
+        held = [recipe.data.held(card.name, one.subject, one.session, one.run) for one in recordings]
+        unread = [
+            recipe.data.held(card.name, one.subject, one.session, one.run) for one in entries[len(held) :]
         ]
+        if unknown := set(recipe.data.hold_out.get(card.name, [])).difference(*held, *unread):
+            raise DataError(
+                f"data.hold_out: {card.name} has no recording of {', '.join(sorted(unknown))}; "
+                f"its subjects are {', '.join(sorted({one.subject for one in recordings}))}"
+            )
+        kept += [recording for recording, places in zip(recordings, held, strict=True) if not places]
     return kept
 
 

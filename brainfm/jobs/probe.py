@@ -79,6 +79,7 @@ def scores(
     evaluation = panel.evaluation
     rows = [evaluation.chance(), *(evaluation.row(name, several) for name, several in predictions.items())]
     pairs = [("frozen", "untrained"), ("finetuned", "scratch"), ("finetuned", "frozen")]
+    first = next(iter(panel.models.values()))[0].config
     pooled = (
         ["AUROC is pooled over folds, whose classifiers are not calibrated"]
         if evaluation.metric == "auroc"
@@ -103,6 +104,9 @@ def scores(
         protocol=options.protocol,
         pool=pool,
         checkpoints=checkpoints,
+        recipe=first.recipe,
+        recipe_hash=first.recipe_hash,
+        seed=options.seed,
         notes=[*panel.notes, *pooled, *notes],
     )
 

@@ -1,7 +1,7 @@
 """Reports of jobs: gather what a run left behind and what it scored, as plain data for the page."""
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,12 +35,13 @@ def write(title: str, sections: Sequence[Section], out: Path, recipe: Recipe | N
 
 def write_scores(scores: Scores, out: Path, title: str, card: str, recipe: Recipe | None = None) -> Path:
     """The report of one table; `card` is the name or the path that it was scored on."""
-    return write(title, [scores, texts(recipe, [card])], out, recipe)
+    unfolded = texts(recipe, [card], {"pretraining recipe": scores.recipe})
+    return write(title, [scores, unfolded], out, recipe)
 
 
-def texts(recipe: Recipe | None, cards: Sequence[str]) -> Texts:
-    """The recipe and the cards, by name or path, to unfold at the end of a page."""
-    shown = {} if recipe is None else {"recipe": recipe.text}
+def texts(recipe: Recipe | None, cards: Sequence[str], more: Mapping[str, str] | None = None) -> Texts:
+    """The recipe, other texts, and the cards, by name or path, to unfold at the end of a page."""
+    shown = {**({} if recipe is None else {"recipe": recipe.text}), **(more or {})}
     loaded = [DataCard.load(name) for name in cards]
     return Texts({**shown, **{f"card {card.name}": card_text(card) for card in loaded}})
 
@@ -50,11 +51,11 @@ def card_text(card: DataCard) -> str:
     return f"{to_yaml(card.model_dump(mode='json'))}\n{card.prose}"
 
 
-def losses(run: Path) -> Losses:
-    """The curves of a run's log."""
+def losses(run: Path) -> list[Section]:
+    """The curves of a run's log, if it still has one."""
     rows = read_log(run / "log.jsonl")
     known = {"step", "loss", "gradient_norm", "learning_rate"}
-    return Losses(rows, parts=[name for name in rows[0] if name not in known])
+    return [Losses(rows, parts=[name for name in rows[0] if name not in known])] if rows else []
 
 
 @torch.inference_mode()

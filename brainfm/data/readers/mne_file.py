@@ -63,17 +63,12 @@ class MneFile(Reader, SensorChoice):
             raise DataError(f"{path} does not exist")
         check_length(path)
         try:
-            if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
-                return mne.read_epochs(path)
-            # a compressed file would be unpacked from its start again for every slice
-            raw = mne.io.read_raw(path, preload=path.suffix == ".gz")
+            loaded = opened(path)
         except UNREADABLE as error:
-            if path.suffix == ".set" and "epochs" in str(error):
-                return mne.io.read_epochs_eeglab(path)
             raise DataError(f"{path.name} can't be read ({first_line(error)})") from error
         if path.suffix == ".vhdr":
-            check_points(path, raw.n_times)
-        return raw
+            check_points(path, loaded.n_times)
+        return loaded
 
     def label(self, path: Path) -> str:
         """The unit that the card or the file gives to the stored numbers."""
@@ -97,6 +92,19 @@ class MneFile(Reader, SensorChoice):
         """MNE's `first_samp`: FIF numbers its samples from the start of the acquisition, not of the file."""
         with listening():
             return int(getattr(self.load(path), "first_samp", 0))
+
+
+def opened(path: Path) -> Any:
+    """MNE's object of the file, raw or in epochs."""
+    if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
+        return mne.read_epochs(path)
+    try:
+        # a compressed file would be unpacked from its start again for every slice
+        return mne.io.read_raw(path, preload=path.suffix == ".gz")
+    except UNREADABLE as error:
+        if path.suffix == ".set" and "epochs" in str(error):
+            return mne.io.read_epochs_eeglab(path)
+        raise
 
 
 def check_length(path: Path) -> None:
