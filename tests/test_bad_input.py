@@ -271,3 +271,51 @@ def test_a_window_longer_than_every_recording(card: Path, tmp_path: Path) -> Non
     words = tiny.train_words(card, tmp_path / "out", "signals.eeg.seconds=40")
     said = refused(words, tmp_path / "out")
     assert said == "no recording is as long as a window of 40 s; shorten signals.eeg.seconds"
+
+
+def test_people_held_out_who_are_in_no_recording(card: Path, tmp_path: Path) -> None:
+    words = tiny.train_words(card, tmp_path / "out", "data.hold_out={edf_people: ['01', '7']}")
+    said = refused(words, tmp_path / "out")
+    assert said == "data.hold_out: edf_people has no recording of 7; its subjects are 01, 02"
+
+
+def test_another_corpus_in_a_used_folder(good: Path, card: Path, run: Path, tmp_path: Path) -> None:
+    used = shutil.copytree(run, tmp_path / "run")
+    before = sorted(left(used))
+    raw = tiny.raw_of(tiny.person(3, 24.0))
+    (card.parent / "edf" / "sub02.edf").unlink()
+    tiny.write_edf(card.parent / "edf" / "sub02.edf", raw)
+    for extra in (["--limit", "1"], []):
+        source = good / "edf_people.md" if extra else card
+        result = tiny.brainfm(*tiny.train_words(source, used, steps=2), *extra)
+        said = tiny.only_sentence(result)
+        assert "belongs to a run of another" in said and "data" in said
+    assert sorted(left(used)) == before
+
+
+def test_an_out_that_is_a_file(good: Path, run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "out"
+    file.write_text("mine", encoding="utf-8")
+    for words in (
+        tiny.train_words(good / "edf_people.md", file, steps=2),
+        probe(run, good / "edf_people.md", file),
+    ):
+        said = tiny.only_sentence(tiny.brainfm(*words))
+        assert str(file) in said
+    assert file.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_modality_that_the_checkpoint_does_not_know(good: Path, run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "meg.md"
+    text = (good / "edf_people.md").read_text(encoding="utf-8")
+    path.write_text(text.replace("modality: eeg", "modality: meg"), encoding="utf-8")
+    (tmp_path / "edf").symlink_to(good / "edf")
+    said = tiny.only_sentence(tiny.brainfm(*probe(run, path, tmp_path / "out")))
+    assert "meg" in said
+
+
+def test_a_finished_run_without_its_log_still_ends_well(good: Path, run: Path, tmp_path: Path) -> None:
+    used = shutil.copytree(run, tmp_path / "run")
+    (used / "log.jsonl").unlink()
+    result = tiny.brainfm(*tiny.train_words(good / "edf_people.md", used, steps=2), "--json")
+    assert result.code == 0 and result.json["loss"] is None, result.err

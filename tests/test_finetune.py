@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import mne
@@ -106,6 +107,26 @@ def test_run_again_it_gives_the_same_and_trains_nothing(
     assert {path: path.stat().st_mtime_ns for path in weights} == weights
 
 
+def test_a_used_folder_lends_nothing_to_other_labels_or_another_start(
+    card: Path, run: Path, folder: Path, tuned: tiny.Result, tmp_path: Path
+) -> None:
+    used = shutil.copytree(folder / "out", tmp_path / "used")
+    other = tmp_path / "run"
+    held = "data.hold_out={edf_people: ['03']}"
+    assert tiny.brainfm(*tiny.train_words(card, other, held, "seed=5", steps=2), "--json").code == 0
+    said = tiny.only_sentence(tiny.brainfm(*words(card, other, used)))
+    assert "belongs to a run of another checkpoint" in said
+
+    text = card.read_text(encoding="utf-8")
+    turned = text.replace("[right_hand, left_hand]", "[left_hand, right_hand]")
+    try:
+        card.write_text(turned, encoding="utf-8")
+        said = tiny.only_sentence(tiny.brainfm(*words(card, run, used)))
+    finally:
+        card.write_text(text, encoding="utf-8")
+    assert "belongs to a run of another data" in said
+
+
 def test_the_decoder_says_that_it_saw_labels(decoder: Path, card: Path) -> None:
     manifest = Manifest.load(decoder / "manifest.json")
     recordings = DataCard.load(card).recordings()
@@ -196,6 +217,73 @@ def test_a_file_without_events_is_decoded_throughout(decoder: Path, tmp_path: Pa
     assert said["cut"] == "consecutive windows" and len(found) == SECONDS / 2.0
     starts = [row["start"] for row in said["windows"]]
     assert all(after - before == 2.0 for before, after in itertools.pairwise(starts))
+
+
+def test_events_too_near_the_end_are_refused_and_told(decoder: Path, tmp_path: Path) -> None:
+    raw = tiny.raw_of(tiny.person(9, SECONDS))
+    late, fine = SECONDS - 0.5, 3.0
+    file = tiny.write_edf(
+        tmp_path / "late.edf", raw.set_annotations(mne.Annotations([late], [0.1], ["left_hand"]))
+    )
+    said = tiny.only_sentence(tiny.brainfm("predict", decoder, file))
+    assert said == "late.edf: none of its 1 events has 2 s of signal where the decoder looks"
+    both = raw.set_annotations(mne.Annotations([fine, late], [0.1] * 2, ["left_hand"] * 2))
+    found, said = decoded(decoder, tiny.write_edf(tmp_path / "both.edf", both))
+    assert len(found) == 1
+    assert said["cut"].startswith("a window at each event; 1 left out: crosses")
+
+
+def test_a_file_shorter_than_a_window_is_refused(decoder: Path, run: Path, tmp_path: Path) -> None:
+    raw = (
+        tiny.raw_of(tiny.person(9, SECONDS))
+        .crop(0, 1.0, include_tmax=False)
+        .set_annotations(mne.Annotations([], [], []))
+    )
+    file = tiny.write_edf(tmp_path / "short.edf", raw)
+    said = tiny.only_sentence(tiny.brainfm("predict", decoder, file))
+    assert said == "short.edf is shorter than one window of 2 s"
+    out = tmp_path / "features.npz"
+    said = tiny.only_sentence(tiny.brainfm("embed", run, file, "--out", out))
+    assert said == "short.edf is shorter than one window of 4 s"
+    for length in ("0", "-1"):
+        said = tiny.only_sentence(tiny.brainfm("embed", run, file, "--out", out, "--seconds", length))
+        assert said.startswith(f"a window of {length} s can't be cut")
+    assert not out.exists()
+
+
+def test_a_decoder_of_picked_sensors_reads_raw_files(card: Path, folder: Path, tmp_path: Path) -> None:
+    """The preparation picks after the reader: the decoder asks a file for what the preparation needs."""
+    pick = "[{kind: pick, names: [C3, C4, O2]}, {kind: robust_scale, scope: recording, per: all, clip: 15.0}]"
+    few = f"signals.eeg.prepare={pick}"
+    ran = tiny.brainfm(*tiny.train_words(card, tmp_path / "run", few, steps=2), "--json")
+    assert ran.code == 0, ran.err
+    made = tiny.brainfm(*words(card, tmp_path / "run", tmp_path / "out"), "--set", "train.steps=2")
+    assert made.code == 0, made.err
+    found, _ = decoded(Path(made.json["decoder"]), new_file(tmp_path / "new.edf"))
+    assert len(found) == len(tiny.person(9, SECONDS).events)
+    settings = BrainFM.from_pretrained(made.json["decoder"]).decoder
+    assert settings is not None and settings.channels == 3 and len(settings.sensors) == 8
+
+
+def test_a_decoder_that_learnt_from_tables_reads_a_file_without_one(
+    card: Path, run: Path, tmp_path: Path
+) -> None:
+    bids = shutil.copytree(card.parent / "edf", tmp_path / "edf")
+    for number in (1, 2, 3):
+        marks = tiny.person(number, SECONDS).events
+        table = zip(marks.onset, marks.duration, marks.label, strict=True)
+        lines = "".join(f"{onset}\t{duration}\t{label}\n" for onset, duration, label in table)
+        (bids / f"sub{number:02d}_events.tsv").write_text(f"onset\tduration\ttrial_type\n{lines}")
+    other = tmp_path / card.name
+    text = card.read_text(encoding="utf-8").replace("task:", "events: {source: bids}\ntask:")
+    other.write_text(text, encoding="utf-8")
+    made = tiny.brainfm(*words(other, run, tmp_path / "out"), "--set", "train.steps=2")
+    assert made.code == 0, made.err
+    file = new_file(tmp_path / "new.edf")
+    assert decoded(Path(made.json["decoder"]), file)[1]["cut"] == "consecutive windows"
+    (tmp_path / "new_events.tsv").write_text("onset\tduration\ttrial_type\n3.0\t1.0\tleft_hand\n")
+    found, said = decoded(Path(made.json["decoder"]), file)
+    assert len(found) == 1 and said["cut"] == "a window at each event"
 
 
 @pytest.mark.parametrize("lost", [["C4"], ["C3", "O2"]])

@@ -254,6 +254,18 @@ def decoder_of() -> DecoderSettings:
     )
 
 
+def test_a_decoder_of_other_labels_can_start_from_a_decoder(model: BrainFM) -> None:
+    first = model.with_decoder(decoder_of(), seed=1)
+    for parameter in first.head.parameters():
+        parameter.data.fill_(3.0)
+    several = decoder_of().model_copy(update={"labels": ["left", "right", "rest"]})
+    second = first.with_decoder(several, seed=2)
+    assert second.head.score.out_features == 3
+    same = first.with_decoder(decoder_of(), seed=2)
+    assert not same.head.score.weight.any(), "the head is fresh, whatever the shape of the one before"
+    assert torch.equal(same.encoder.norm.weight, first.encoder.norm.weight)
+
+
 def test_a_decoder_is_saved_with_its_backbone(model: BrainFM, batch: Batch, tmp_path: Path) -> None:
     decoder = model.with_decoder(decoder_of(), seed=1)
     for name, value in model.state_dict().items():

@@ -125,17 +125,38 @@ def test_a_run_that_is_asked_to_stop_writes_its_checkpoint(
     assert tiny.rows(tmp_path / "run") == tiny.rows(whole[0])
 
 
+LAUNCH = [
+    sys.executable,
+    "-m",
+    "accelerate.commands.accelerate_cli",
+    "launch",
+    "--cpu",
+    "--num_machines",
+    "1",
+]
+LAUNCH += ["--mixed_precision", "no", "--dynamo_backend", "no", "--num_processes"]
+
+
 def test_it_runs_under_accelerate_launch(card: Path, whole: dict[int, Path], tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
-    launcher += ["--num_processes", "1", "--num_machines", "1", "--cpu", "--mixed_precision", "no"]
-    result = tiny.ended(
-        tiny.shell(*words(card, tmp_path / "run"), "--json", before=[*launcher, "--dynamo_backend", "no"])
-    )
+    launched = tiny.shell(*words(card, tmp_path / "run"), "--json", before=[*LAUNCH, "1"])
+    result = tiny.ended(launched)
     assert result.code == 0, result.err
     assert result.json["steps"] == STEPS
     assert [row["loss"] for row in tiny.rows(tmp_path / "run")] == [
         row["loss"] for row in tiny.rows(whole[0])
     ]
+
+
+def test_two_processes_leave_one_log_one_report_and_one_answer(card: Path, tmp_path: Path) -> None:
+    launched = tiny.shell(
+        *words(card, tmp_path / "run"), "--json", before=[*LAUNCH, "2", "--main_process_port", "0"]
+    )
+    result = tiny.ended(launched)
+    assert result.code == 0, result.err
+    assert result.json["steps"] == STEPS
+    assert [row["step"] for row in tiny.rows(tmp_path / "run")] == list(range(1, STEPS + 1))
+    names = sorted(path.name for path in (tmp_path / "run").iterdir())
+    assert names == ["checkpoints", "identity.json", "log.jsonl", "recipe.yaml", "report.html", "report.json"]
 
 
 @pytest.fixture
