@@ -61,6 +61,7 @@ def load_whole(model: type[PreTrainedModel], folder: Path, config: PretrainedCon
         mismatched=tuple(sorted(key[0] for key in info["mismatched_keys"])),
     )
     refuse_partial(loaded.load_report, folder)
+    refuse_not_finite(loaded, folder)
     manifest = folder / "manifest.json"
     loaded.manifest = Manifest.load(manifest) if manifest.exists() else Manifest()
     return loaded.eval()
@@ -99,6 +100,13 @@ def refuse_partial(report: LoadReport, where: str | Path) -> None:
                 f"{where} {what} {len(lost)} of the backbone's {report.expected} tensors ({lost[0]}"
                 f"{', …' if len(lost) > 1 else ''}); it is not used in part: fetch or save it again"
             )
+
+
+def refuse_not_finite(model: Any, where: Path) -> None:
+    """Raise for weights that are no numbers: every feature would be NaN."""
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise CheckpointError(f"{where}: {name} holds NaN or infinity; the run that made it went wrong")
 
 
 def resolve(where: str | Path, revision: str | None = None) -> Path:

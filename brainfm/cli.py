@@ -309,15 +309,19 @@ def data_check(
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")], json_: Json = False
 ) -> None:
     """Read every recording of a card and count its facts again."""
-    from brainfm.data.cards import DataCard, check
+    from brainfm.data.cards import DataCard, recount
+    from brainfm.recipe import to_yaml
 
     found = DataCard.load(card)
-    problems = [{"field": p.field, "said": p.said, "found": p.found} for p in check(found)]
+    counted, wrong = recount(found)
+    problems = [{"field": p.field, "said": p.said, "found": p.found} for p in wrong]
+    facts = counted.model_dump() if counted else {}
     if json_:
-        show_json({"card": found.name, "ok": not problems, "problems": problems})
+        show_json({"card": found.name, "ok": not problems, "problems": problems, "counted": facts})
     else:
         lines = [f"{p['field']}: the card says {p['said']}, the files say {p['found']}" for p in problems]
-        typer.echo("\n".join(lines) or f"{found.name}: every fact agrees with the files")
+        typer.echo("\n".join(lines) or f"{found.name}: nothing in the card disagrees with the files")
+        typer.echo(to_yaml({"counted": facts}) if facts else "", nl=False)
     if problems:
         sys.exit(1)
 

@@ -273,6 +273,16 @@ def test_a_window_longer_than_every_recording(card: Path, tmp_path: Path) -> Non
     assert said == "no recording is as long as a window of 40 s; shorten signals.eeg.seconds"
 
 
+def test_a_checkpoint_with_nan_weights(run: Path, good: Path, tmp_path: Path) -> None:
+    used = shutil.copytree(run, tmp_path / "run")
+    path = used / "checkpoints" / "step-00000002" / "model.safetensors"
+    tensors = load_file(path)
+    tensors["encoder.norm.weight"][0] = np.nan
+    save_file(tensors, path, metadata={"format": "pt"})
+    said = refused(probe(used, good / "edf_people.md", tmp_path / "out"), tmp_path / "out")
+    assert "encoder.norm.weight holds NaN or infinity" in said
+
+
 def test_people_held_out_who_are_in_no_recording(card: Path, tmp_path: Path) -> None:
     words = tiny.train_words(card, tmp_path / "out", "data.hold_out={edf_people: ['01', '7']}")
     said = refused(words, tmp_path / "out")

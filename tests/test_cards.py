@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from brainfm import folders
-from brainfm.data.cards import DataCard, check, data_root, front_matter, list_cards
+from brainfm.data.cards import DataCard, check, data_root, front_matter, list_cards, recount
 from brainfm.data.new_card import new_card, pattern
 from brainfm.data.splits import in_words, split, strictest
 from brainfm.errors import DataError, RecipeError
@@ -79,14 +79,16 @@ def test_the_facts_of_every_card_hold_and_its_split_can_be_made(name: str) -> No
 
 
 def test_check_names_what_is_wrong(tmp_path: Path) -> None:
-    card = DataCard.load(written(tmp_path))
-    (problem,) = check(card)
-    assert problem.field == "facts" and '"subjects": 2' in problem.found
-    facts = "facts: {subjects: 3, sessions: 2, recordings: 2, sensors: 8, sfreq: 128.0}\n---\nSome"
+    facts = "facts: {subjects: 3, sessions: 2, recordings: 2, sensors: 8, sfreq: 100.0}\n---\nSome"
     wrong = DataCard.load(written(tmp_path, SMALL.replace("---\nSome", facts)))
     found = {problem.field: (problem.said, problem.found) for problem in check(wrong)}
-    assert found.keys() == {"facts.subjects", "facts.windows"}
-    assert found["facts.subjects"] == ("3", "2")
+    assert found == {"facts.subjects": ("3", "2"), "facts.sfreq": ("100.0", "128.0")}
+
+
+def test_what_a_card_does_not_say_is_counted_and_not_wrong(tmp_path: Path) -> None:
+    counted, problems = recount(DataCard.load(written(tmp_path)))
+    assert problems == [] and counted is not None
+    assert counted.subjects == 2 and sum(counted.windows.values()) > 0
 
 
 def test_check_of_absent_data_is_a_problem_not_a_crash(tmp_path: Path) -> None:

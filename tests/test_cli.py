@@ -152,7 +152,8 @@ def test_a_card_is_checked(tmp_path: Path) -> None:
     reader = "{kind: simulated, subjects: 2, seconds: 24.0, sensors: 8}"
     path = tiny.card(tmp_path, "right", reader, more=tiny.TASK + FACTS)
     result = tiny.brainfm("data", "check", path, "--json")
-    assert (result.code, result.json) == (0, {"card": "right", "ok": True, "problems": []})
+    assert result.code == 0 and result.json["ok"] and result.json["problems"] == []
+    assert result.json["counted"]["windows"] == {"left_hand": 6, "right_hand": 6}
     assert "every fact agrees" in tiny.brainfm("data", "check", path).out
 
 

@@ -1,5 +1,6 @@
 """A stranger's folder of EDF files: a card is written, filled in by hand, and all else works without touching another file."""
 
+import json
 from pathlib import Path
 
 import mne
@@ -72,14 +73,17 @@ def test_a_strangers_folder_becomes_a_number(
     card = tmp_path / "my_study.md"
     fill_in(card)
     checked = tiny.brainfm("data", "check", card, "--json")
-    # the facts were counted before there was a task, so its windows are what the author still has to state
-    (problem,) = checked.json["problems"]
-    assert problem["field"] == "facts.windows"
-    text = card.read_text(encoding="utf-8")
-    counted = problem["found"].replace("'", '"')
-    card.write_text(text.replace("facts:\n", f"facts:\n  windows: {counted}\n"), encoding="utf-8")
-    checked = tiny.brainfm("data", "check", card, "--json")
     assert checked.code == 0 and checked.json["ok"], checked.out
+    # the facts were counted before there was a task: its windows are for the author to state, or not
+    counted = json.dumps(checked.json["counted"]["windows"])
+    assert set(checked.json["counted"]["windows"]) == {"T1/left", "T2/right"}
+    text = card.read_text(encoding="utf-8")
+    card.write_text(text.replace("facts:\n", f"facts:\n  windows: {counted}\n"), encoding="utf-8")
+    assert tiny.brainfm("data", "check", card, "--json").json["ok"]
+    card.write_text(text.replace("facts:\n", "facts:\n  windows: {left: 1}\n"), encoding="utf-8")
+    wrong = tiny.brainfm("data", "check", card, "--json")
+    assert wrong.code == 1 and wrong.json["problems"][0]["field"] == "facts.windows"
+    card.write_text(text, encoding="utf-8")
 
     run = tmp_path / "run"
     held = "data.hold_out={my_study: ['" + {"names": "03", "folders": "3", "bids": "03"}[layout] + "']}"

@@ -159,17 +159,24 @@ class Problem:
 
 def check(card: DataCard) -> list[Problem]:
     """Every fact counted again: what the card says and the files do not. Unreadable data are one problem."""
+    return recount(card)[1]
+
+
+def recount(card: DataCard) -> tuple[Facts | None, list[Problem]]:
+    """The facts as counted (None: the data can't be read), and those that contradict the card.
+
+    What a card does not say can't be wrong.
+    """
     try:
         found = count(card, card.recordings())
     except DataError as error:
-        return [Problem("recordings", "can be read", str(error))]
-    if card.facts is None:
-        return [Problem("facts", "nothing", json.dumps(found.model_dump()))]
-    said = card.facts.model_dump()
-    return [
-        Problem(f"facts.{field}", str(said[field]), str(value))
-        for field, value in found.model_dump().items()
-        if value != said[field]
+        return None, [Problem("recordings", "can be read", str(error))]
+    said = card.facts.model_dump(exclude_unset=True) if card.facts else {}
+    counted = found.model_dump()
+    return found, [
+        Problem(f"facts.{field}", str(value), str(counted[field]))
+        for field, value in said.items()
+        if value != counted[field]
     ]
 
 

@@ -80,5 +80,6 @@ def journey(modality: str, out: Path, seed: int, quiet: bool) -> Journey:
     options = Options(seed=seed, quiet=quiet)
     probed = replace(probe([checkpoint], recipe.data.cards[0], options), title="Frozen features")
     task = FinetuneRecipe.load(f"demo_{modality}", [f"seed={seed}"])
-    tuned = replace(finetune(task, checkpoint, out / "finetune", options).scores, title="Fine-tuned decoder")
+    again = replace(options, classical="none")  # the same task: they stand in the table above
+    tuned = replace(finetune(task, checkpoint, out / "finetune", again).scores, title="Fine-tuned decoder")
     return Journey(recipe, probed, tuned, pretrained.sections)
