@@ -19,7 +19,7 @@ from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.pooling import Pool
 from brainfm.probes import Protocol, linear
-from brainfm.recipe import parse_yaml
+from brainfm.recipe import WITHOUT_EFFECT, parse_yaml
 
 VERSION = 1
 """Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
@@ -97,6 +97,8 @@ def seeds_of(models: Sequence[BrainFM]) -> dict[int, list[BrainFM]]:
     for model in models:
         recipe = recipe_of(model)
         seed, hold_out = recipe.pop("seed"), str(recipe.get("data", {}).pop("hold_out", None))
+        for key in WITHOUT_EFFECT["train"]:
+            recipe.get("train", {}).pop(key, None)
         first = first or recipe
         if recipe != first:
             raise DataError("the checkpoints come from different recipes; probe them one at a time")

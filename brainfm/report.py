@@ -183,7 +183,7 @@ class Report:
         scores = [section for section in self.sections if isinstance(section, Scores)]
         if self.verdict or not scores:
             return self.verdict
-        return verdict(scores[0]) if len(scores) == 1 else overall(scores)
+        return overall(scores)
 
 
 def write_report(report: Report, folder: Path) -> Path:

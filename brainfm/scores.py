@@ -169,8 +169,19 @@ def verdict(scores: Scores) -> str:
 
 
 def overall(many: Sequence[Scores]) -> str:
-    """The verdict over several sets of scores, by counting the intervals that exclude zero on either side."""
-    signs = [one.sign for scores in many for one in scores.differences if one.name == "frozen − untrained"]
+    """The verdict over several cards, by counting the intervals that exclude zero on either side.
+
+    The first table of a card counts: fine-tuning shows a probe's comparison again.
+    """
+    first = {scores.card: scores for scores in reversed(many)}
+    if len(first) == 1:
+        return verdict(many[0])
+    signs = [
+        one.sign
+        for scores in first.values()
+        for one in scores.differences
+        if one.name == "frozen − untrained"
+    ]
     if not signs:
         return f"{len(many)} evaluations, each with its own verdict below."
     better, worse = signs.count(1), signs.count(-1)
@@ -296,6 +307,7 @@ def _bracket(row: Row | Difference) -> str:
 
 def _comparison(one: Difference, metric: str) -> str:
     of, minus, bracket = _noun(one.of), _noun(one.minus), _bracket(one)
+    metric = metric.replace("_", " ")
     plural = one.of == "frozen"
     if one.sign > 0:
         return f"{of} beat{'' if plural else 's'} {minus} by {number(one.score)}{bracket} {metric}"

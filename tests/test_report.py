@@ -261,8 +261,11 @@ def test_the_verdict_says_which_side_of_zero(gap: tuple[float, float, float], wo
 
 def test_the_verdict_names_contamination_and_counts_many() -> None:
     assert "Pretraining saw some" in verdict(scores(contaminated=True))
-    many = [scores((0.1, 0.05, 0.2)), scores((-0.1, -0.2, -0.05)), scores((0.1, -0.05, 0.2))]
+    gaps = {"a": (0.1, 0.05, 0.2), "b": (-0.1, -0.2, -0.05), "c": (0.1, -0.05, 0.2)}
+    many = [scores(gap, card=card) for card, gap in gaps.items()]
     assert "in 1 of 3 evaluations, fall below it in 1, and can't be told from it in 1" in overall(many)
+    assert overall([*many, many[0]]) == overall(many), "a card that is shown twice counts once"
+    assert overall([many[0], many[0]]) == verdict(many[0])
     assert "Frozen features reach 0.68 [0.63, 0.73]" in verdict(scores(differences=()))
 
 
