@@ -18,21 +18,18 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from brainfm.checkpoint import latest, step_of
-from brainfm.errors import BrainfmError, CheckpointError
-from brainfm.files import write_folder, write_json, write_text
+from brainfm.checkpoint import latest
+from brainfm.errors import BrainfmError
+from brainfm.files import write_folder
 from brainfm.objectives import Loss
 from brainfm.progress import bar
 from brainfm.recipe import Training
+from brainfm.run_folder import check_claim, claim, last_loss, load_state, save_state, trim_log
 
 KEEP = 2  # checkpoints of a run that stay on disk
-IDENTITY = "identity.json"
-ADAM = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of each parameter
 
 
 class Stopped(BrainfmError):
@@ -104,13 +101,14 @@ def train(run: Run) -> Outcome:
     another run.
     """
     began = time.monotonic()
-    check_claim(run)
+    check_claim(run.out, run.identity)
     accelerator = accelerator_of(run)
     if accelerator.is_main_process:
-        claim(run)
+        claim(run.out, run.identity, run.recipe)
     run.task.module.to(accelerator.device)
     optimizer = optimizer_of(run)
-    first = resume(run, optimizer)
+    newest = latest(run.out)
+    first = load_state(newest, run.task.module, optimizer) if newest else 0
     accelerator.wait_for_everyone()  # all have read the folder
     if accelerator.is_main_process:
         trim_log(run.out, first)
@@ -130,9 +128,9 @@ def train(run: Run) -> Outcome:
     accelerator.wait_for_everyone()  # for the process that writes the last checkpoint
     for tracker in accelerator.trackers:
         tracker.finish()
-    newest = latest(run.out)
-    assert newest is not None  # the last step always writes one
-    return Outcome(run.out, newest, run.training.steps, loss, time.monotonic() - began)
+    last = latest(run.out)
+    assert last is not None  # the last step always writes one
+    return Outcome(run.out, last, run.training.steps, loss, time.monotonic() - began)
 
 
 def accelerator_of(run: Run) -> Any:
@@ -290,102 +288,18 @@ def optimizer_of(run: Run) -> torch.optim.Optimizer:
 
 
 def save(run: Run, accelerator: Any, optimizer: Any, done: int) -> None:
-    """Write a checkpoint whole, then drop those before the last `KEEP`."""
+    """Write a checkpoint whole: what users load, and what going on needs. Then drop those before the last `KEEP`."""
     accelerator.wait_for_everyone()
     if not accelerator.is_main_process:
         return
-    names = {id(parameter): name for name, parameter in run.task.module.named_parameters()}
 
     def write(folder: Path) -> None:
         run.task.save(folder)
-        tensors = {
-            f"module.{name}": value.detach().cpu().contiguous()
-            for name, value in run.task.module.state_dict().items()
-        }
-        for parameter, state in unwrapped(optimizer).state.items():
-            for part in ADAM:
-                tensors[f"{part}.{names[id(parameter)]}"] = state[part].detach().cpu().contiguous()
-        save_file(tensors, folder / "training.safetensors")
+        save_state(folder, run.task.module, getattr(optimizer, "optimizer", optimizer))
 
     write_folder(run.out / "checkpoints" / f"step-{done:08d}", write)
     for old in sorted((run.out / "checkpoints").glob("step-*[0-9]"))[:-KEEP]:
         shutil.rmtree(old)
-
-
-def resume(run: Run, optimizer: torch.optim.Optimizer) -> int:
-    """Load the newest checkpoint into module and optimiser; the number of steps it had taken, 0 if there is none."""
-    newest = latest(run.out)
-    if newest is None:
-        return 0
-    tensors = state(newest)
-    run.task.module.load_state_dict(
-        {name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")}
-    )
-    for name, parameter in run.task.module.named_parameters():
-        if f"step.{name}" in tensors:  # one that never had a gradient has no state
-            optimizer.state[parameter] = {
-                part: tensors[f"{part}.{name}"].to(parameter.device) for part in ADAM
-            }
-    return step_of(newest)
-
-
-def trim_log(out: Path, done: int) -> None:
-    """Leave the log at the checkpoint: the steps after it are taken again."""
-    log = out / "log.jsonl"
-    write_text(log, "".join(json.dumps(row) + "\n" for row in read_log(log) if row["step"] <= done))
-
-
-def state(checkpoint: Path) -> dict[str, Tensor]:
-    """The weights and moments of a checkpoint. Raises `CheckpointError` where the file is damaged."""
-    path = checkpoint / "training.safetensors"
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} can't be read ({error}); remove {checkpoint} to go on from what is before it"
-        ) from None
-
-
-def unwrapped(optimizer: Any) -> torch.optim.Optimizer:
-    """The optimiser inside Accelerate's."""
-    return getattr(optimizer, "optimizer", optimizer)
-
-
-def check_claim(run: Run) -> None:
-    """Raise `CheckpointError`, naming what differs, where the folder is another run's."""
-    path = run.out / IDENTITY
-    if not path.exists():
-        return
-    found = json.loads(path.read_text(encoding="utf-8"))
-    differing = [name for name, value in run.identity.items() if found.get(name) != value]
-    if differing:
-        raise CheckpointError(
-            f"{run.out} belongs to a run of another {' and '.join(differing)}; "
-            "choose another --out, or remove it to start again"
-        )
-
-
-def claim(run: Run) -> None:
-    """Make the run's folder and say whose it is. The recipe is written anew: what does not decide losses may change."""
-    write_text(run.out / "recipe.yaml", run.recipe)
-    write_json(run.out / IDENTITY, dict(run.identity))
-
-
-def read_log(path: Path) -> list[dict[str, Any]]:
-    """The lines of a log; a last line that a crash cut short is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
-
-
-def last_loss(out: Path) -> float:
-    """The loss of the last logged step: what a run that had already ended reports."""
-    rows = read_log(out / "log.jsonl")
-    return rows[-1]["loss"] if rows else math.nan
 
 
 @contextmanager

@@ -26,7 +26,7 @@ ORDER = [
     "batch", "tokens", "statistics", "masks", "layers", "pooling",
     "tokenizers", "encoders", "objectives", "heads",
     "sizes", "recipe", "corpus", "manifest", "checkpoint", "model",
-    "progress", "train", "evaluation", "probes", "panel", "jobs", "cli",
+    "progress", "run_folder", "train", "evaluation", "probes", "panel", "jobs", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

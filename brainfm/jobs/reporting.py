@@ -14,8 +14,8 @@ from brainfm.jobs.pretrain import Learner
 from brainfm.objectives.masked_patches import MaskedPatchLoss, normalise
 from brainfm.recipe import Recipe, to_yaml
 from brainfm.report import Losses, MaskMap, Reconstruction, Report, Section, Texts, write_report
+from brainfm.run_folder import read_log
 from brainfm.scores import Scores
-from brainfm.train import read_log
 
 
 def write(title: str, sections: Sequence[Section], out: Path, recipe: Recipe | None = None) -> Path:
