@@ -248,9 +248,12 @@ def test_the_bootstrap_draws_subjects_else_sessions_else_windows() -> None:
     everyone = study(3, 2)
     number, word = groups("CrossSession", cut(everyone), everyone)
     assert word == "subject" and len(set(number)) == 3
-    one = study(1, 2)
+    one = study(1, 5)
     number, word = groups("CrossSession", cut(one), one)
-    assert word == "session" and len(set(number)) == 2
+    assert word == "session" and len(set(number)) == 5
+    few = study(1, 2)
+    number, word = groups("CrossSession", cut(few), few)
+    assert word == "window" and len(set(number)) == len(number) == 16
     single = study(1, 1)
     number, word = groups("WithinSession", cut(single), single)
     assert word == "window" and len(set(number)) == len(number) == 8

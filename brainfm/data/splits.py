@@ -30,6 +30,8 @@ from brainfm.errors import DataError
 
 Unit = TypeVar("Unit")
 
+SESSIONS = 5
+"""Sessions of a single subject that a bootstrap can draw from: of two, it has three things to draw."""
 BLOCKS = 5
 """Contiguous blocks that a session is cut into where the caller names no number."""
 
@@ -156,13 +158,13 @@ def groups(name: Split, windows: Windows, recordings: Sequence[Recording]) -> tu
     """What a bootstrap draws, as a number per window, and its name: subject, else session, else window.
 
     Windows of one subject are not independent draws, so whole subjects are drawn where there are at least
-    two.
+    two, and whole sessions of a single subject where there are enough to make an interval of.
     """
-    units = [("subject", subjects(windows, recordings))]
+    units = [("subject", subjects(windows, recordings), 2)]
     if name != "CrossSubject":
-        units.append(("session", subject_sessions(windows, recordings)))
-    for word, unit in units:
-        if len(set(unit)) >= 2:
+        units.append(("session", subject_sessions(windows, recordings), SESSIONS))
+    for word, unit, fewest in units:
+        if len(set(unit)) >= fewest:
             return np.unique(unit, return_inverse=True)[1].astype(np.int64), word
     return np.arange(len(windows), dtype=np.int64), "window"
 
