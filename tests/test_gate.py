@@ -7,10 +7,11 @@ import mne
 import numpy as np
 import pytest
 
-from brainfm.data.gate import advice, content_hash, typical_amplitude, volts
+from brainfm.data.gate import advice, content_hash, typical_amplitude
 from brainfm.data.modalities import modality
 from brainfm.data.reading import from_array, read
 from brainfm.data.recording import Sensors, Signal
+from brainfm.data.units import in_si
 from brainfm.errors import DataError
 
 NAMES = ["C3", "Cz", "C4"]
@@ -52,9 +53,9 @@ def test_offset_and_drift_do_not_count(eeg: np.ndarray) -> None:
 
 
 def test_no_unit_helps_when_none_fits() -> None:
-    assert "no unit makes that plausible" in advice(1e9, modality("eeg"), "V")
+    assert "no unit makes that plausible" in advice(1e9, modality("eeg").kinds["eeg"], "V")
     with pytest.raises(DataError, match="unit 'T' is not known"):
-        volts("T")
+        in_si("T")
 
 
 @pytest.mark.parametrize(

@@ -127,7 +127,7 @@ def test_what_is_no_eeg_is_left_out_with_a_note(tmp_path: Path) -> None:
     recording = read(raw_of(data, names))
     assert recording.signal("eeg").sensors.name == ("Fp1", "T7", "C3")
     np.testing.assert_array_equal(recording.signal("eeg").load(), data[[0, 1, 4]])
-    assert "left out, no EEG: ECG ECG (ecg), Status (status)" in recording.notes
+    assert "left out, no brain signal: ECG ECG (ecg), Status (status)" in recording.notes
     assert any("T3 to T7" in note for note in recording.notes)
 
 

@@ -70,8 +70,8 @@ def test_what_can_not_be_simulated_is_refused() -> None:
         modality("eeg").simulate(rng, sensors=7)
     with pytest.raises(DataError, match="class 'tongue' can't be simulated; known: left_hand"):
         modality("eeg").simulate(rng, classes=["tongue"])
-    with pytest.raises(DataError, match=r"modality 'egg' is not known; did you mean 'eeg'\?"):
-        modality("egg")
+    with pytest.raises(DataError, match=r"modality 'eegg' is not known; did you mean 'eeg'\?"):
+        modality("eegg")
 
 
 def test_labels_and_truth_tell_the_same(people: list[Recording]) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.data.positions import DEFAULT_MONTAGE, head_positions
-from brainfm.data.recording import Events
+from brainfm.data.recording import Events, Track
 from brainfm.errors import DataError
 
 CENTRE = np.array([0.0, 0.0, 0.04])
@@ -24,6 +24,8 @@ SHELLS = (0.066, 0.050)
 """Distances of the cortex's crowns and folds from the middle, in metres."""
 BACKGROUND = 36
 """Dipoles without a rhythm of their own."""
+TRUTH_RATE = 16.0
+"""Hertz at which the truth is kept."""
 TRIAL, GAP = 2.5, (1.0, 1.6)
 """Seconds that a trial lasts, and the shortest and longest pause after it."""
 
@@ -138,6 +140,16 @@ def activity(
     return Activity(
         np.vstack([rhythms, background(brain, rng, n_times, sfreq)]), sfreq, events, envelope, label
     )
+
+
+def truth(session: Activity) -> dict[str, Track]:
+    """What the simulation knows, at a lower rate."""
+    step = max(1, round(session.sfreq / TRUTH_RATE))
+    rate = session.sfreq / step
+    return {
+        "envelopes": Track(session.envelope[:, ::step].T, rate, unit=f"A m ({', '.join(NAMES)})"),
+        "class": Track(session.label[::step], rate),
+    }
 
 
 def trials(rng: np.random.Generator, seconds: float, classes: Sequence[str]) -> Events:

@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.data.events import Events, from_array
-from brainfm.data.gate import spelled, volts
 from brainfm.data.lazy import LazyRaw
+from brainfm.data.positions import Given
 from brainfm.data.recording import Recording, Signal
 from brainfm.data.selection import SensorChoice, listing
+from brainfm.data.units import UNITS, in_si, spelled
 
 NAMING = ("naming conventions", "does not conform to MNE")
 """Warnings of MNE that say nothing about the data."""
+SI = {"mag": "T", "grad": "T/m"}
+"""The SI units of MNE's channels that are not in volts."""
 MICROVOLTS = ("RawEEGLAB", "RawCNT", "RawEGI", "RawMff", "RawANT", "EpochsEEGLAB")
 """Readers of formats that hold microvolts without saying so in a header."""
 
@@ -33,52 +36,109 @@ def listening() -> Iterator[list[str]]:
     heard.extend(f"MNE: {text}" for text in said if not any(noise in text for noise in NAMING))
 
 
-def recording_of_raw(raw: Any, choice: SensorChoice, unit: str | None, where: str) -> Recording:
-    """An `mne.io.Raw` as it is: lazy if it is not loaded, events from annotations, else from stimulus
-    channels."""
-    selected = choice.select(raw.ch_names, raw.get_channel_types(), given_positions(raw), where)
-    bads = [raw.ch_names[row] for row in selected.rows if raw.ch_names[row] in raw.info["bads"]]
-    good = [row for row, name in enumerate(selected.rows) if raw.ch_names[name] not in raw.info["bads"]]
-    picks = [selected.rows[row] for row in good]
-    data = LazyRaw(raw, picks, unit_scale(raw, picks, unit))
-    signal = Signal(data, float(raw.info["sfreq"]), selected.sensors.take(good), boundaries(raw))
+def recording_of_raw(
+    raw: Any, choice: SensorChoice, unit: str | None, where: str, given: Given | None = None
+) -> Recording:
+    """An `mne.io.Raw` as it is: lazy if it is not loaded, a signal for each instrument, events from annotations,
+    else from stimulus channels."""
+    types = raw.get_channel_types()
+    given = given_places(raw) if given is None else given
+    signals: dict[str, Signal] = {}
+    notes: list[str] = []
+    for modality in choice.held(raw.ch_names, types, where):
+        selected = choice.select(raw.ch_names, types, given, where, modality)
+        bads = [raw.ch_names[row] for row in selected.rows if raw.ch_names[row] in raw.info["bads"]]
+        good = [row for row, name in enumerate(selected.rows) if raw.ch_names[name] not in raw.info["bads"]]
+        picks = [selected.rows[row] for row in good]
+        data = LazyRaw(raw, picks, unit_scale(raw, picks, unit))
+        sensors = selected.sensors.take(good)
+        signals[modality] = Signal(data, float(raw.info["sfreq"]), sensors, boundaries(raw))
+        notes += [
+            *selected.notes,
+            *listing("left out, marked bad in the file", bads),
+            *mixed_rates(raw, picks),
+        ]
     events = annotations(raw)
     events = events if len(events) else stimuli(raw)
-    notes = [*selected.notes, *listing("left out, marked bad in the file", bads), *mixed_rates(raw, picks)]
-    return Recording({"eeg": signal}, events=events, source=where, notes=tuple(notes))
+    return Recording(signals, events=events, source=where, notes=tuple(dict.fromkeys(notes)))
 
 
-def recording_of_epochs(epochs: Any, choice: SensorChoice, unit: str | None, where: str) -> Recording:
+def recording_of_epochs(
+    epochs: Any, choice: SensorChoice, unit: str | None, where: str, given: Given | None = None
+) -> Recording:
     """`mne.Epochs` as one signal with breaks, and one event for each at its time zero (or its start)."""
     epochs = epochs.copy().load_data()
     epochs.drop_bad(verbose="error")
-    selected = choice.select(epochs.ch_names, epochs.get_channel_types(), given_positions(epochs), where)
-    windows = epochs.get_data(picks=selected.rows, verbose="error")
-    data = np.concatenate(list(windows), axis=1) if len(windows) else np.zeros((len(selected.rows), 0))
-    data = data * unit_scale(epochs, selected.rows, unit)[:, None]
+    types = epochs.get_channel_types()
+    given = given_places(epochs) if given is None else given
     sfreq, length = float(epochs.info["sfreq"]), len(epochs.times)
+    breaks = tuple(range(length, len(epochs) * length, length))
+    signals: dict[str, Signal] = {}
+    notes: list[str] = []
+    for modality in choice.held(epochs.ch_names, types, where):
+        selected = choice.select(epochs.ch_names, types, given, where, modality)
+        windows = epochs.get_data(picks=selected.rows, verbose="error")
+        data = np.concatenate(list(windows), axis=1) if len(windows) else np.zeros((len(selected.rows), 0))
+        data = data * unit_scale(epochs, selected.rows, unit)[:, None]
+        signals[modality] = Signal(data, sfreq, selected.sensors, breaks)
+        notes += selected.notes
     names = {code: name for name, code in epochs.event_id.items()}
     zero = -epochs.tmin if epochs.tmin <= 0 <= epochs.tmax else 0.0
-    onset = np.arange(len(windows)) * length / sfreq + zero
-    duration = np.full(len(windows), length / sfreq - zero)
+    onset = np.arange(len(epochs)) * length / sfreq + zero
+    duration = np.full(len(epochs), length / sfreq - zero)
     events = Events(onset, duration, tuple(names[code] for code in epochs.events[:, 2]))
-    signal = Signal(data, sfreq, selected.sensors, tuple(range(length, data.shape[1], length)))
-    return Recording({"eeg": signal}, events=events, source=where, notes=tuple(selected.notes))
+    return Recording(signals, events=events, source=where, notes=tuple(dict.fromkeys(notes)))
 
 
-def given_positions(raw: Any) -> NDArray[np.float64]:
-    """(channel, 3) positions in metres in head coordinates; NaN where the file has none."""
-    position = np.array([channel["loc"][:3] for channel in raw.info["chs"]], dtype=float)
-    position[~position.any(axis=1)] = np.nan
-    return position
+def given_places(raw: Any) -> Given:
+    """Where the file says that its channels are and which way they point, in head coordinates; NaN where it does not.
+
+    A planar gradiometer points where it takes the difference (MNE's first coil axis), other coils along their normal (its third).
+    """
+    position = np.full((len(raw.ch_names), 3), np.nan)
+    orientation = position.copy()
+    for row, (channel, type_) in enumerate(zip(raw.info["chs"], raw.get_channel_types(), strict=True)):
+        loc = np.asarray(channel["loc"], dtype=float)
+        if not loc[:3].any() or not np.isfinite(loc[:3]).all():
+            continue
+        turn, shift = to_head(raw.info, channel)
+        position[row] = turn @ loc[:3] + shift
+        if type_ in ("mag", "grad"):
+            orientation[row] = turn @ (loc[3:6] if type_ == "grad" else loc[9:12])
+    return Given(position, orientation)
+
+
+def to_head(info: Any, channel: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The rotation and the shift from a channel's coordinates (coils: the device's) to the head's, as far as the file knows."""
+    from mne.io.constants import FIFF
+
+    if channel["coord_frame"] == FIFF.FIFFV_COORD_DEVICE and info["dev_head_t"] is not None:
+        matrix = np.asarray(info["dev_head_t"]["trans"], dtype=float)
+        return matrix[:3, :3], matrix[:3, 3]
+    return np.eye(3), np.zeros(3)
 
 
 def unit_scale(raw: Any, picks: list[int], unit: str | None) -> NDArray[np.float64]:
-    """(pick,) what MNE's numbers have to be multiplied by if the stored ones are in `unit` and not as
-    labelled."""
+    """(pick,) what MNE's numbers have to be multiplied by if the stored ones are in `unit` and not as labelled.
+
+    A unit concerns the sensors that can have it: `fT` leaves gradiometers, in T/m, as they are.
+    """
     if unit is None:
         return np.ones(len(picks))
-    return np.array([volts(unit) / volts(stored_unit(raw, raw.ch_names[pick])) for pick in picks])
+    types = raw.get_channel_types()
+    units = [SI.get(types[pick], "V") for pick in picks]
+    if not any(spelled(unit) in UNITS[si] for si in units):
+        in_si(unit, units[0])  # says which there are
+    labels = [
+        stored_unit(raw, raw.ch_names[pick]) if si == "V" else si
+        for pick, si in zip(picks, units, strict=True)
+    ]
+    return np.array(
+        [
+            in_si(unit, si) / in_si(label, si) if spelled(unit) in UNITS[si] else 1.0
+            for si, label in zip(units, labels, strict=True)
+        ]
+    )
 
 
 def stored_unit(raw: Any, name: str) -> str:

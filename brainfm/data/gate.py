@@ -9,28 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.data.lazy import LazyRaw
-from brainfm.data.modalities import Modality, modality
+from brainfm.data.modalities import Kind, Modality, modality
 from brainfm.data.recording import Array2D, Recording, Signal
+from brainfm.data.units import UNITS, readable, spelled, words
 from brainfm.errors import DataError
 
 OnBad = Literal["refuse", "drop"]
-UNITS = {"V": 1.0, "mV": 1e-3, "µV": 1e-6, "nV": 1e-9}
-WORDS = {"V": "volts", "mV": "millivolts", "µV": "microvolts", "nV": "nanovolts"}
 CHUNK = 1 << 20
 """Samples over all sensors that are held in memory at once."""
-
-
-def volts(unit: str) -> float:
-    """What one `unit` is in volts. Raises `DataError` for a unit that is not one of voltage."""
-    name = spelled(unit)
-    if name not in UNITS:
-        raise DataError(f"unit {unit!r} is not known; use one of {', '.join(UNITS)}")
-    return UNITS[name]
-
-
-def spelled(unit: str) -> str:
-    """The unit as this house writes it: `uV` and the Greek letter mu are `µV`."""
-    return unit.strip().replace("\u03bc", "µ").replace("uV", "µV")
 
 
 def trustworthy(
@@ -52,20 +38,25 @@ def trustworthy(
 
 
 def check_amplitude(recording: Recording, kind: Modality, label: Callable[[], str] = lambda: "V") -> None:
-    """Refuse a recording whose typical amplitude, the median over sensors, is not plausible for its
-    instrument."""
+    """Refuse a recording in which the typical amplitude of a kind of sensor, the median over them, is not
+    plausible."""
     signal = recording.signal(kind.name)
     amplitude = typical_amplitude(signal)
-    alive = np.flatnonzero(amplitude > 0)
-    middle = float(np.median(amplitude[alive])) if len(alive) else 0.0
-    low, high = kind.plausible
-    if low <= middle <= high:
-        return
-    sensor = signal.sensors.name[alive[np.argmin(np.abs(amplitude[alive] - middle))]] if len(alive) else "all"
-    raise DataError(
-        f"{recording.name}: sensor {sensor} typically varies by {readable(middle)}, but "
-        f"{kind.words} lies between {readable(low)} and {readable(high)}; {advice(middle, kind, label())}"
-    )
+    for name in dict.fromkeys(signal.sensors.kind):
+        rows = np.flatnonzero(np.array(signal.sensors.kind) == name)
+        alive = rows[amplitude[rows] > 0]
+        middle = float(np.median(amplitude[alive])) if len(alive) else 0.0
+        measured = kind.kinds[name]
+        low, high = measured.plausible
+        if low <= middle <= high:
+            continue
+        nearest = alive[np.argmin(np.abs(amplitude[alive] - middle))] if len(alive) else -1
+        sensor = signal.sensors.name[nearest] if len(alive) else "all"
+        unit = measured.unit
+        raise DataError(
+            f"{recording.name}: sensor {sensor} typically varies by {readable(middle, unit)}, but {kind.words} lies "
+            f"between {readable(low, unit)} and {readable(high, unit)}; {advice(middle, measured, label())}"
+        )
 
 
 def without_bad(recording: Recording, kind: Modality, on_bad: OnBad) -> Recording:
@@ -92,10 +83,13 @@ def faults(signal: Signal, kind: Modality) -> dict[str, str]:
     """What is wrong with which sensor: numbers that are none, or no measurement."""
     missing = sum((~np.isfinite(chunk)).sum(axis=1) for chunk in chunks(signal))
     amplitude = typical_amplitude(signal)
-    others = np.median(amplitude[amplitude > 0]) if (amplitude > 0).any() else 0.0
     flat = amplitude == 0
-    if others >= kind.plausible[0]:  # else the unit is wrong, and everything looks flat
-        flat |= amplitude < kind.flat
+    for name in set(signal.sensors.kind):
+        rows = np.array(signal.sensors.kind) == name
+        alive = amplitude[rows & (amplitude > 0)]
+        # else the unit is wrong, and everything looks flat
+        if len(alive) and np.median(alive) >= kind.kinds[name].plausible[0]:
+            flat |= rows & (amplitude < kind.kinds[name].flat)
     found = {}
     for name, absent, dead in zip(signal.sensors.name, np.asarray(missing), flat, strict=True):
         if absent:
@@ -147,28 +141,22 @@ def rows(data: Array2D, keep: list[int]) -> Array2D:
     return data.take(keep) if isinstance(data, LazyRaw) else np.asarray(data[keep, :])
 
 
-def advice(amplitude: float, kind: Modality, label: str) -> str:
+def advice(amplitude: float, kind: Kind, label: str) -> str:
     """What to do about an implausible amplitude: the unit that would make the numbers plausible."""
-    label = spelled(label)
+    sizes = UNITS[kind.unit]
+    label = (
+        spelled(label) if spelled(label) in sizes else kind.unit
+    )  # what a file says of volts, coils do not follow
     low, high = kind.plausible
     fitting = {
-        unit: amplitude / UNITS[label] * size
-        for unit, size in UNITS.items()
-        if label in UNITS and low <= amplitude / UNITS[label] * size <= high
+        unit: amplitude / sizes[label] * size
+        for unit, size in sizes.items()
+        if low <= amplitude / sizes[label] * size <= high
     }
     if not fitting:
         return "no unit makes that plausible, so look at the file's scaling"
     best = min(fitting, key=lambda unit: abs(np.log(fitting[unit] / kind.typical)))
     return (
-        f"the values look like {WORDS[best]} labelled {WORDS[label]}: "
+        f"the values look like {words(best)} labelled {words(label)}: "
         f'say `unit: {best}` in the card, or read(..., unit="{best}")'
     )
-
-
-def readable(amplitude: float) -> str:
-    """An amplitude in volts with the prefix that keeps it short."""
-    if not 1e-15 < amplitude < 1e6:
-        return f"{amplitude:.3g} V"
-    exponent = int(np.clip(np.floor(np.log10(amplitude) / 3 + 1e-9), -5, 0))
-    prefix = {0: "", -1: "m", -2: "µ", -3: "n", -4: "p", -5: "f"}[exponent]
-    return f"{amplitude / 10.0 ** (3 * exponent):.3g} {prefix}V"

@@ -1,8 +1,9 @@
-"""Where EEG sensors are: canonical names, positions from the file or a named montage, brought to MNI."""
+"""Where sensors of field signals are: canonical names, positions from the file or a named montage, brought to MNI."""
 
 import contextlib
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
@@ -10,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.recording import Sensors
+from brainfm.data.recording import Frame, Sensors
 from brainfm.errors import DataError
 
 Positions = Literal["auto", "none"]
@@ -83,6 +84,65 @@ def eeg_sensors(
     if len(open_):
         more.append(f"positions of {len(open_)} sensors from the montage {montage or DEFAULT_MONTAGE}")
     return Sensors.of(table, kind, "V", position=to_mni(head), frame="approximate"), [*notes, *more]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a file says of its channels: `position` (channel, 3) in metres and `orientation` (channel, 3), NaN where
+    unknown, in head coordinates unless `frame` says otherwise; `region` a word each."""
+
+    position: NDArray[np.float64]
+    orientation: NDArray[np.float64]
+    region: tuple[str, ...] = ()
+    frame: Frame = "none"
+
+    def take(self, rows: Sequence[int]) -> "Given":
+        """The same of some channels."""
+        region = tuple(self.region[row] for row in rows) if self.region else ()
+        return replace(
+            self, position=self.position[list(rows)], orientation=self.orientation[list(rows)], region=region
+        )
+
+
+def coils(
+    names: Sequence[str], kinds: Sequence[str], units: Sequence[str], given: Given | None
+) -> tuple[Sensors, list[str]]:
+    """The sensor table of MEG coils: where each is and which way it points, brought to MNI as the head is.
+
+    A magnetometer's orientation is its normal, a planar gradiometer's the direction in which it takes the difference, so that
+    turning either round turns its sign. Units are T and T/m.
+    """
+    n = len(names)
+    given = given or Given(np.full((n, 3), np.nan), np.full((n, 3), np.nan))
+    turned = given.orientation @ head_to_mni()[:3, :3].T
+    table = Sensors(
+        name=tuple(names),
+        kind=tuple(kinds),
+        unit=tuple(units),
+        position=to_mni(given.position),
+        orientation=turned / np.linalg.norm(turned, axis=1, keepdims=True),
+        region=("",) * n,
+        frame="approximate" if np.isfinite(given.position).all(axis=1).any() else "none",
+    )
+    unknown = [name for name, known in zip(names, table.located, strict=True) if not known]
+    return table, [f"no position in the file for {', '.join(unknown[:12])}"] if unknown else []
+
+
+def contacts(names: Sequence[str], kinds: Sequence[str], given: Given | None) -> tuple[Sensors, list[str]]:
+    """The sensor table of contacts in or on the brain. No montage knows them: only a table of electrodes says where they are."""
+    n = len(names)
+    given = given or Given(np.full((n, 3), np.nan), np.full((n, 3), np.nan))
+    table = Sensors(
+        name=tuple(names),
+        kind=tuple(kinds),
+        unit=("V",) * n,
+        position=given.position,
+        orientation=np.full((n, 3), np.nan),
+        region=given.region or ("",) * n,
+        frame=given.frame if np.isfinite(given.position).all(axis=1).any() else "none",
+    )
+    unknown = [name for name, known in zip(names, table.located, strict=True) if not known]
+    return table, [f"no position for {', '.join(unknown[:12])}"] if unknown else []
 
 
 def plausible(given: NDArray[np.float64] | None, n: int) -> tuple[NDArray[np.float64], list[str]]:

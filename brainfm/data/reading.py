@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from brainfm.data.events import EventSource, attach_events
-from brainfm.data.gate import OnBad, trustworthy, volts
+from brainfm.data.gate import OnBad, trustworthy
 from brainfm.data.modalities import modality as find_modality
 from brainfm.data.positions import Positions
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Events, Recording, Signal
 from brainfm.data.selection import SensorChoice
+from brainfm.data.units import in_si
 from brainfm.errors import DataError
 from brainfm.part import explain, find
 
@@ -41,9 +42,8 @@ def read(
     `on_bad="drop"` leaves out dead sensors. Raises `DataError` in one sentence. For an array see
     `from_array`.
     """
-    if modality is not None and find_modality(modality).name != "eeg":
-        raise DataError(f"modality {modality!r} can't be read here; give a reader of that modality")
-    given = {"montage": montage, "unit": unit, "positions": positions, "on_bad": on_bad}
+    only = None if modality is None else [find_modality(modality).name]
+    given = {"montage": montage, "unit": unit, "positions": positions, "on_bad": on_bad, "modalities": only}
     part = reader_of(reader, {key: value for key, value in given.items() if value is not None})
     if isinstance(source, str | Path):
         entry = Entry(Path(source), subject, session, run)
@@ -82,7 +82,7 @@ def from_array(
     on_bad: OnBad = "refuse",
 ) -> Recording:
     """A checked EEG recording from `data` of shape (sensor, time) in `unit`, sampled at `sfreq` hertz."""
-    data = np.asarray(data, dtype=np.float64) * volts(unit)
+    data = np.asarray(data, dtype=np.float64) * in_si(unit)
     if data.ndim != 2 or len(data) != len(names):
         raise DataError(f"data of shape {data.shape} is not (sensor, time) for {len(names)} names")
     choice = SensorChoice(montage=montage, positions=positions)

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.gate import volts
 from brainfm.data.recording import Events, Recording, Signal
 from brainfm.data.selection import SensorChoice
+from brainfm.data.units import in_si
 from brainfm.errors import DataError
 
 
@@ -35,7 +35,7 @@ def recording_of_windows(
     windows, labels = windows[first], [labels[row] for row in first]
     length = windows.shape[2]
     selected = choice.select(names, ["eeg"] * len(names), None, where)
-    data = np.concatenate(list(windows[:, selected.rows]), axis=1) * volts(unit)
+    data = np.concatenate(list(windows[:, selected.rows]), axis=1) * in_si(unit)
     signal = Signal(data, sfreq, selected.sensors, tuple(range(length, data.shape[1], length)))
     named = np.array([row for row, label in enumerate(labels) if label], dtype=int)
     duration = np.full(len(named), length / sfreq)

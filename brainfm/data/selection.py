@@ -1,16 +1,15 @@
-"""Which of a file's channels are sensors, what they are called and where they are: what every EEG reader
-asks."""
+"""Which of a file's channels are sensors, what they are called and where they are: what every reader of field
+signals asks."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field
 
-from brainfm.data.positions import Positions, eeg_sensors
+from brainfm.data.modalities import modality as find_modality
+from brainfm.data.positions import Given, Positions, coils, contacts, eeg_sensors
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
 from brainfm.part import Settings
@@ -21,6 +20,11 @@ NOT_EEG = re.compile(
     re.IGNORECASE,
 )
 """Names of channels that EDF and its kin list among the EEG."""
+
+
+FIELDS = ("eeg", "meg", "seeg")
+"""The modalities of field signals, whose files MNE reads."""
+FIELD_KINDS = frozenset(kind for name in FIELDS for kind in find_modality(name).kinds)
 
 
 @dataclass(frozen=True)
@@ -51,30 +55,68 @@ class SensorChoice(Settings):
     keep: list[str] = Field(default=[], description="the only channels to use")
     kinds: dict[str, str] = Field(
         default={},
-        description="channels to a type of MNE (eeg, ecg, eog, misc, stim), where the file's is wrong",
+        description="channels to a type of MNE (eeg, seeg, ecog, ecg, eog, misc, stim), where the file's is wrong",
+    )
+    modalities: list[str] = Field(
+        default=[], description="the instruments to read (eeg, meg, seeg); default: all that the file holds"
     )
 
+    def held(self, names: Sequence[str], types: Sequence[str], where: str) -> list[str]:
+        """The modalities to read of channels of these names and MNE types. Raises `DataError` if there is none."""
+        kinds = set(self.types(names, types))
+        found = [name for name in FIELDS if kinds & find_modality(name).kinds.keys()]
+        wanted = [name for name in found if not self.modalities or name in self.modalities]
+        if not wanted:
+            asked = " or ".join(name.upper() for name in self.modalities or FIELDS)
+            raise DataError(f"{where} holds no {asked} sensor among {', '.join(names[:12]) or 'no channels'}")
+        return wanted
+
     def select(
-        self, names: Sequence[str], types: Sequence[str], given: NDArray[np.float64] | None, where: str
+        self,
+        names: Sequence[str],
+        types: Sequence[str],
+        given: Given | None,
+        where: str,
+        modality: str = "eeg",
     ) -> Selected:
-        """The EEG sensors among channels of these names and MNE types. Raises `DataError` if none is left."""
+        """The sensors of a modality among channels of these names and MNE types. Raises `DataError` if none is left."""
         bare = [name.removeprefix(self.strip) for name in names]
-        kinds = [self.type_of(*pair) for pair in zip(names, bare, types, strict=True)]
+        kinds = self.types(names, types)
         self.expect(self.keep, names, bare, where)
         dropped = [self.unwanted(*pair) for pair in zip(names, bare, strict=True)]
-        rows = [row for row, kind in enumerate(kinds) if kind == "eeg" and not dropped[row]]
+        ours = [kind in find_modality(modality).kinds for kind in kinds]
+        rows = [row for row, mine in enumerate(ours) if mine and not dropped[row]]
         if not rows:
-            raise DataError(f"{where} holds no EEG sensor among {', '.join(names[:12]) or 'no channels'}")
+            word = modality.upper()
+            raise DataError(f"{where} holds no {word} sensor among {', '.join(names[:12]) or 'no channels'}")
         chosen = [self.rename.get(bare[row], self.rename.get(names[row], bare[row])) for row in rows]
-        places = None if given is None else given[rows]
-        sensors, notes = eeg_sensors(chosen, places, self.montage, self.positions, where)
-        others = [f"{name} ({kind})" for name, kind in zip(names, kinds, strict=True) if kind != "eeg"]
-        asked = [names[row] for row in range(len(names)) if kinds[row] == "eeg" and dropped[row]]
-        return Selected(
-            rows,
-            sensors,
-            [*listing("left out, no EEG", others), *listing("left out, as asked", asked), *notes],
-        )
+        places = None if given is None else given.take(rows)
+        sensors, notes = self.table(modality, chosen, [kinds[row] for row in rows], places, where)
+        others = [
+            f"{name} ({kind})" for name, kind in zip(names, kinds, strict=True) if kind not in FIELD_KINDS
+        ]
+        asked = [names[row] for row in range(len(names)) if ours[row] and dropped[row]]
+        left = [*listing("left out, no brain signal", others), *listing("left out, as asked", asked)]
+        return Selected(rows, sensors, [*left, *notes])
+
+    def table(
+        self, modality: str, names: Sequence[str], kinds: Sequence[str], given: Given | None, where: str
+    ) -> tuple[Sensors, list[str]]:
+        """The sensor table of chosen channels, and notes on how it came about."""
+        if modality == "meg":
+            units = [find_modality(modality).kinds[kind].unit for kind in kinds]
+            return coils(names, kinds, units, given)
+        if modality == "seeg":
+            return contacts(names, kinds, given)
+        position = None if given is None else given.position
+        return eeg_sensors(names, position, self.montage, self.positions, where)
+
+    def types(self, names: Sequence[str], types: Sequence[str]) -> list[str]:
+        """The type of every channel."""
+        return [
+            self.type_of(name, name.removeprefix(self.strip), type_)
+            for name, type_ in zip(names, types, strict=True)
+        ]
 
     def type_of(self, name: str, bare: str, type_: str) -> str:
         """The type of a channel: by `kinds`, else by the file, unless its name says that it is no EEG."""

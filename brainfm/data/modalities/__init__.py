@@ -3,7 +3,7 @@ simulated brain."""
 
 import importlib
 import pkgutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from brainfm.data.recording import Recording
@@ -12,20 +12,27 @@ from brainfm.part import suggest
 
 
 @dataclass(frozen=True)
-class Modality:
-    """What holds for every recording of one instrument.
+class Kind:
+    """What one kind of sensor measures.
 
     `plausible` are the smallest and largest typical amplitudes (the standard deviation within a second,
     median over seconds and sensors) and `flat` the one under which a sensor measures nothing, all in the SI
     `unit`.
     """
 
-    name: str
-    words: str
     unit: str
     plausible: tuple[float, float]
     typical: float
     flat: float
+
+
+@dataclass(frozen=True)
+class Modality:
+    """What holds for every recording of one instrument. `kinds` are its kinds of sensor, under MNE's names."""
+
+    name: str
+    words: str
+    kinds: Mapping[str, Kind]
     montage: str
     sfreq: float
     simulate: Callable[..., Recording]

@@ -6,10 +6,10 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.brain import CENTRE, NAMES, Activity, Brain, activity, pool
-from brainfm.data.modalities import Modality
+from brainfm.data.brain import CENTRE, Activity, Brain, activity, pool, truth
+from brainfm.data.modalities import Kind, Modality
 from brainfm.data.positions import DEFAULT_MONTAGE, head_positions, to_mni
-from brainfm.data.recording import Recording, Sensors, Signal, Track
+from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
 
 MONTAGE = (  # noqa: SIM905 (a list of 64 strings is harder to read)
@@ -19,8 +19,6 @@ MONTAGE = (  # noqa: SIM905 (a list of 64 strings is harder to read)
     "PO3 PO4 PO7 PO8 FT7 FT8 TP7 TP8 Iz Fpz FT9 FT10"
 ).split()
 """The sensors of the simulation in the order in which a smaller montage takes them."""
-TRUTH_RATE = 16.0
-"""Hertz at which the truth is kept."""
 
 
 def simulate(
@@ -59,16 +57,6 @@ def potentials(person: Brain, session: Activity, rng: np.random.Generator) -> ND
     eyes = np.outer(blink_map(), blinks(rng, n_times, session.sfreq))
     noise = rng.normal(0, 0.8e-6, (len(gain), n_times))
     return gain @ session.moment + eyes + mains(rng, len(gain), n_times, session.sfreq) + noise
-
-
-def truth(session: Activity) -> dict[str, Track]:
-    """What the simulation knows, at a lower rate."""
-    step = max(1, round(session.sfreq / TRUTH_RATE))
-    rate = session.sfreq / step
-    return {
-        "envelopes": Track(session.envelope[:, ::step].T, rate, unit=f"A m ({', '.join(NAMES)})"),
-        "class": Track(session.label[::step], rate),
-    }
 
 
 def blinks(rng: np.random.Generator, n_times: int, sfreq: float) -> NDArray[np.float64]:
@@ -120,10 +108,7 @@ def leadfield() -> NDArray[np.float64]:
 EEG = Modality(
     name="eeg",
     words="scalp EEG",
-    unit="V",
-    plausible=(1e-7, 1e-3),
-    typical=1e-5,
-    flat=1e-9,
+    kinds={"eeg": Kind("V", plausible=(1e-7, 1e-3), typical=1e-5, flat=1e-9)},
     montage=DEFAULT_MONTAGE,
     sfreq=128.0,
     simulate=simulate,

@@ -1,4 +1,4 @@
-"""EEG files that MNE reads: EDF, BDF, GDF, BrainVision, EEGLAB, FIF, CNT, EGI."""
+"""Files that MNE reads: EEG and sEEG in EDF, BDF, GDF, BrainVision, EEGLAB, FIF, CNT, EGI; MEG in FIF, CTF, KIT, BTi."""
 
 import configparser
 import re
@@ -9,6 +9,7 @@ from typing import Any, Literal
 import mne
 import numpy as np
 
+from brainfm.data.electrodes import Electrodes, electrodes_of
 from brainfm.data.events import first_line
 from brainfm.data.from_mne import (
     annotations,
@@ -23,6 +24,7 @@ from brainfm.data.recording import Events, Recording
 from brainfm.data.selection import SensorChoice
 from brainfm.errors import DataError
 
+INTRACRANIAL = frozenset({"seeg", "ecog", "dbs"})
 UNREADABLE = (
     ValueError,
     RuntimeError,
@@ -44,10 +46,11 @@ class MneFile(Reader, SensorChoice):
 
     unit: str | None = None
     """The unit of the stored numbers (V, mV, µV), where the file's own label is wrong."""
+    electrodes: Electrodes | None = None
+    """Where contacts in the brain are, if the table beside the recording does not say all."""
 
     def open(self, path: Path) -> Recording:
-        """The EEG of the file. Raises `DataError` if the file is missing, broken, cut short or holds no
-        EEG."""
+        """The field signals of the file. Raises `DataError` if it is missing, broken, cut short or holds none."""
         with listening() as heard:
             recording = self.convert(path, self.load(path))
         return recording.noting(*heard)
@@ -55,7 +58,10 @@ class MneFile(Reader, SensorChoice):
     def convert(self, path: Path, loaded: Any) -> Recording:
         """MNE's object as a recording."""
         make = recording_of_epochs if isinstance(loaded, mne.BaseEpochs) else recording_of_raw
-        return make(loaded, self, self.unit, path.name)
+        bare = [name.removeprefix(self.strip) for name in loaded.ch_names]
+        inside = set(self.types(loaded.ch_names, loaded.get_channel_types())) & INTRACRANIAL
+        given = electrodes_of(path, bare, self.electrodes) if inside else None
+        return make(loaded, self, self.unit, path.name, given)
 
     def load(self, path: Path) -> Any:
         """MNE's object for the file, its samples still on disk."""

@@ -21,8 +21,8 @@ class Simulated(Reader):
     subjects: int = 8
     sessions: int = 1
     seconds: float = 180.0
-    sfreq: float = 128.0
-    sensors: int = 19
+    sfreq: float | None = Field(default=None, description="hertz; default: the modality's own")
+    sensors: int | None = Field(default=None, description="how many; default: the modality's own")
     classes: list[Literal["left_hand", "right_hand", "feet", "rest"]] = Field(
         default=["left_hand", "right_hand"]
     )
@@ -49,12 +49,12 @@ class Simulated(Reader):
             )
         subject, session = map(int, names)
         brain = Brain.draw(np.random.default_rng([self.seed, subject]))
+        given = {"sfreq": self.sfreq, "sensors": self.sensors}
         recording = modality(self.modality).simulate(
             np.random.default_rng([self.seed, subject, session]),
             seconds=self.seconds,
-            sfreq=self.sfreq,
-            sensors=self.sensors,
             classes=self.classes,
             brain=brain,
+            **{name: value for name, value in given.items() if value is not None},
         )
         return Recording(recording.signals, recording.events, recording.tracks, source=path.as_posix())

@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from brainfm.data.gate import volts
 from brainfm.data.readers import Reader
 from brainfm.data.recording import Events, Recording, Signal
 from brainfm.data.segments import as_word
 from brainfm.data.selection import SensorChoice
+from brainfm.data.units import in_si
 from brainfm.errors import DataError
 
 GAP = 0.5
@@ -41,7 +41,7 @@ class Table(Reader, SensorChoice):
             if not pd.api.types.is_numeric_dtype(table[name]):
                 raise DataError(f"{path.name}: column {name!r} holds text; list the `sensors:`")
         selected = self.select(columns, ["eeg"] * len(columns), None, path.name)
-        data = table[[columns[row] for row in selected.rows]].to_numpy(float).T * volts(self.unit)
+        data = table[[columns[row] for row in selected.rows]].to_numpy(float).T * in_si(self.unit)
         sfreq, breaks = self.timing(table, path)
         signal = Signal(data, sfreq, selected.sensors, breaks)
         notes = [*selected.notes, *([f"{len(breaks)} gaps in the timestamps"] if breaks else [])]
