@@ -28,6 +28,8 @@ NOUNS = {
     "lora": "LoRA fine-tuning",
     "finetuned": "fine-tuning",
 }
+LISTED = 8
+"""Folds whose held-out people are named one by one; all are in report.json."""
 BAR = 30
 """Characters of an interval bar in the terminal."""
 
@@ -108,7 +110,10 @@ class Scores:
 
     @property
     def held_out_words(self) -> str:
-        return self.held_out if isinstance(self.held_out, str) else ", ".join(self.held_out)
+        if isinstance(self.held_out, str):
+            return self.held_out
+        more = f" and {len(self.held_out) - LISTED} more" if len(self.held_out) > LISTED else ""
+        return "; ".join(self.held_out[:LISTED]) + more
 
     @property
     def probe(self) -> str:

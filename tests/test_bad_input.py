@@ -225,7 +225,7 @@ def test_a_folder_without_a_checkpoint(card: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["data", "show", "simulated_egg"], "did you mean 'simulated_eeg'?"),
+        (["data", "show", "simulated_eegg"], "did you mean 'simulated_eeg'?"),
         (["data", "check", "nowhere.md"], "nowhere.md does not exist"),
         (["data", "new", "no_such_folder"], "is not a folder"),
         (["show", "smok"], "did you mean 'smoke'?"),

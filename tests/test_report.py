@@ -112,7 +112,7 @@ def test_everything_given_appears(whole: Report) -> None:
         "9.8.7",
         "c0ffee",
         "size: tiny",
-        "S01, S07",
+        "S01; S07",
         "240",
         "log scale",
     ]
@@ -280,7 +280,7 @@ def test_the_terminal_prints_the_rows() -> None:
         line = next(line for line in printed.splitlines() if line.startswith(row.name))
         assert f"{row.score:.2f}" in line
         assert "●" in line
-    assert "S01, S07" in printed
+    assert "S01; S07" in printed
     assert "frozen − untrained" in printed
 
 

@@ -120,7 +120,7 @@ def coils(
         kind=tuple(kinds),
         unit=tuple(units),
         position=to_mni(given.position),
-        orientation=turned / np.linalg.norm(turned, axis=1, keepdims=True),
+        orientation=turned / np.linalg.norm(turned, axis=1, keepdims=True),  # NaN stays NaN
         region=("",) * n,
         frame="approximate" if np.isfinite(given.position).all(axis=1).any() else "none",
     )

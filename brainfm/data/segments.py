@@ -20,8 +20,8 @@ def recording_of_windows(
     choice: SensorChoice,
     where: str,
 ) -> Recording:
-    """Windows of shape (window, sensor, time) in `unit`, each under one label ("" has none), as an EEG
-    recording.
+    """Windows of shape (window, sensor, time) in `unit`, each under one label ("" has none), as a recording of EEG
+    unless the reader's `kinds` say otherwise.
 
     A window that repeats another sample for sample is left out with a note: copies on both sides of a split
     are a leak.
@@ -34,14 +34,15 @@ def recording_of_windows(
     copies = len(windows) - len(first)
     windows, labels = windows[first], [labels[row] for row in first]
     length = windows.shape[2]
-    selected = choice.select(names, ["eeg"] * len(names), None, where)
-    data = np.concatenate(list(windows[:, selected.rows]), axis=1) * in_si(unit)
+    (modality,) = choice.held(names, ["eeg"] * len(names), where)
+    selected = choice.select(names, ["eeg"] * len(names), None, where, modality)
+    data = np.concatenate(list(windows[:, selected.rows]), axis=1) * in_si(unit, selected.sensors.unit[0])
     signal = Signal(data, sfreq, selected.sensors, tuple(range(length, data.shape[1], length)))
     named = np.array([row for row, label in enumerate(labels) if label], dtype=int)
     duration = np.full(len(named), length / sfreq)
     events = Events(named * length / sfreq, duration, tuple(labels[row] for row in named))
     notes = [*selected.notes, *([f"{copies} windows that copy another were left out"] if copies else [])]
-    return Recording({"eeg": signal}, events=events, source=where, notes=tuple(notes))
+    return Recording({modality: signal}, events=events, source=where, notes=tuple(notes))
 
 
 def as_word(value: object) -> str:

@@ -7,6 +7,7 @@ from brainfm.errors import DataError
 UNITS: dict[str, dict[str, float]] = {
     "V": {"V": 1.0, "mV": 1e-3, "µV": 1e-6, "nV": 1e-9},
     "T": {"T": 1.0, "µT": 1e-6, "nT": 1e-9, "pT": 1e-12, "fT": 1e-15},
+    "A m": {"A m": 1.0, "nA m": 1e-9, "pA m": 1e-12},
     "T/m": {"T/m": 1.0, "T/cm": 1e2, "pT/m": 1e-12, "fT/m": 1e-15, "pT/cm": 1e-10, "fT/cm": 1e-13},
 }
 """Of each SI unit, the units in which files hold it."""

@@ -116,6 +116,8 @@ MEG = Modality(
     kinds={
         "mag": Kind("T", plausible=(5e-15, 1e-9), typical=5e-13, flat=1e-17),
         "grad": Kind("T/m", plausible=(1e-13, 1e-8), typical=1e-11, flat=1e-16),
+        # a source's waveform, where only that was published
+        "source": Kind("A m", plausible=(1e-11, 1e-6), typical=1e-8, flat=1e-14),
     },
     montage="",
     sfreq=128.0,

@@ -27,7 +27,7 @@ class MatlabEpochs(Reader, SensorChoice):
     names: str = Field(default="", description="the variable that holds the sensors' names")
     sensors: list[str] = Field(default=[], description="the sensors' names, where the file has none")
     sfreq: float = Field(gt=0, description="hertz")
-    unit: str = Field(description="V, mV or µV")
+    unit: str = Field(description="of the numbers: V, mV, µV, T, fT, A m, ...")
 
     def open(self, path: Path) -> Recording:
         """The windows one after another, each with an event of its code. Raises `DataError` where they do

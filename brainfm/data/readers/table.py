@@ -29,7 +29,7 @@ class Table(Reader, SensorChoice):
         default=[], description="columns with event codes; the first that exists is used"
     )
     sfreq: float | None = Field(default=None, gt=0, description="hertz; default: from the timestamps")
-    unit: str = Field(description="V, mV or µV")
+    unit: str = Field(description="of the numbers: V, mV, µV, T, fT, A m, ...")
 
     def open(self, path: Path) -> Recording:
         """The table's sensors, with breaks where the timestamps jump and events where the marker changes."""
@@ -40,12 +40,14 @@ class Table(Reader, SensorChoice):
         for name in columns:
             if not pd.api.types.is_numeric_dtype(table[name]):
                 raise DataError(f"{path.name}: column {name!r} holds text; list the `sensors:`")
-        selected = self.select(columns, ["eeg"] * len(columns), None, path.name)
-        data = table[[columns[row] for row in selected.rows]].to_numpy(float).T * in_si(self.unit)
+        (modality,) = self.held(columns, ["eeg"] * len(columns), path.name)
+        selected = self.select(columns, ["eeg"] * len(columns), None, path.name, modality)
+        data = table[[columns[row] for row in selected.rows]].to_numpy(float).T
+        data = data * in_si(self.unit, selected.sensors.unit[0])
         sfreq, breaks = self.timing(table, path)
         signal = Signal(data, sfreq, selected.sensors, breaks)
         notes = [*selected.notes, *([f"{len(breaks)} gaps in the timestamps"] if breaks else [])]
-        return Recording({"eeg": signal}, self.markers(table, sfreq), source=path.name, notes=tuple(notes))
+        return Recording({modality: signal}, self.markers(table, sfreq), source=path.name, notes=tuple(notes))
 
     def label(self, path: Path) -> str:
         """The card's unit: a table has none."""

@@ -26,9 +26,10 @@ class ZipSegments(Reader, SensorChoice):
     members: str = Field(
         description='which members are segments, such as "*/{label}/*.mat" (`{label}` is the code)'
     )
+    labels: list[str] = Field(default=[], description="the codes whose members are used; default: all")
     sensors: list[str] = Field(description="the sensors' names")
     sfreq: float = Field(gt=0, description="hertz")
-    unit: str = Field(description="V, mV or µV")
+    unit: str = Field(description="of the numbers: V, mV, µV, T, fT, A m, ...")
     samples: int | None = Field(
         default=None, ge=1, description="how many samples of each are used; default: all"
     )
@@ -40,7 +41,10 @@ class ZipSegments(Reader, SensorChoice):
         try:
             with zipfile.ZipFile(path) as archive:
                 found = [(name, expression.fullmatch(name)) for name in sorted(archive.namelist())]
-                members = {name: match.groupdict("").get("label", "") for name, match in found if match}
+                coded = {name: match.groupdict("").get("label", "") for name, match in found if match}
+                members = {
+                    name: code for name, code in coded.items() if not self.labels or code in self.labels
+                }
                 arrays = [self.segment(archive.read(name), name) for name in members]
         except (zipfile.BadZipFile, OSError) as error:
             raise DataError(f"{path.name} can't be read as a zip archive ({error})") from error
