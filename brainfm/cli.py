@@ -21,6 +21,14 @@ data = typer.Typer(
 )
 app.add_typer(data, name="data")
 
+
+def a_folder(path: Path | None) -> Path | None:
+    """Refuse a file where a folder is to be written, before the work and not after it."""
+    if path is not None and path.exists() and not path.is_dir():
+        raise BrainfmError(f"{path} is a file; choose another --out, a folder")
+    return path
+
+
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override one value, e.g. --set train.steps=100. May be repeated."),
@@ -79,7 +87,9 @@ def show_json(result: dict[str, Any]) -> None:
 
 @app.command(epilog="Example: brainfm demo --out demo")
 def demo(
-    out: Annotated[Path, typer.Option(help="Folder for the run and report.html.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Folder for the run and report.html.", callback=a_folder)] = Path(
+        "demo"
+    ),
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
@@ -95,7 +105,12 @@ def demo(
 
 @app.command(epilog="Example: brainfm show smoke --set size=small")
 def show(
-    recipe: Annotated[str, typer.Argument(help="A name in pretrain/ or finetune/, or a path.")],
+    recipe: Annotated[
+        str,
+        typer.Argument(
+            help="A name in pretrain/ or finetune/ (finetune/smoke where both have one), or a path."
+        ),
+    ],
     set_: Set = None,
     json_: Json = False,
 ) -> None:
@@ -113,8 +128,13 @@ def load_recipe(name: str, overrides: list[str] | None) -> Any:
     from brainfm.recipe import FinetuneRecipe, PretrainRecipe, read_yaml
 
     path = Path(name)
+    if (
+        path.parent.name in ("pretrain", "finetune") and not path.suffix
+    ):  # finetune/smoke: one of two of a name
+        kind: Any = FinetuneRecipe if path.parent.name == "finetune" else PretrainRecipe
+        return kind.load(path.name, overrides or [])
     if path.suffix == ".yaml" and path.is_file():
-        kind: Any = (
+        kind = (
             FinetuneRecipe if "card" in read_yaml(path) or path.parent.name == "finetune" else PretrainRecipe
         )
         return kind.load(name, overrides or [])
@@ -132,7 +152,9 @@ def pretrain(
     recipe: Annotated[str, typer.Argument(help="A name in pretrain/, or a path to a recipe.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="The run's folder; runs/RECIPE by default. Point at it again to resume."),
+        typer.Option(
+            help="The run's folder; runs/RECIPE by default. Point at it again to resume.", callback=a_folder
+        ),
     ] = None,
     set_: Set = None,
     seed: Seed = None,
@@ -163,7 +185,9 @@ def probe(
         list[str], typer.Argument(metavar="CHECKPOINT...", help="A run's folder, a checkpoint, or a Hub id.")
     ],
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path to a card.")],
-    out: Annotated[Path | None, typer.Option(help="Folder for report.html and report.json.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for report.html and report.json.", callback=a_folder)
+    ] = None,
     protocol: Protocol = "ridge",
     pool: PoolOption = None,
     split: SplitOption = None,
@@ -188,7 +212,9 @@ def finetune(
     from_: Annotated[str, typer.Option("--from", help="The checkpoint to start from.")],
     out: Annotated[
         Path | None,
-        typer.Option(help="Folder for the decoder and the report; runs/RECIPE-finetuned by default."),
+        typer.Option(
+            help="Folder for the decoder and the report; runs/RECIPE-finetuned by default.", callback=a_folder
+        ),
     ] = None,
     set_: Set = None,
     metric: MetricOption = None,
@@ -223,7 +249,7 @@ def predict(
     out: Annotated[Path | None, typer.Option(help="Write the table here instead of printing it.")] = None,
     json_: Json = False,
 ) -> None:
-    """Decode a new file: start, label and probabilities of every window."""
+    """Decode a new file, at its events where the decoder learnt trials, else throughout: label and probabilities."""
     from brainfm.files import write_text
     from brainfm.jobs.predict import predict as run
 
@@ -234,6 +260,7 @@ def predict(
         typer.echo(f"{len(found.start)} windows ({found.cut}): {write_text(out, found.csv())}")
     else:
         typer.echo(found.csv(), nl=False)
+        typer.echo(f"{len(found.start)} windows: {found.cut}", err=True)
 
 
 @app.command(epilog="Example: brainfm embed runs/smoke recording.edf --out features.npz")
@@ -322,6 +349,10 @@ def data_check(
         lines = [f"{p['field']}: the card says {p['said']}, the files say {p['found']}" for p in problems]
         typer.echo("\n".join(lines) or f"{found.name}: nothing in the card disagrees with the files")
         typer.echo(to_yaml({"counted": facts}) if facts else "", nl=False)
+        open_ = [name for name, value in found.model_dump(mode="json").items() if "FILL IN" in str(value)]
+        typer.echo(f"still to fill in: {', '.join(open_)}" if open_ else "", nl=bool(open_))
+        if found.task is None:
+            typer.echo("no task yet: pretrain reads the card, probe and finetune need `task:`")
     if problems:
         sys.exit(1)
 

@@ -69,8 +69,13 @@ class Panel:
     def notes(self) -> list[str]:
         """What a reader must know of the folds."""
         total = self.left_out + len(self.evaluation.folds)
-        said = f"{self.left_out} of {total} folds are left out: every checkpoint saw their recordings in pretraining"
-        return [said] if self.left_out else []
+        said = f"{self.left_out} of the card's {total} folds are left out: every checkpoint saw their recordings in pretraining"
+        held = f"{{{self.evaluation.card.name}: [SUBJECT, ...]}}"
+        advice = f"for a score on unseen recordings, pretrain with --set 'data.hold_out={held}'"
+        return [
+            *([said] if self.left_out else []),
+            *([advice] if self.contamination.startswith("seen") else []),
+        ]
 
     def frozen(self, seed: int, protocol: Protocol, pool: Pool) -> Probabilities:
         """Out-of-fold predictions from the frozen features of this seed's models."""

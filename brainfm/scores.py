@@ -19,7 +19,7 @@ from brainfm.errors import BrainfmError
 NAN = float("nan")
 FAMILIES = ("chance", "shuffled", "untrained", "classical", "scratch", "frozen", "lora", "finetuned")
 OURS = ("frozen", "lora", "finetuned")
-CONTROLS = ("untrained", "scratch")
+CONTROLS = ("untrained", "scratch", "frozen")
 NOUNS = {
     "untrained": "the untrained network",
     "shuffled": "the same features with shuffled labels",

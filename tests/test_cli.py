@@ -157,6 +157,21 @@ def test_a_card_is_checked(tmp_path: Path) -> None:
     assert "nothing in the card disagrees" in tiny.brainfm("data", "check", path).out
 
 
+def test_what_is_still_to_fill_in_is_listed(tmp_path: Path) -> None:
+    reader = "{kind: simulated, subjects: 2, seconds: 24.0, sensors: 8}"
+    path = tiny.card(tmp_path, "first", reader, more="")
+    text = path.read_text(encoding="utf-8").replace("citation: none", "citation: FILL IN")
+    path.write_text(text, encoding="utf-8")
+    said = tiny.brainfm("data", "check", path).out
+    assert "still to fill in: citation" in said and "no task yet" in said
+
+
+def test_a_recipe_of_a_name_that_both_folders_have_can_be_told_apart() -> None:
+    assert tiny.brainfm("show", "finetune/smoke", "--json").json["card"] == "simulated_eeg"
+    assert "card" not in tiny.brainfm("show", "pretrain/smoke", "--json").json
+    assert "did you mean 'smoke'?" in tiny.only_sentence(tiny.brainfm("show", "finetune/smok"))
+
+
 def test_a_card_that_is_wrong_is_told_so(tmp_path: Path) -> None:
     reader = "{kind: simulated, subjects: 2, seconds: 24.0, sensors: 8}"
     path = tiny.card(tmp_path, "wrong", reader, more=tiny.TASK + FACTS.replace("sensors: 8", "sensors: 9"))

@@ -97,6 +97,7 @@ def test_what_was_seen_is_marked(card: Path, seen: Path) -> None:
     scores = probe([seen], card, QUICK)
     assert len(scores.held_out) == 4
     assert scores.contaminated and scores.contamination.startswith("seen without labels")
+    assert any("--set 'data.hold_out={people: [SUBJECT, ...]}'" in note for note in scores.notes)
 
 
 def test_a_recording_is_known_again_under_another_name(card: Path, seen: Path, tmp_path: Path) -> None:

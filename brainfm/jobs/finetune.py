@@ -109,7 +109,8 @@ def finetune(
             predictions[arm] = [bench.out_of_fold(arm, seed, tick) for seed in bench.seeds]
         decoder = bench.final()
         tick("decoder")
-    return Decoded(scores(panel, predictions, options, pool, [str(checkpoint)], notes), decoder)
+    steps = f"scratch and finetuned took the same {recipe.train.steps} steps: few, for a network that starts from nothing"
+    return Decoded(scores(panel, predictions, options, pool, [str(checkpoint)], [*notes, steps]), decoder)
 
 
 @dataclass(frozen=True)
