@@ -4,11 +4,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+import mne
 import numpy as np
 import pytest
 
 from brainfm import folders
 from brainfm.data.cards import DataCard, check, data_root, front_matter, list_cards, recount
+from brainfm.data.modalities import modality
 from brainfm.data.new_card import new_card, pattern
 from brainfm.data.splits import in_words, split, strictest
 from brainfm.errors import DataError, RecipeError
@@ -255,6 +257,19 @@ def test_a_first_card_of_a_bids_folder_passes_check_and_decodes(tmp_path: Path) 
     assert card.task is not None and card.task.split == "CrossSubject"
     recordings = card.recordings()
     assert len(split(card.task.split, card.windows(recordings), recordings)) == 2
+
+
+def test_a_first_card_of_meg_files_reads_their_coils(tmp_path: Path) -> None:
+    recording = modality("meg").simulate(np.random.default_rng(0), seconds=20.0, sensors=9)
+    signal = recording.signal("meg")
+    info = mne.create_info(list(signal.sensors.name), signal.sfreq, list(signal.sensors.kind))
+    for number in (1, 2):
+        raw = mne.io.RawArray(signal.load() * number, info, verbose="error")
+        (tmp_path / "study").mkdir(exist_ok=True)
+        raw.save(tmp_path / "study" / f"sub{number:02d}_raw.fif", verbose="error")
+    card = DataCard.load(written(tmp_path, new_card(tmp_path / "study")))
+    assert card.modality == "meg" and check(card) == []
+    assert card.recordings()[0].signal("meg").sensors.kind == signal.sensors.kind
 
 
 @pytest.mark.parametrize(("files", "words"), [([], "nothing"), (["a.mat", "b.mat"], "2 × .mat")])

@@ -27,6 +27,7 @@ class Look:
     """What was found: the pattern of the files, how to read them, and where their events are."""
 
     files: str
+    modality: str
     reader: MneFile
     events: EventSource | None
     entries: list[Entry]
@@ -37,17 +38,21 @@ def new_card(folder: Path) -> str:
     """The text of a card for the recordings under `folder`; `check` finds no fault with its facts.
 
     Knows BIDS (sub-, ses-, run-, events.tsv), names such as Subject03_1.edf or S001R02.edf, and a folder per
-    subject. Raises `DataError` where there is no file to read, or where the files can't be read.
+    subject. MEG's flat coils and flat contacts are left out with a note. Raises `DataError` where there is no
+    file to read, or where the files can't be read.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the one that holds the recordings")
     suffix, names = recordings_in(folder)
     files = pattern(names, suffix)
     entries = MneFile().find(folder, files)
-    reader = reader_for(entries[0].path)
+    modality = instrument(entries[0].path)
+    reader = (
+        reader_for(entries[0].path) if modality == "eeg" else MneFile(modalities=[modality], on_bad="drop")
+    )
     events = events_of(entries)
     recordings = [read(entry, reader, events) for entry in entries]
-    return written(folder, Look(files, reader, events, entries, recordings))
+    return written(folder, Look(files, modality, reader, events, entries, recordings))
 
 
 def recordings_in(folder: Path) -> tuple[str, list[str]]:
@@ -110,6 +115,12 @@ def foldered(name: str) -> str | None:
     return f"{made}/*" if "{subject}" in made else None
 
 
+def instrument(path: Path) -> str:
+    """The modality that the first file is about: where it holds several, what took the bigger machine."""
+    found = MneFile(positions="none").open(path).signals
+    return next(name for name in ("meg", "seeg", "eeg") if name in found)
+
+
 def reader_for(path: Path) -> MneFile:
     """A reader that the first file passes the gate with.
 
@@ -155,13 +166,13 @@ def read(entry: Entry, reader: Reader, events: EventSource | None) -> Recording:
 
 def written(folder: Path, look: Look) -> str:
     """The card's text."""
-    signals = [recording.signal("eeg") for recording in look.recordings]
+    signals = [recording.signal(look.modality) for recording in look.recordings]
     sensors, rates = {len(signal.sensors) for signal in signals}, {signal.sfreq for signal in signals}
     labels = Counter(label for recording in look.recordings for label in recording.events.label)
     lines = [
         "---",
         f"title: {quoted(folder.name)} # FILL IN: what was recorded",
-        "modality: eeg",
+        f"modality: {look.modality}",
         "licence: FILL IN # CC0-1.0, CC-BY-4.0, ... or: none stated, local evaluation only",
         "citation: FILL IN",
         "source: FILL IN # a web address or a DOI",
@@ -207,8 +218,8 @@ def task(look: Look, labels: Counter[str]) -> list[str]:
 
 def prose(folder: Path, look: Look, labels: Counter[str]) -> list[str]:
     """The text under the facts: what was found, and what only a person can say."""
-    seconds = sum(recording.signal("eeg").seconds for recording in look.recordings)
-    names = look.recordings[0].signal("eeg").sensors.name
+    seconds = sum(recording.signal(look.modality).seconds for recording in look.recordings)
+    names = look.recordings[0].signal(look.modality).sensors.name
     counted = ", ".join(f"{label} ({count})" for label, count in labels.most_common(20)) or "none"
     notes = sorted({note for recording in look.recordings for note in recording.notes})
     return [
