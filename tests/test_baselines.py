@@ -21,6 +21,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "band_power": {},
     "cca": {"frequencies": [13.0, 17.0]},
     "erp_covariance": {},
+    "spectrogram": {},
 }
 
 
