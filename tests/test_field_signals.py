@@ -169,6 +169,41 @@ def test_real_files_of_every_system(name: str) -> None:
         assert low < np.median(typical_amplitude(signal)[kinds == kind]) < high
 
 
+def test_what_the_file_marks_as_bad_is_left_out_of_windows_too(fields: np.ndarray) -> None:
+    raw = coil_raw(fields, KINDS)
+    raw.info["bads"] = ["MEG1"]
+    events = np.array([[100, 0, 1], [900, 0, 1]])
+    epochs = mne.Epochs(raw, events, tmin=0, tmax=0.995, baseline=None, preload=True, verbose="error")
+    for recording in (read(raw), read(epochs)):
+        assert recording.signal("meg").sensors.name == ("MEG0", "MEG2")
+        assert "left out, marked bad in the file: MEG1" in recording.notes
+
+
+def test_averaged_responses_are_windows_under_the_names_of_their_conditions(
+    fields: np.ndarray, tmp_path: Path
+) -> None:
+    info = coil_raw(fields, KINDS).info
+    one, other = (
+        mne.EvokedArray(fields[:, :200] * size, info, tmin=-0.1, comment="left") for size in (1.0, 2.0)
+    )
+    path = tmp_path / "a-ave.fif"
+    mne.write_evokeds(path, [one, other], verbose="error")
+    recording = read(path)
+    signal = recording.signal("meg")
+    np.testing.assert_allclose(signal.load()[:, 200:], fields[:, :200] * 2.0, rtol=1e-4, atol=1e-18)
+    assert signal.breaks == (200,) and recording.events.label == ("left 1", "left 2")
+    np.testing.assert_allclose(recording.events.onset, [0.1, 1.1])
+
+
+def test_real_averaged_responses() -> None:
+    recording = read(real("meg_formats") / "test-ave.fif.gz")
+    assert {name: len(signal.sensors) for name, signal in recording.signals.items()} == {
+        "eeg": 60,
+        "meg": 306,
+    }
+    assert len(recording.events) == len(recording.signal("meg").breaks) + 1 > 1
+
+
 def contacts_edf(folder: Path, names: list[str]) -> Path:
     """An EDF of contacts, which EDF can't call anything but EEG."""
     data = 5e-5 * np.random.default_rng(0).normal(size=(len(names), 2000))

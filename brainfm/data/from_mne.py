@@ -12,7 +12,7 @@ from brainfm.data.events import Events, from_array
 from brainfm.data.lazy import LazyRaw
 from brainfm.data.positions import Given
 from brainfm.data.recording import Recording, Signal
-from brainfm.data.selection import SensorChoice, listing
+from brainfm.data.selection import Selected, SensorChoice, listing
 from brainfm.data.units import UNITS, in_si, spelled
 
 NAMING = ("naming conventions", "does not conform to MNE")
@@ -46,18 +46,10 @@ def recording_of_raw(
     signals: dict[str, Signal] = {}
     notes: list[str] = []
     for modality in choice.held(raw.ch_names, types, where):
-        selected = choice.select(raw.ch_names, types, given, where, modality)
-        bads = [raw.ch_names[row] for row in selected.rows if raw.ch_names[row] in raw.info["bads"]]
-        good = [row for row, name in enumerate(selected.rows) if raw.ch_names[name] not in raw.info["bads"]]
-        picks = [selected.rows[row] for row in good]
-        data = LazyRaw(raw, picks, unit_scale(raw, picks, unit))
-        sensors = selected.sensors.take(good)
-        signals[modality] = Signal(data, float(raw.info["sfreq"]), sensors, boundaries(raw))
-        notes += [
-            *selected.notes,
-            *listing("left out, marked bad in the file", bads),
-            *mixed_rates(raw, picks),
-        ]
+        selected = good(choice.select(raw.ch_names, types, given, where, modality), raw)
+        data = LazyRaw(raw, selected.rows, unit_scale(raw, selected.rows, unit))
+        signals[modality] = Signal(data, float(raw.info["sfreq"]), selected.sensors, boundaries(raw))
+        notes += [*selected.notes, *mixed_rates(raw, selected.rows)]
     events = annotations(raw)
     events = events if len(events) else stimuli(raw)
     return Recording(signals, events=events, source=where, notes=tuple(dict.fromkeys(notes)))
@@ -76,7 +68,7 @@ def recording_of_epochs(
     signals: dict[str, Signal] = {}
     notes: list[str] = []
     for modality in choice.held(epochs.ch_names, types, where):
-        selected = choice.select(epochs.ch_names, types, given, where, modality)
+        selected = good(choice.select(epochs.ch_names, types, given, where, modality), epochs)
         windows = epochs.get_data(picks=selected.rows, verbose="error")
         data = np.concatenate(list(windows), axis=1) if len(windows) else np.zeros((len(selected.rows), 0))
         data = data * unit_scale(epochs, selected.rows, unit)[:, None]
@@ -88,6 +80,15 @@ def recording_of_epochs(
     duration = np.full(len(epochs), length / sfreq - zero)
     events = Events(onset, duration, tuple(names[code] for code in epochs.events[:, 2]))
     return Recording(signals, events=events, source=where, notes=tuple(dict.fromkeys(notes)))
+
+
+def good(selected: Selected, instance: Any) -> Selected:
+    """What was chosen less what the file marks as bad, with a note."""
+    names = [instance.ch_names[row] for row in selected.rows]
+    bads = [name for name in names if name in instance.info["bads"]]
+    keep = [row for row, name in enumerate(names) if name not in bads]
+    notes = [*selected.notes, *listing("left out, marked bad in the file", bads)]
+    return Selected([selected.rows[row] for row in keep], selected.sensors.take(keep), notes)
 
 
 def given_places(raw: Any) -> Given:

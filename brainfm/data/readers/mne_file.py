@@ -104,6 +104,8 @@ def opened(path: Path) -> Any:
     """MNE's object of the file, raw or in epochs."""
     if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
         return mne.read_epochs(path)
+    if path.name.endswith(("-ave.fif", "_ave.fif", "-ave.fif.gz", "_ave.fif.gz")):
+        return averages(path)
     try:
         # a compressed file would be unpacked from its start again for every slice
         return mne.io.read_raw(path, preload=path.suffix == ".gz")
@@ -111,6 +113,19 @@ def opened(path: Path) -> Any:
         if path.suffix == ".set" and "epochs" in str(error):
             return mne.io.read_epochs_eeglab(path)
         raise
+
+
+def averages(path: Path) -> Any:
+    """The averaged responses of a file, one for each condition, as epochs under the conditions' names."""
+    found = mne.read_evokeds(path)
+    if len({(tuple(one.ch_names), one.info["sfreq"], one.tmin, len(one.times)) for one in found}) > 1:
+        raise ValueError("its conditions differ in sensors, rate or length")
+    names = [one.comment or f"condition {number}" for number, one in enumerate(found, 1)]
+    names = [name if names.count(name) == 1 else f"{name} {number}" for number, name in enumerate(names, 1)]
+    events = np.array([[number, 0, number + 1] for number in range(len(found))])
+    codes = {name: number + 1 for number, name in enumerate(names)}
+    windows = np.stack([one.data for one in found])
+    return mne.EpochsArray(windows, found[0].info, events, tmin=found[0].tmin, event_id=codes)
 
 
 def check_length(path: Path) -> None:
