@@ -127,6 +127,10 @@ def test_doctor_names_data_that_are_not_here(tmp_path: Path, monkeypatch: pytest
     missing = tiny.brainfm("doctor", "--json").json["missing"]
     assert "BRAINFM_DATA" in missing["data of eeg_arithmetic"]
     assert "data of simulated_eeg" not in missing
+    lines = tiny.brainfm("doctor").out.splitlines()
+    assert lines[-1] == "ready", "recordings that nobody asked for do not stand in the way"
+    monkeypatch.setattr("brainfm.jobs.doctor.version", lambda name: None if name == "mne" else "1.0")
+    assert tiny.brainfm("doctor").out.splitlines()[-1] == "not ready: mne"
 
 
 def test_cards_are_listed() -> None:

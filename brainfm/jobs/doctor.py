@@ -24,6 +24,9 @@ OPTIONAL = {
 }
 
 
+DATA = "data of "
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """What was found."""
@@ -38,9 +41,15 @@ class Diagnosis:
 
     @property
     def text(self) -> str:
-        """The same for a reader."""
+        """The same for a reader: what stops brainfm first, then what only some need, at the end whether it can be used."""
+        needed = [name for name in self.missing if name in PACKAGES]
+        sets = [name for name in self.missing if name.startswith(DATA)]
+        some = [name for name in self.missing if name not in (*needed, *sets)]
         lines = [f"device: {self.device}", *(f"{name} {version}" for name, version in self.versions.items())]
-        return "\n".join([*lines, *(f"missing: {name}: {how}" for name, how in self.missing.items())])
+        lines += [f"missing: {name}: {self.missing[name]}" for name in needed]
+        lines += [f"optional, not here: {name}: {self.missing[name]}" for name in some]
+        lines += [f"only its card needs the {name}: {self.missing[name]}" for name in sets]
+        return "\n".join([*lines, f"not ready: {', '.join(needed)}" if needed else "ready"])
 
 
 def doctor() -> Diagnosis:
@@ -95,5 +104,5 @@ def data_missing() -> dict[str, str]:
         try:
             card.entries()
         except DataError:
-            missing[f"data of {name}"] = f"{card.source}; unpack it into {card.folder} under BRAINFM_DATA"
+            missing[f"{DATA}{name}"] = f"{card.source}; unpack it into {card.folder} under BRAINFM_DATA"
     return missing
