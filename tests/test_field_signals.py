@@ -146,6 +146,26 @@ def test_each_instrument_of_a_file_is_a_signal_of_its_own(fields: np.ndarray) ->
         read(both, modality="seeg")
 
 
+def both_kinds(fields: np.ndarray, eeg_size: float = 1.0) -> Any:
+    """Three coils and two electrodes in one file."""
+    eeg = eeg_size * 2e-5 * np.random.default_rng(1).normal(size=(2, 2000))
+    electrodes = mne.io.RawArray(eeg, mne.create_info(["C3", "C4"], SFREQ, "eeg"), verbose="error")
+    return coil_raw(fields, KINDS).add_channels([electrodes], force_update_info=True)
+
+
+def test_a_unit_concerns_the_sensors_that_can_have_it(fields: np.ndarray) -> None:
+    recording = read(both_kinds(fields, eeg_size=1e3), unit="mV")
+    np.testing.assert_allclose(recording.signal("meg").load(), fields, rtol=1e-9)
+    assert np.median(typical_amplitude(recording.signal("eeg"))) == pytest.approx(2e-5, rel=0.1)
+
+
+def test_an_instrument_whose_sensors_are_all_dropped_is_not_missed(fields: np.ndarray) -> None:
+    reader = {"kind": "mne_file", "drop": ["C3", "C4"]}
+    assert read(both_kinds(fields), reader=reader).signals.keys() == {"meg"}
+    reader = {"kind": "mne_file", "keep": ["C3"]}
+    assert read(both_kinds(fields), reader=reader).signals.keys() == {"eeg"}
+
+
 SYSTEMS = {
     "sample_audvis_trunc_raw_sss.fif": {"mag": 102, "grad": 204},
     "neuromag122_test_file-raw.fif": {"grad": 118},  # four of its coils are flat
@@ -244,6 +264,18 @@ def test_contacts_lie_where_the_table_says(tmp_path: Path) -> None:
     metres = contacts(path, unit="m").signal("seeg").sensors
     np.testing.assert_allclose(metres.position, sensors.position)
     assert metres.frame == "own", "nothing says that these are MNI coordinates"
+
+
+def test_scalp_electrodes_keep_their_places_beside_a_table_of_contacts(tmp_path: Path) -> None:
+    """The table may list them too, in its own frame, which is not the head's."""
+    path = contacts_edf(tmp_path, [*NAMES, "C3"])
+    (tmp_path / "sub-01_ses-a_electrodes.tsv").write_text(TABLE + "C3\t50\t50\t50\tn/a\n", encoding="utf-8")
+    kinds = {"A*": "seeg", "B*": "seeg"}
+    reader = {"kind": "mne_file", "kinds": kinds, "electrodes": {"unit": "mm", "space": "mni"}}
+    scalp = read(path, reader=reader).signal("eeg").sensors
+    np.testing.assert_allclose(
+        scalp.position, read(path, reader={"kind": "mne_file", "keep": ["C3"]}).signal("eeg").sensors.position
+    )
 
 
 def test_a_coordinate_system_beside_the_table_is_believed(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ wane over seconds.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -232,6 +233,19 @@ def coloured(
     shape = (rows, len(hertz))
     noise = np.fft.irfft((rng.normal(size=shape) + 1j * rng.normal(size=shape)) * gain, n=n_times)
     return np.asarray(noise / noise.std(axis=1, keepdims=True))
+
+
+def sphere_gain(info: Any, meg: bool) -> NDArray[np.float64]:
+    """(sensor, place of `pool`, 3) what each sensor of an MNE `Info` measures of 1 A·m, by MNE's sphere in head coordinates."""
+    import mne
+
+    sphere = mne.make_sphere_model(r0=tuple(CENTRE), head_radius=0.09, verbose="error")
+    places = {"rr": pool(), "nn": np.tile([0.0, 0.0, 1.0], (len(pool()), 1))}
+    space = mne.setup_volume_source_space(pos=places, sphere_units="m", verbose="error")
+    forward = mne.make_forward_solution(
+        info, None, space, sphere, meg=meg, eeg=not meg, mindist=0, verbose="error"
+    )
+    return np.asarray(forward["sol"]["data"]).reshape(-1, len(pool()), 3)
 
 
 def tilted(place: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from brainfm.data.events import Events, from_array
 from brainfm.data.lazy import LazyRaw
 from brainfm.data.positions import Given
 from brainfm.data.recording import Recording, Signal
-from brainfm.data.selection import Selected, SensorChoice, listing
+from brainfm.data.selection import FIELD_KINDS, Selected, SensorChoice, listing
 from brainfm.data.units import UNITS, in_si, spelled
 
 NAMING = ("naming conventions", "does not conform to MNE")
@@ -37,16 +37,18 @@ def listening() -> Iterator[list[str]]:
 
 
 def recording_of_raw(
-    raw: Any, choice: SensorChoice, unit: str | None, where: str, given: Given | None = None
+    raw: Any, choice: SensorChoice, unit: str | None, where: str, inside: Given | None = None
 ) -> Recording:
     """An `mne.io.Raw` as it is: lazy if it is not loaded, a signal for each instrument, events from annotations,
     else from stimulus channels."""
     types = raw.get_channel_types()
-    given = given_places(raw) if given is None else given
+    given = given_places(raw)
     signals: dict[str, Signal] = {}
     notes: list[str] = []
     for modality in choice.held(raw.ch_names, types, where):
-        selected = good(choice.select(raw.ch_names, types, given, where, modality), raw)
+        selected = good(
+            choice.select(raw.ch_names, types, places(modality, given, inside), where, modality), raw
+        )
         data = LazyRaw(raw, selected.rows, unit_scale(raw, selected.rows, unit))
         signals[modality] = Signal(data, float(raw.info["sfreq"]), selected.sensors, boundaries(raw))
         notes += [*selected.notes, *mixed_rates(raw, selected.rows)]
@@ -56,19 +58,21 @@ def recording_of_raw(
 
 
 def recording_of_epochs(
-    epochs: Any, choice: SensorChoice, unit: str | None, where: str, given: Given | None = None
+    epochs: Any, choice: SensorChoice, unit: str | None, where: str, inside: Given | None = None
 ) -> Recording:
     """`mne.Epochs` as one signal with breaks, and one event for each at its time zero (or its start)."""
     epochs = epochs.copy().load_data()
     epochs.drop_bad(verbose="error")
     types = epochs.get_channel_types()
-    given = given_places(epochs) if given is None else given
+    given = given_places(epochs)
     sfreq, length = float(epochs.info["sfreq"]), len(epochs.times)
     breaks = tuple(range(length, len(epochs) * length, length))
     signals: dict[str, Signal] = {}
     notes: list[str] = []
     for modality in choice.held(epochs.ch_names, types, where):
-        selected = good(choice.select(epochs.ch_names, types, given, where, modality), epochs)
+        selected = good(
+            choice.select(epochs.ch_names, types, places(modality, given, inside), where, modality), epochs
+        )
         windows = epochs.get_data(picks=selected.rows, verbose="error")
         data = np.concatenate(list(windows), axis=1) if len(windows) else np.zeros((len(selected.rows), 0))
         data = data * unit_scale(epochs, selected.rows, unit)[:, None]
@@ -80,6 +84,11 @@ def recording_of_epochs(
     duration = np.full(len(epochs), length / sfreq - zero)
     events = Events(onset, duration, tuple(names[code] for code in epochs.events[:, 2]))
     return Recording(signals, events=events, source=where, notes=tuple(dict.fromkeys(notes)))
+
+
+def places(modality: str, given: Given, inside: Given | None) -> Given:
+    """The file's own places, but for contacts those of the table beside it, which is in another frame."""
+    return inside if modality == "seeg" and inside is not None else given
 
 
 def good(selected: Selected, instance: Any) -> Selected:
@@ -128,7 +137,8 @@ def unit_scale(raw: Any, picks: list[int], unit: str | None) -> NDArray[np.float
         return np.ones(len(picks))
     types = raw.get_channel_types()
     units = [SI.get(types[pick], "V") for pick in picks]
-    if not any(spelled(unit) in UNITS[si] for si in units):
+    every = [SI.get(type_, "V") for type_ in types if type_ in FIELD_KINDS]
+    if not any(spelled(unit) in UNITS[si] for si in every):
         in_si(unit, units[0])  # says which there are
     labels = [
         stored_unit(raw, raw.ch_names[pick]) if si == "V" else si

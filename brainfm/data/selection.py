@@ -63,7 +63,10 @@ class SensorChoice(Settings):
 
     def held(self, names: Sequence[str], types: Sequence[str], where: str) -> list[str]:
         """The modalities to read of channels of these names and MNE types. Raises `DataError` if there is none."""
-        kinds = set(self.types(names, types))
+        wanted_names = [not self.unwanted(name, name.removeprefix(self.strip)) for name in names]
+        every = self.types(names, types)
+        left = {kind for kind, wanted in zip(every, wanted_names, strict=True) if wanted}
+        kinds = left if left & FIELD_KINDS else set(every)  # nothing left: `select` says so
         found = [name for name in FIELDS if kinds & find_modality(name).kinds.keys()]
         wanted = [name for name in found if not self.modalities or name in self.modalities]
         if not wanted:

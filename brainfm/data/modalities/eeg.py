@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.brain import CENTRE, Activity, Brain, activity, pool, truth
+from brainfm.data.brain import CENTRE, Activity, Brain, activity, pool, sphere_gain, truth
 from brainfm.data.modalities import Kind, Modality
 from brainfm.data.positions import DEFAULT_MONTAGE, head_positions, to_mni
 from brainfm.data.recording import Recording, Sensors, Signal
@@ -96,13 +96,7 @@ def leadfield() -> NDArray[np.float64]:
         {name: head_positions(DEFAULT_MONTAGE)[name] for name in MONTAGE}, coord_frame="head"
     )
     info = mne.create_info(MONTAGE, 1000.0, "eeg").set_montage(montage, verbose="error")
-    sphere = mne.make_sphere_model(r0=tuple(CENTRE), head_radius=0.09, verbose="error")
-    places = {"rr": pool(), "nn": np.tile([0.0, 0.0, 1.0], (len(pool()), 1))}
-    space = mne.setup_volume_source_space(pos=places, sphere_units="m", verbose="error")
-    forward = mne.make_forward_solution(
-        info, None, space, sphere, meg=False, eeg=True, mindist=0, verbose="error"
-    )
-    return np.asarray(forward["sol"]["data"]).reshape(len(MONTAGE), len(pool()), 3)
+    return sphere_gain(info, meg=False)
 
 
 EEG = Modality(

@@ -6,7 +6,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.brain import CENTRE, Activity, Brain, activity, pool, truth
+from brainfm.data.brain import CENTRE, Activity, Brain, activity, sphere_gain, truth
 from brainfm.data.modalities import Kind, Modality
 from brainfm.data.positions import Given, coils
 from brainfm.data.recording import Recording, Signal
@@ -101,13 +101,7 @@ def leadfield() -> NDArray[np.float64]:
         channel["coord_frame"] = 1  # the device, which is the head's here
     with info._unlock():
         info["dev_head_t"] = mne.transforms.Transform("meg", "head", np.eye(4))
-    sphere = mne.make_sphere_model(r0=tuple(CENTRE), head_radius=0.09, verbose="error")
-    places = {"rr": pool(), "nn": np.tile([0.0, 0.0, 1.0], (len(pool()), 1))}
-    space = mne.setup_volume_source_space(pos=places, sphere_units="m", verbose="error")
-    forward = mne.make_forward_solution(
-        info, None, space, sphere, meg=True, eeg=False, mindist=0, verbose="error"
-    )
-    return np.asarray(forward["sol"]["data"]).reshape(len(kinds), len(pool()), 3)
+    return sphere_gain(info, meg=True)
 
 
 MEG = Modality(
