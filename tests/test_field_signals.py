@@ -9,7 +9,8 @@ import mne
 import numpy as np
 import pytest
 
-from brainfm.data.gate import trustworthy, typical_amplitude
+from brainfm.data.amplitude import variation
+from brainfm.data.gate import trustworthy
 from brainfm.data.modalities import modality
 from brainfm.data.modalities.meg import helmet, leadfield
 from brainfm.data.reading import read
@@ -156,7 +157,7 @@ def both_kinds(fields: np.ndarray, eeg_size: float = 1.0) -> Any:
 def test_a_unit_concerns_the_sensors_that_can_have_it(fields: np.ndarray) -> None:
     recording = read(both_kinds(fields, eeg_size=1e3), unit="mV")
     np.testing.assert_allclose(recording.signal("meg").load(), fields, rtol=1e-9)
-    assert np.median(typical_amplitude(recording.signal("eeg"))) == pytest.approx(2e-5, rel=0.1)
+    assert np.median(variation(recording.signal("eeg"))) == pytest.approx(2e-5, rel=0.1)
 
 
 def test_an_instrument_whose_sensors_are_all_dropped_is_not_missed(fields: np.ndarray) -> None:
@@ -186,7 +187,7 @@ def test_real_files_of_every_system(name: str) -> None:
     assert np.linalg.norm(signal.sensors.position, axis=1).max() < 0.25, "metres, around a head"
     for kind in set(kinds):
         low, high = modality("meg").kinds[kind].plausible
-        assert low < np.median(typical_amplitude(signal)[kinds == kind]) < high
+        assert low < np.median(variation(signal)[kinds == kind]) < high
 
 
 def test_what_the_file_marks_as_bad_is_left_out_of_windows_too(fields: np.ndarray) -> None:

@@ -12,8 +12,9 @@ from pydantic import TypeAdapter
 from scipy.signal import lfilter
 
 from brainfm.data.fingerprint import Fingerprint, fingerprint, overlap, seen, stretch_overlap
+from brainfm.data.modalities import modality
 from brainfm.data.recording import Recording, Sensors, Signal
-from brainfm.errors import DataError
+from brainfm.data.spike_times import SpikeTimes
 
 SFREQ = 250.0
 STORED = TypeAdapter(Fingerprint)
@@ -115,9 +116,25 @@ def test_an_empty_fingerprint_matches_nothing() -> None:
     assert not seen(empty, _print(_brain(0)))
 
 
-def test_a_rate_too_low_is_refused() -> None:
-    with pytest.raises(DataError, match="50 Hz or more"):
-        _print(_brain(0), 40.0)
+def test_a_rate_too_low_leaves_no_landmark() -> None:
+    """An exact copy is still found by its content hash; the manifest says unknown of all else."""
+    assert _print(_brain(0), 40.0).stretches == []
+
+
+def test_spikes_are_their_own_landmarks() -> None:
+    """Renamed, cut, rounded to a millisecond and with fewer neurons they are found again; another session's are not."""
+    first, other = (modality("spikes").simulate(np.random.default_rng(seed), seconds=90.0) for seed in (0, 1))
+    original = fingerprint(first, "spikes")
+    spikes = first.signal("spikes").data
+    assert isinstance(spikes, SpikeTimes)
+    kept = spikes.time > 31.7
+    cut = SpikeTimes(np.round(spikes.time[kept] - 31.7, 3), spikes.neuron[kept], spikes.neurons, 60.0)
+    changed = first.with_signal(
+        "spikes", Signal(cut.take(range(5, 25)), 1000.0, first.signal("spikes").sensors.take(range(5, 25)))
+    )
+    assert seen(fingerprint(changed, "spikes"), original)
+    assert not seen(fingerprint(other, "spikes"), original)
+    assert overlap(fingerprint(other, "spikes"), original) < 0.01
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason="the real recordings (BRAINFM_DATA) are not here")

@@ -7,7 +7,8 @@ import mne
 import numpy as np
 import pytest
 
-from brainfm.data.gate import advice, content_hash, typical_amplitude
+from brainfm.data.amplitude import variation
+from brainfm.data.gate import advice, content_hash
 from brainfm.data.modalities import modality
 from brainfm.data.reading import from_array, read
 from brainfm.data.recording import Sensors, Signal
@@ -49,7 +50,7 @@ def test_an_edf_in_volts_that_says_microvolts_is_refused(tmp_path: Path, eeg: np
 def test_offset_and_drift_do_not_count(eeg: np.ndarray) -> None:
     drift = 5e-3 + np.linspace(0, 2e-3, 2000)
     signal = from_array(eeg + drift, 100.0, NAMES).signal("eeg")
-    assert typical_amplitude(signal) == pytest.approx([35e-6] * 3, rel=0.2)
+    assert variation(signal) == pytest.approx([35e-6] * 3, rel=0.2)
 
 
 def test_no_unit_helps_when_none_fits() -> None:
@@ -85,7 +86,7 @@ def test_nothing_usable_is_refused_even_when_dropping() -> None:
 def test_short_windows_are_taken_whole(eeg: np.ndarray) -> None:
     steps = np.repeat(np.arange(40), 50) * 1e-3  # each window has an offset of its own
     signal = Signal(eeg + steps, 100.0, Sensors.of(NAMES, "eeg", "V"), tuple(range(50, 2000, 50)))
-    assert typical_amplitude(signal) == pytest.approx([20e-6] * 3, rel=0.1)
+    assert variation(signal) == pytest.approx([20e-6] * 3, rel=0.1)
 
 
 def test_the_hash_knows_content_and_not_where_it_lies(tmp_path: Path, eeg: np.ndarray) -> None:

@@ -7,6 +7,7 @@ import pytest
 from scipy.signal import butter, sosfiltfilt, welch
 
 from brainfm.data.brain import NAMES, Brain, coloured
+from brainfm.data.gate import trustworthy
 from brainfm.data.modalities import known, modality
 from brainfm.data.readers.simulated import Simulated
 from brainfm.data.reading import read_entry
@@ -143,3 +144,44 @@ def test_csp_across_people_is_above_chance_and_far_from_perfect(people: list[Rec
         decoder, trials, labels, groups=groups, cv=LeaveOneGroupOut(), scoring="balanced_accuracy"
     )
     assert 0.62 < scores.mean() < 0.88
+
+
+@pytest.fixture(scope="module")
+def scanned() -> Recording:
+    return modality("fmri").simulate(np.random.default_rng(5))
+
+
+def test_the_blood_follows_the_brain_late(scanned: Recording) -> None:
+    """Under C3 the signal is higher in blocks of the right hand, and most so about five seconds after they begin to differ."""
+    signal = scanned.signal("fmri")
+    assert 50 < len(signal.sensors) < 150 and signal.sfreq == 0.5
+    data = signal.load() - signal.load().mean(axis=1, keepdims=True)
+    regions = np.array(signal.sensors.region)
+    side = data[regions == "under_C3"].mean(axis=0) - data[regions == "under_C4"].mean(axis=0)
+    label = np.zeros(signal.n_times)
+    for onset, duration, name in zip(
+        scanned.events.onset, scanned.events.duration, scanned.events.label, strict=True
+    ):
+        label[round(onset / 2) : round((onset + duration) / 2)] = 1 if name == "right_hand" else -1
+    together = [np.corrcoef(label[: len(label) - lag], side[lag:])[0, 1] for lag in range(6)]
+    assert max(together) > 0.3
+    assert int(np.argmax(together)) in (1, 2, 3)
+
+
+def test_movement_is_in_every_voxel_and_its_truth_is_kept(scanned: Recording) -> None:
+    data, moved = scanned.signal("fmri").load(), scanned.tracks["motion"].data
+    explained, centred = moved - moved.mean(axis=0), (data - data.mean(axis=1, keepdims=True)).T
+    fitted = explained @ np.linalg.lstsq(explained, centred, rcond=None)[0]
+    assert np.median(fitted.var(axis=0) / centred.var(axis=0)) > 4 * 6 / len(moved)  # four times chance
+
+
+@pytest.mark.parametrize("name", known())
+def test_every_instrument_sees_the_same_brain(name: str) -> None:
+    """One person's rhythms under each instrument: the truth beside the signal is that person's, and within the gate's ranges."""
+    brain = Brain.draw(np.random.default_rng(9))
+    seen = modality(name).simulate(np.random.default_rng(1), seconds=60.0, brain=brain)
+    envelopes = seen.tracks["envelopes"]
+    assert envelopes.data.shape[1] == len(NAMES)
+    assert np.median(envelopes.data.mean(axis=0) / brain.moment) == pytest.approx(1.0, abs=0.3)
+    checked = trustworthy(seen)
+    assert checked.content_hash and checked.signal(name).sensors.located.all()

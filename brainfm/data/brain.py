@@ -125,13 +125,19 @@ class Activity:
 
 
 def activity(
-    brain: Brain, rng: np.random.Generator, seconds: float, sfreq: float, classes: Sequence[str]
+    brain: Brain,
+    rng: np.random.Generator,
+    seconds: float,
+    sfreq: float,
+    classes: Sequence[str],
+    trial: float = TRIAL,
+    gap: tuple[float, float] = GAP,
 ) -> Activity:
-    """A session of this person, with trials of all `classes` in random order."""
+    """A session of this person, with trials of all `classes` in random order, `trial` seconds each with `gap` between."""
     if unknown := [name for name in classes if name not in SUPPRESSED]:
         raise DataError(f"class {unknown[0]!r} can't be simulated; known: {', '.join(SUPPRESSED)}")
     n_times = round(seconds * sfreq)
-    events = trials(rng, seconds, classes)
+    events = trials(rng, seconds, classes, trial, gap)
     wane, lag, label = course(brain, rng, events, classes, n_times, sfreq)
     envelope = brain.moment[:, None] * waxing(brain.waning, rng, n_times, sfreq) * wane
     phase = phases(brain.hertz, rng, n_times, sfreq)
@@ -153,15 +159,17 @@ def truth(session: Activity) -> dict[str, Track]:
     }
 
 
-def trials(rng: np.random.Generator, seconds: float, classes: Sequence[str]) -> Events:
+def trials(
+    rng: np.random.Generator, seconds: float, classes: Sequence[str], trial: float, gap: tuple[float, float]
+) -> Events:
     """Trials one after another with pauses, every class as often as every other."""
     onset, now = [], 1.0
-    while now + TRIAL <= seconds:
+    while now + trial <= seconds:
         onset.append(now)
-        now += TRIAL + rng.uniform(*GAP)
+        now += trial + rng.uniform(*gap)
     order = np.concatenate([rng.permutation(len(classes)) for _ in range(len(onset))] or [np.zeros(0, int)])
     labels = tuple(classes[row] for row in order[: len(onset)])
-    return Events(np.array(onset), np.full(len(onset), TRIAL), labels)
+    return Events(np.array(onset), np.full(len(onset), trial), labels)
 
 
 def course(
@@ -175,10 +183,9 @@ def course(
     """What the trials do: the factor on each rhythm (rhythm, time), the phase lag (time,) and the class
     (time,)."""
     wane, lag, label = np.ones((len(NAMES), n_times)), np.zeros(n_times), np.full(n_times, -1)
-    length = round(TRIAL * sfreq)
-    ramp = np.clip(np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.4 * sfreq), 0, 1)
-    for onset, name in zip(events.onset, events.label, strict=True):
-        first = round(onset * sfreq)
+    for onset, duration, name in zip(events.onset, events.duration, events.label, strict=True):
+        first, length = round(onset * sfreq), round(duration * sfreq)
+        ramp = np.clip(np.minimum(np.arange(length), np.arange(length)[::-1]) / (0.4 * sfreq), 0, 1)
         span = slice(first, first + length)
         depth = np.clip(brain.desynchronisation * rng.normal(1.0, 0.4), 0, 0.95)
         for rhythm, share in SUPPRESSED[name].items():

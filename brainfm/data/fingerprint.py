@@ -10,7 +10,7 @@ on where it was cut (content-defined sampling, Manber 1994).
 It survives renaming, other formats, 16-bit rounding, another unit or polarity, resampling, cutting at any
 point, zero-phase filters that leave 2 to 15 Hz, and the loss or reordering of sensors. It does not
 survive a new reference, artefact subtraction (ICA, SSP), filters that are not zero-phase, a change of
-speed, or a rate below 50 Hz.
+speed, or a rate below 50 Hz. Spikes are their own landmarks: the intervals between a neuron's.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from scipy.signal import oaconvolve, resample_poly
 
 from brainfm.data.recording import Recording, Signal
-from brainfm.errors import DataError
+from brainfm.data.spike_times import SpikeTimes
 
 LOW, HIGH = 2.0, 15.0
 KERNEL_SECONDS = 1.0
@@ -40,6 +40,8 @@ Over 37 real recordings of EEG (4 to 19 sensors, 256 and 500 Hz) no two differen
 of two, shared more than 0.004, nor one with all others together; after what a fingerprint survives, 0.77
 or more was found again.
 """
+LOWEST_RATE = 50.0
+"""Hertz below which a signal between `LOW` and `HIGH` has no sharp extrema."""
 FEWEST = 8
 """Hashes that must be found for a recording to count as seen, however short it is."""
 
@@ -64,22 +66,35 @@ def fingerprint(recording: Recording, modality: str, seconds: float = 30.0) -> F
     """The fingerprint of one modality's signal, with one list of hashes for every `seconds` of each
     contiguous stretch.
 
-    Raises `DataError` for a sampling rate below 50 Hz, at which the landmarks can't be placed.
+    Below 50 Hz the landmarks can't be placed and there is no hash: only an exact copy can be found. Of spikes, the
+    landmarks are the spikes themselves.
     """
     signal = recording.signal(modality)
-    if signal.sfreq < 50:
-        raise DataError(
-            f"{recording.name}: a fingerprint needs 50 Hz or more, {modality} has {signal.sfreq:g} Hz"
-        )
+    if isinstance(signal.data, SpikeTimes):
+        return thinned(seconds, of_spikes(signal.data, seconds))
+    if signal.sfreq < LOWEST_RATE:
+        return Fingerprint(seconds, 1, [])
     stretches: list[NDArray[np.uint32]] = []
     for start, end in signal.stretches:
         stretches += _in_stretches(
             *landmarks(_rows(signal, start, end), signal.sfreq), (end - start) / signal.sfreq, seconds
         )
+    return thinned(seconds, stretches)
+
+
+def thinned(seconds: float, stretches: list[NDArray[np.uint32]]) -> Fingerprint:
+    """The hashes that the smallest sufficient modulus keeps."""
     modulus = 1
     while sum(np.count_nonzero(s % modulus == 0) for s in stretches) > MOST * len(stretches):
         modulus *= 2
     return Fingerprint(seconds, modulus, [s[s % modulus == 0].tolist() for s in stretches])
+
+
+def of_spikes(spikes: SpikeTimes, seconds: float) -> list[NDArray[np.uint32]]:
+    """The hashes of every run of intervals between a neuron's spikes, by stretch."""
+    trains = [spikes.train(row) for row in range(spikes.neurons)]
+    times, hashes = zip(*(_hashes(train, np.zeros(len(train))) for train in trains), strict=True)
+    return _in_stretches(np.concatenate(times), np.concatenate(hashes), spikes.seconds, seconds)
 
 
 def overlap(a: Fingerprint, b: Fingerprint) -> float:

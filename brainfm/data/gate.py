@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from brainfm.data.lazy import LazyRaw
 from brainfm.data.modalities import Kind, Modality, modality
 from brainfm.data.recording import Array2D, Recording, Signal
+from brainfm.data.spike_times import SpikeTimes
 from brainfm.data.units import UNITS, readable, spelled, words
 from brainfm.errors import DataError
 
@@ -41,7 +42,7 @@ def check_amplitude(recording: Recording, kind: Modality, label: Callable[[], st
     """Refuse a recording in which the typical amplitude of a kind of sensor, the median over them, is not
     plausible."""
     signal = recording.signal(kind.name)
-    amplitude = typical_amplitude(signal)
+    amplitude = kind.amplitude(signal)
     for name in dict.fromkeys(signal.sensors.kind):
         rows = np.flatnonzero(np.array(signal.sensors.kind) == name)
         alive = rows[amplitude[rows] > 0]
@@ -54,7 +55,7 @@ def check_amplitude(recording: Recording, kind: Modality, label: Callable[[], st
         sensor = signal.sensors.name[nearest] if len(alive) else "all"
         unit = measured.unit
         raise DataError(
-            f"{recording.name}: sensor {sensor} typically varies by {readable(middle, unit)}, but {kind.words} lies "
+            f"{recording.name}: sensor {sensor} {kind.verb} {readable(middle, unit)}, but {kind.words} lies "
             f"between {readable(low, unit)} and {readable(high, unit)}; {advice(middle, measured, label())}"
         )
 
@@ -82,7 +83,7 @@ def without_bad(recording: Recording, kind: Modality, on_bad: OnBad) -> Recordin
 def faults(signal: Signal, kind: Modality) -> dict[str, str]:
     """What is wrong with which sensor: numbers that are none, or no measurement."""
     missing = sum((~np.isfinite(chunk)).sum(axis=1) for chunk in chunks(signal))
-    amplitude = typical_amplitude(signal)
+    amplitude = kind.amplitude(signal)
     flat = amplitude == 0
     for name in set(signal.sensors.kind):
         rows = np.array(signal.sensors.kind) == name
@@ -95,34 +96,20 @@ def faults(signal: Signal, kind: Modality) -> dict[str, str]:
         if absent:
             found[name] = f"is not finite in {absent} of {signal.n_times} samples"
         elif dead:
-            found[name] = "is flat"
+            found[name] = kind.dead
     return found
-
-
-def typical_amplitude(signal: Signal, stretches: int = 60) -> NDArray[np.float64]:
-    """(sensor,) the standard deviation within a second, median over at most 60 seconds spread over the
-    signal.
-
-    Offset and slow drift, large in EEG recorded with direct coupling, hardly count. Stretches shorter than a
-    second (a recording of short windows) are taken whole.
-    """
-    length = max(2, round(signal.sfreq))
-    spans = [
-        (start, min(start + length, last))
-        for first, last in signal.stretches
-        for start in range(first, max(first + 1, last - length + 1), length)
-    ]
-    chosen = np.unique(np.linspace(0, len(spans) - 1, stretches).round().astype(int))
-    pieces = [np.asarray(signal.data[:, slice(*spans[row])], dtype=np.float64) for row in chosen]
-    spread = np.stack([np.where(np.isfinite(piece), piece, 0.0).std(axis=1) for piece in pieces])
-    return np.asarray(np.median(spread, axis=0))
 
 
 def content_hash(recording: Recording) -> str:
     """SHA-256 over each signal's samples (float32, little endian), sensor names and rate: the same however
-    it is stored."""
+    it is stored. Of spikes, their times in microseconds."""
     digest = hashlib.sha256()
     for name, signal in sorted(recording.signals.items()):
+        if isinstance(signal.data, SpikeTimes):  # at whatever rate they are counted
+            digest.update(f"{name} {' '.join(signal.sensors.name)}\n".encode())
+            digest.update(np.round(signal.data.time * 1e6).astype("<i8").tobytes())
+            digest.update(signal.data.neuron.astype("<i8").tobytes())
+            continue
         digest.update(f"{name} {signal.sfreq:.6f} {' '.join(signal.sensors.name)}\n".encode())
         for chunk in chunks(signal):
             digest.update(np.ascontiguousarray(chunk.T, dtype="<f4").tobytes())
@@ -138,15 +125,14 @@ def chunks(signal: Signal) -> Iterator[NDArray[np.float64]]:
 
 def rows(data: Array2D, keep: list[int]) -> Array2D:
     """These sensors of the data, still on disk where the data are."""
-    return data.take(keep) if isinstance(data, LazyRaw) else np.asarray(data[keep, :])
+    return data.take(keep) if isinstance(data, LazyRaw | SpikeTimes) else np.asarray(data[keep, :])
 
 
 def advice(amplitude: float, kind: Kind, label: str) -> str:
     """What to do about an implausible amplitude: the unit that would make the numbers plausible."""
     sizes = UNITS[kind.unit]
-    label = (
-        spelled(label) if spelled(label) in sizes else kind.unit
-    )  # what a file says of volts, coils do not follow
+    # what a file says of volts, coils do not follow
+    label = spelled(label) if spelled(label) in sizes else next(iter(sizes))
     low, high = kind.plausible
     fitting = {
         unit: amplitude / sizes[label] * size

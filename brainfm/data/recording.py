@@ -74,6 +74,10 @@ class Sensors:
             frame=frame,
         )
 
+    def with_regions(self, region: Sequence[str]) -> "Sensors":
+        """The same table with an anatomical label for each row."""
+        return replace(self, region=tuple(region))
+
     @property
     def located(self) -> NDArray[np.bool_]:
         """(sensor,) True where the position is known."""

@@ -6,7 +6,11 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from brainfm.data.recording import Recording
+import numpy as np
+from numpy.typing import NDArray
+
+from brainfm.data.amplitude import variation
+from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 from brainfm.part import suggest
 
@@ -15,9 +19,8 @@ from brainfm.part import suggest
 class Kind:
     """What one kind of sensor measures.
 
-    `plausible` are the smallest and largest typical amplitudes (the standard deviation within a second,
-    median over seconds and sensors) and `flat` the one under which a sensor measures nothing, all in the SI
-    `unit`.
+    `plausible` are the smallest and largest typical amplitudes (the modality's `amplitude`, median over sensors) and `flat`
+    the one under which a sensor measures nothing, all in the SI `unit`.
     """
 
     unit: str
@@ -28,7 +31,11 @@ class Kind:
 
 @dataclass(frozen=True)
 class Modality:
-    """What holds for every recording of one instrument. `kinds` are its kinds of sensor, under MNE's names."""
+    """What holds for every recording of one instrument. `kinds` are its kinds of sensor, under MNE's names where it has one.
+
+    `amplitude` gives (sensor,) how large a signal typically is, `verb` says it in a sentence, `dead` what is said of a
+    sensor that measures nothing.
+    """
 
     name: str
     words: str
@@ -36,6 +43,9 @@ class Modality:
     montage: str
     sfreq: float
     simulate: Callable[..., Recording]
+    amplitude: Callable[[Signal], NDArray[np.float64]] = variation
+    verb: str = "typically varies by"
+    dead: str = "is flat"
 
 
 def known() -> list[str]:
