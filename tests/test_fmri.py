@@ -291,3 +291,228 @@ def test_broken_files_are_one_sentence(tmp_path: Path, run: Path) -> None:
     (tmp_path / "short.nii.gz").write_bytes(run.read_bytes()[: run.stat().st_size // 2])
     with pytest.raises(DataError, match=r"short\.nii\.gz can't be read"):
         bold(tmp_path / "short.nii.gz")
+
+
+# --- grayordinates and surfaces -----------------------------------------------------------------------------
+
+
+def mesh(path: Path, count: int) -> NDArray[np.float64]:
+    """A surface file of points in millimetres, and the points."""
+    points = np.random.default_rng(count).uniform(-60, 60, (count, 3)).astype(np.float32)
+    triangles = np.arange(count // 3 * 3).reshape(-1, 3).astype(np.int32)
+    arrays = [
+        nib.gifti.GiftiDataArray(points, intent="NIFTI_INTENT_POINTSET"),
+        nib.gifti.GiftiDataArray(triangles, intent="NIFTI_INTENT_TRIANGLE"),
+    ]
+    nib.save(nib.GiftiImage(darrays=arrays), path)
+    return points.astype(float)
+
+
+def brain_axis() -> Any:
+    """Four of ten left vertices, three of ten right ones, and five voxels of the left thalamus."""
+    left = nib.cifti2.BrainModelAxis.from_surface([0, 2, 3, 9], 10, "CortexLeft")
+    right = nib.cifti2.BrainModelAxis.from_surface([1, 4, 5], 10, "CortexRight")
+    inside = np.zeros(SHAPE, bool)
+    inside[1, :, 2] = True
+    return left + right + nib.cifti2.BrainModelAxis.from_mask(inside, "thalamus_left", affine=AFFINE)
+
+
+def cifti(path: Path, axis: Any, step: float = 0.72, unit: str = "SECOND") -> NDArray[np.float32]:
+    """A CIFTI file of scanner units over time, and its values (volume, grayordinate)."""
+    values = 1000 + 10 * np.random.default_rng(0).standard_normal((TIMES, len(axis)))
+    series_axis = nib.cifti2.SeriesAxis(0, step, TIMES, unit)
+    nib.save(nib.Cifti2Image(values.astype(np.float32), (series_axis, axis)), path)
+    return values.astype(np.float32)
+
+
+def test_grayordinates_keep_structure_time_and_place(tmp_path: Path) -> None:
+    file = tmp_path / "rest.dtseries.nii"
+    values = cifti(file, brain_axis())
+    recording = read(file, reader={"kind": "cifti", "unit": "raw"})
+    signal = recording.signal("fmri")
+    assert signal.sfreq == pytest.approx(1 / 0.72) and signal.data.shape == (12, TIMES)
+    assert signal.sensors.name[:7] == ("L00000", "L00002", "L00003", "L00009", "R00001", "R00004", "R00005")
+    assert signal.sensors.name[7] == "thalamus_left_x001y000z002"
+    assert signal.sensors.kind == ("vertex",) * 7 + ("voxel",) * 5
+    assert signal.sensors.region == ("cortex_left",) * 4 + ("cortex_right",) * 3 + ("thalamus_left",) * 5
+    assert signal.sensors.located.tolist() == [False] * 7 + [True] * 5 and signal.sensors.frame == "own"
+    np.testing.assert_allclose(signal.sensors.position[7], [0.027, -0.060, -0.012])
+    np.testing.assert_allclose(signal.load()[4], 100 * (values[:, 4] / values[:, 4].mean() - 1), atol=1e-3)
+
+
+def test_meshes_place_the_vertices(tmp_path: Path) -> None:
+    cifti(tmp_path / "rest.dtseries.nii", brain_axis())
+    points = mesh(tmp_path / "left.surf.gii", 10)
+    given = {"kind": "cifti", "unit": "raw", "left": "left.surf.gii", "space": "MNI152NLin6Asym"}
+    sensors = read(tmp_path / "rest.dtseries.nii", reader=given).signal("fmri").sensors
+    assert sensors.located.tolist() == [True] * 4 + [False] * 3 + [True] * 5 and sensors.frame == "exact"
+    np.testing.assert_allclose(sensors.position[:4], points[[0, 2, 3, 9]] * 1e-3, rtol=1e-5)
+    mesh(tmp_path / "left.surf.gii", 9)
+    with pytest.raises(DataError, match="has 9 vertices, but the recording's surface 10"):
+        read(tmp_path / "rest.dtseries.nii", reader=given)
+
+
+def test_parcels_of_grayordinates(tmp_path: Path) -> None:
+    brain = brain_axis()
+    parts = [("V1", brain[:4]), ("thalamus", brain[7:])]
+    axis = nib.cifti2.ParcelsAxis.from_brain_models(parts)
+    cifti(tmp_path / "rest.ptseries.nii", axis)
+    points = mesh(tmp_path / "left.surf.gii", 10)
+    given = {"kind": "cifti", "unit": "raw"}
+    plain = read(tmp_path / "rest.ptseries.nii", reader=given).signal("fmri").sensors
+    assert plain.name == plain.region == ("V1", "thalamus") and set(plain.kind) == {"parcel"}
+    assert plain.located.tolist() == [False, True]
+    np.testing.assert_allclose(plain.position[1], [0.027, -0.054, -0.012])
+    placed = read(tmp_path / "rest.ptseries.nii", reader={**given, "left": "left.surf.gii"})
+    middle = points[[0, 2, 3, 9]].mean(axis=0) * 1e-3
+    np.testing.assert_allclose(placed.signal("fmri").sensors.position[0], middle, rtol=1e-4)
+
+
+def test_a_series_axis_is_asked_for_its_time(tmp_path: Path) -> None:
+    file = tmp_path / "rest.dtseries.nii"
+    given = {"kind": "cifti", "unit": "raw"}
+    cifti(file, brain_axis(), step=0.0)
+    with pytest.raises(DataError, match="does not say how long a volume takes"):
+        read(file, reader=given)
+    assert read(file, reader={**given, "tr": 2.0}).signal("fmri").sfreq == 0.5
+    cifti(file, brain_axis(), unit="HERTZ")
+    with pytest.raises(DataError, match="a series over hertz, not over time"):
+        read(file, reader=given)
+    cifti(file, brain_axis())
+    with pytest.raises(DataError, match=r"`tr:` says 2 s a volume and its header says 0\.72 s"):
+        read(file, reader={**given, "tr": 2.0})
+    with pytest.raises(DataError, match="say `reader: {kind: cifti"):
+        bold(file)
+    with pytest.raises(DataError, match="is no CIFTI-2 file; for volumes"):
+        read(image(tmp_path / "bold.nii", series()), reader=given)
+
+
+def surface(path: Path, values: NDArray[np.float64], together: bool = False) -> Path:
+    """A func.gii of (vertex, volume), an array per volume or one for all."""
+    columns = [values] if together else list(values.T)
+    arrays = [
+        nib.gifti.GiftiDataArray(column.astype(np.float32), intent="NIFTI_INTENT_TIME_SERIES")
+        for column in columns
+    ]
+    nib.save(nib.GiftiImage(darrays=arrays), path)
+    return path
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_a_surface_states_its_time_beside_it_or_not_at_all(tmp_path: Path, together: bool) -> None:
+    values = 1000 + 10 * np.random.default_rng(0).standard_normal((9, TIMES))
+    values[4] = 0.0  # the medial wall
+    file = surface(tmp_path / "sub-1_hemi-R_bold.func.gii", values, together)
+    points = mesh(tmp_path / "right.surf.gii", 9)
+    given = {"kind": "gifti", "unit": "raw", "surface": "right.surf.gii"}
+    with pytest.raises(DataError, match=r"does not say how long a volume takes.*`tr: 2\.5`"):
+        read(file, reader=given)
+    (tmp_path / "sub-1_hemi-R_bold.json").write_text(json.dumps({"RepetitionTime": 2.0}))
+    recording = read(file, reader=given)
+    signal = recording.signal("fmri")
+    assert signal.sfreq == 0.5 and signal.data.shape == (8, TIMES)
+    assert signal.sensors.name[3:5] == ("R00003", "R00005") and set(signal.sensors.kind) == {"vertex"}
+    np.testing.assert_allclose(signal.sensors.position[4], points[5] * 1e-3, rtol=1e-5)
+    raw = values.astype(np.float32)[5]
+    np.testing.assert_allclose(signal.load()[4], 100 * (raw / raw.mean() - 1), atol=1e-3)
+    assert "1 vertices are constant and were left out" in recording.notes
+
+
+def test_surfaces_that_are_no_series_are_refused(tmp_path: Path) -> None:
+    given = {"kind": "gifti", "unit": "raw", "tr": 2.0}
+    values = 1000 + 10 * np.random.default_rng(0).standard_normal((9, TIMES))
+    with pytest.raises(DataError, match="does not say its hemisphere"):
+        read(surface(tmp_path / "a.func.gii", values), reader=given)
+    with pytest.raises(DataError, match="no time course"):
+        read(surface(tmp_path / "a.L.func.gii", values[:, :1]), reader=given)
+    (tmp_path / "text.L.func.gii").write_text("no xml")
+    with pytest.raises(DataError, match=r"text\.L\.func\.gii can't be read as GIfTI"):
+        read(tmp_path / "text.L.func.gii", reader=given)
+
+
+# --- responses of MATLAB files ------------------------------------------------------------------------------
+
+
+def responses(file: Path, **given: Any) -> Any:
+    """A reader of two tasks × (voxel, label, run) in `file`, which it writes; voxel 3 holds zeros alone."""
+    values = np.random.default_rng(0).standard_normal((2, 6, 3, 4))
+    values[:, 3] = 0
+    savemat(file, {"one": values[0], "two": values[1]})
+    settings = {
+        "kind": "matlab_responses",
+        "responses": ["one", "two"],
+        "axes": ["sensor", "label", "run"],
+        "classes": ["face", "car", "house"],
+        "unit": "%",
+        "on_bad": "drop",
+        **given,
+    }
+    return Reader.model_validate(settings), values
+
+
+def test_every_run_of_a_matlab_file_is_a_recording(tmp_path: Path) -> None:
+    reader, values = responses(tmp_path / "sub1.mat")
+    entries = reader.find(tmp_path, "sub{subject}.mat")
+    assert [(entry.subject, entry.run) for entry in entries] == [("1", str(run)) for run in (1, 2, 3, 4)]
+    second = read_entry(reader, entries[1])
+    signal = second.signal("fmri")
+    assert signal.sensors.name == ("v1", "v2", "v3", "v5", "v6")
+    assert second.events.label == ("face", "car", "house") * 2
+    expected = np.concatenate([values[0, :, :, 1], values[1, :, :, 1]], axis=1)
+    np.testing.assert_allclose(signal.load(), np.delete(expected, 3, axis=0), rtol=1e-6)
+    together = reader.read(tmp_path / "sub1.mat")
+    assert together.signal("fmri").n_times == 24 and together.events.label[:7] == (
+        *("face", "car", "house") * 2,
+        "face",
+    )
+    with pytest.raises(DataError, match="runs 1 to 4, not 9"):
+        reader.read(tmp_path / "sub1.mat" / "run-9")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"axes": ["sensor", "label"]}, "does not fit axes"),
+        ({"axes": ["label", "run"]}, "must be sensor and window"),
+        ({"classes": ["face", "car"]}, "2 labels do not fit 3 responses"),
+        ({"classes": []}, "needs `classes:`"),
+        ({"responses": ["one", "three"]}, "has no variable 'three'; it has one, two"),
+        ({"unit": "raw"}, "raw units have no baseline"),
+    ],
+)
+def test_matlab_responses_that_do_not_fit_are_one_sentence(
+    tmp_path: Path, given: dict[str, Any], words: str
+) -> None:
+    reader, _ = responses(tmp_path / "sub1.mat", **given)
+    with pytest.raises(DataError, match=words):
+        reader.read(tmp_path / "sub1.mat")
+
+
+def test_what_was_seen_lies_beside_each_response(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    values, pictures = rng.standard_normal((5, 8)), rng.integers(0, 255, (5, 2, 3)).astype(np.uint8)
+    values[4] = values[0]  # a copy takes its picture along
+    savemat(
+        tmp_path / "a.mat",
+        {
+            "x": values,
+            "seen": pictures.transpose(0, 2, 1).reshape(5, 6),
+            "y": np.array([[6, 9, 6, 9, 6]]),
+        },
+    )
+    reader = {
+        "kind": "matlab_responses",
+        "responses": ["x"],
+        "axes": ["window", "sensor"],
+        "labels": "y",
+        "unit": "z",
+        "seconds": 2.0,
+        "tracks": {"image": {"variable": "seen", "shape": [2, 3], "order": "F"}},
+    }
+    recording = read(tmp_path / "a.mat", reader=reader)
+    assert recording.events.label == ("6", "9", "6", "9") and recording.events.onset.tolist() == [0, 2, 4, 6]
+    assert recording.tracks["image"].rate == recording.signal("fmri").sfreq == 0.5
+    np.testing.assert_array_equal(recording.tracks["image"].data, pictures[:4])
+    reader["tracks"] = {"image": {"variable": "seen", "shape": [3, 3]}}
+    with pytest.raises(DataError, match=r"a row of seen holds 6 numbers, not \[3, 3\]"):
+        read(tmp_path / "a.mat", reader=reader)

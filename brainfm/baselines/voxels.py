@@ -23,27 +23,23 @@ class Voxels(Baseline):
     """The mean of each sensor over the window, the `select` best of them by analysis of variance, a linear classifier.
 
     Voxels are chosen on the training windows alone: chosen on all windows they make chance look like 0.7 (Kriegeskorte et al.
-    2009, "Circular analysis in systems neuroscience"). `drift` takes slow waves and confounds `confounds` out of every run
-    before, which says nothing of labels.
+    2009, "Circular analysis in systems neuroscience"). Drift, and the confounds of `track`, are taken out of every run before,
+    which tells nothing of labels.
     """
 
     classifier: Literal["svm", "logistic", "ridge"] = "svm"
     select: int | None = Field(default=None, ge=1, description="how many voxels; default: all")
     drift: Literal["none", "linear", "cosine"] = "none"
-    confounds: bool = Field(default=False, description="take the recording's track of confounds out, too")
+    track: str = Field(default="", description="a track of confounds to take out, too")
     standardise: bool = Field(
         default=False, description="bring every voxel to mean 0 and size 1 within its run"
     )
 
     def steps(self) -> Sequence[Step]:
         """What is taken out of every run."""
-        if self.drift == "none" and not (self.confounds or self.standardise):
+        if self.drift == "none" and not (self.track or self.standardise):
             return ()
-        return (
-            RegressOut(
-                drift=self.drift, track="confounds" if self.confounds else "", standardise=self.standardise
-            ),
-        )
+        return (RegressOut(drift=self.drift, track=self.track, standardise=self.standardise),)
 
     def build(self, sfreq: float, n_sensors: int, n_classes: int) -> Decoder:
         """Raises `DataError` where more voxels are to be selected than there are."""
