@@ -219,7 +219,7 @@ def test_a_sidecar_is_inherited_from_the_dataset_and_no_farther(tmp_path: Path) 
 
 
 def test_a_unit_must_be_said(run: Path) -> None:
-    with pytest.raises(DataError, match="unit: is missing"):
+    with pytest.raises(DataError, match=r"`unit:` is missing and can't be guessed: say `raw`"):
         read(run, reader={"kind": "nifti"})
 
 
@@ -419,6 +419,26 @@ def test_a_surface_states_its_time_beside_it_or_not_at_all(tmp_path: Path, toget
     raw = values.astype(np.float32)[5]
     np.testing.assert_allclose(signal.load()[4], 100 * (raw / raw.mean() - 1), atol=1e-3)
     assert "1 vertices are constant and were left out" in recording.notes
+
+
+def test_both_hemispheres_are_one_recording(tmp_path: Path) -> None:
+    values = 1000 + 10 * np.random.default_rng(0).standard_normal((9, TIMES))
+    left = surface(tmp_path / "a_hemi-L_bold.func.gii", values)
+    surface(tmp_path / "a_hemi-R_bold.func.gii", values[:7] + 5)
+    points = [mesh(tmp_path / f"a_hemi-{side}_pial.surf.gii", n) for side, n in (("L", 9), ("R", 7))]
+    given = {"kind": "gifti", "unit": "raw", "tr": 2.0, "both": True, "surface": "a_hemi-L_pial.surf.gii"}
+    signal = read(left, reader=given).signal("fmri")
+    assert signal.sensors.name[:9] == tuple(f"L{row:05d}" for row in range(9))
+    assert signal.sensors.name[9:] == tuple(f"R{row:05d}" for row in range(7))
+    np.testing.assert_allclose(signal.sensors.position, np.concatenate(points) * 1e-3, rtol=1e-5)
+    raw = values.astype(np.float32)[3] + 5
+    np.testing.assert_allclose(signal.load()[12], 100 * (raw / raw.mean() - 1), atol=1e-3)
+    surface(tmp_path / "a_hemi-R_bold.func.gii", values[:7, :-1])
+    with pytest.raises(DataError, match="its hemispheres have 40 and 39 volumes"):
+        read(left, reader=given)
+    (tmp_path / "a_hemi-R_bold.func.gii").unlink()
+    with pytest.raises(DataError, match=r"a_hemi-R_bold\.func\.gii does not exist"):
+        read(left, reader=given)
 
 
 def test_surfaces_that_are_no_series_are_refused(tmp_path: Path) -> None:

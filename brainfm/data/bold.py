@@ -4,11 +4,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from brainfm.data.confounds import Confounds
 from brainfm.data.events import stem
@@ -33,6 +33,17 @@ class BoldUnit(Settings):
         description="raw: scanner units, turned into percent signal change of each voxel's mean over the run; "
         "%, 1 (a share of the baseline) or z: what the numbers are already"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _say_the_unit(cls, value: Any) -> Any:
+        """A missing unit is asked for in words: it is the first thing that everybody leaves out."""
+        if isinstance(value, Mapping) and "unit" not in value:
+            raise ValueError(
+                "`unit:` is missing and can't be guessed: say `raw` (scanner units, as BIDS and fMRIPrep have them), "
+                '"%", "1" (a share of the baseline) or `z`'
+            )
+        return value
 
     @property
     def si(self) -> str:
