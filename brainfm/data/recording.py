@@ -162,12 +162,16 @@ class Events:
 
 @dataclass(frozen=True)
 class Track:
-    """What went with the brain in time (cursor, audio, frames): `data` is (time, ...) at `rate` hertz from `start` seconds."""
+    """What went with the brain in time (cursor, audio, frames): `data` is (time, ...) at `rate` hertz from `start` seconds.
+
+    `names` say what the columns of a (time, column) track are, where they have names.
+    """
 
     data: NDArray[Any]
     rate: float
     unit: str = ""
     start: float = 0.0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
