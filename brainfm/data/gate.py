@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.lazy import LazyRaw
+from brainfm.data.lazy import LazyDataset, LazyRaw
 from brainfm.data.modalities import Kind, Modality, modality
 from brainfm.data.recording import Array2D, Recording, Signal
 from brainfm.data.spike_times import SpikeTimes
@@ -125,7 +125,9 @@ def chunks(signal: Signal) -> Iterator[NDArray[np.float64]]:
 
 def rows(data: Array2D, keep: list[int]) -> Array2D:
     """These sensors of the data, still on disk where the data are."""
-    return data.take(keep) if isinstance(data, LazyRaw | SpikeTimes) else np.asarray(data[keep, :])
+    return (
+        data.take(keep) if isinstance(data, LazyRaw | LazyDataset | SpikeTimes) else np.asarray(data[keep, :])
+    )
 
 
 def advice(amplitude: float, kind: Kind, label: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from brainfm.data.recording import Recording, Sensors, Signal
+from brainfm.data.recording import Events, Recording, Sensors, Signal
 from brainfm.data.spike_times import RESOLUTION, SpikeTimes
 from brainfm.data.units import UNITS
 from brainfm.errors import DataError
@@ -48,12 +48,12 @@ def recording_of_trains(
     where: str,
     start: float = 0.0,
     stop: float | None = None,
-    unit: str = "s",
+    unit: str | None = "s",
 ) -> Recording:
     """A recording of these neurons' times, in seconds on the file's clock, from `start` to `stop` on that clock.
 
-    `unit` is what the file states, for a message. Raises `DataError` for a time that is none or lies outside, and for
-    times on a clock that no neuron keeps.
+    `unit` is what the card states, for a message; None where it can state none. Raises `DataError` for a time that is none
+    or lies outside, and for times on a clock that no neuron keeps.
     """
     times = [np.asarray(train, np.float64).ravel() for train in trains]
     for name, train in zip(sensors.name, times, strict=True):
@@ -65,7 +65,7 @@ def recording_of_trains(
         if outside := int(((train < start) | (train >= stop)).sum()):
             raise DataError(
                 f"{where}: {outside} spikes of neuron {name} lie outside the recording, {start:.3f} to {stop:.3f} s "
-                f"on its clock; correct its start and stop, or the unit of the times ({unit})"
+                f"on its clock; correct its start and stop, or the unit of its times"
             )
     check_clock(times, sensors, stop - start, where, unit)
     data = SpikeTimes.of([train - start for train in times], stop - start)
@@ -78,7 +78,7 @@ def ending(start: float, last: float) -> float:
 
 
 def check_clock(
-    times: Sequence[NDArray[np.float64]], sensors: Sensors, seconds: float, where: str, unit: str
+    times: Sequence[NDArray[np.float64]], sensors: Sensors, seconds: float, where: str, unit: str | None
 ) -> None:
     """Refuse times that never follow one another within `NEAR` though chance alone would have them do so often.
 
@@ -88,8 +88,31 @@ def check_clock(
     chance = sum(len(train) ** 2 * NEAR / seconds for train in times)
     nearest = min((float(np.diff(np.sort(train)).min()) for train in times if len(train) > 1), default=0.0)
     if chance > EXPECTED and nearest > NEAR:
+        advice = ': say `unit: ms` in the card, or read(..., unit="ms")' if unit else "; convert the file"
         raise DataError(
-            f"{where}: no neuron, {sensors.name[0]} neither, fires twice within {nearest:.2g} s, though chance would have it "
-            f"{chance:.0f} times within {NEAR:g} s; the values look like ms labelled {unit}: say `unit: ms` in the card, "
-            'or read(..., unit="ms")'
+            f"{where}: no neuron fires twice within {nearest:.2g} s, though chance would have it {chance:.0f} times within "
+            f"{NEAR:g} s; the values look like ms labelled {unit or 's'}{advice}"
         )
+
+
+def gaps(seen: Sequence[NDArray[np.float64]], start: float, stop: float) -> Events:
+    """The stretches of a recording from `start` to `stop` that lie in no interval (interval, 2) of any neuron, as events
+    `unobserved`; none where nothing is said of what was observed."""
+    if not len(seen):
+        return Events()
+    spans = np.concatenate(list(seen))
+    spans = spans[np.argsort(spans[:, 0])]
+    begins = np.concatenate([[start], np.maximum.accumulate(spans[:, 1])])
+    ends = np.concatenate([spans[:, 0], [stop]])
+    lasts = ends - begins
+    real = lasts > 1 / RESOLUTION
+    return Events(begins[real] - start, lasts[real], ("unobserved",) * int(real.sum()))
+
+
+def in_order(parts: Sequence[Events]) -> Events:
+    """All events, by their onsets."""
+    onset = np.concatenate([np.zeros(0), *(part.onset for part in parts)])
+    duration = np.concatenate([np.zeros(0), *(part.duration for part in parts)])
+    label = [word for part in parts for word in part.label]
+    order = np.argsort(onset, kind="stable")
+    return Events(onset[order], duration[order], tuple(label[row] for row in order))

@@ -24,9 +24,7 @@ TYPES = {
 class PlaceFile(Settings):
     """A camera's file beside a recording of spikes, on the same clock: Trodes' `.videoPositionTracking`."""
 
-    file: str = Field(
-        description='its name beside the recording, such as "{stem}.videoPositionTracking"'
-    )
+    file: str = Field(description='its name beside the recording, such as "{stem}.videoPositionTracking"')
     columns: list[str] = Field(default=["xloc", "yloc"], min_length=1)
     unit: str = Field(default="px")
     lost: list[float] | None = Field(
@@ -111,8 +109,15 @@ def trodes(path: Path) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
     clock = re.search(r"^clock ?rate: *(\d+)", text, re.IGNORECASE | re.MULTILINE)
     listed = re.search(r"^Fields: *(.*)$", text, re.MULTILINE)
     named = FIELD.findall(listed[1]) if listed else []
-    if not mark or clock is None or "time" not in dict(named) or not {kind for _, kind in named} <= TYPES.keys():
-        raise DataError(f"{path.name} is no file of Trodes: its settings name no clock rate or no field for the time")
+    if (
+        not mark
+        or clock is None
+        or "time" not in dict(named)
+        or not {kind for _, kind in named} <= TYPES.keys()
+    ):
+        raise DataError(
+            f"{path.name} is no file of Trodes: its settings name no clock rate or no field for the time"
+        )
     kind = np.dtype([(name, TYPES[type_]) for name, type_ in named])
     if len(records) % kind.itemsize:
         raise DataError(f"{path.name} is cut short: its last record is not whole; get it again")

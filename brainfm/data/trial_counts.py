@@ -24,7 +24,9 @@ class Piece(Settings):
     """The variables of one stretch of counts. `a.b` is the field b of the struct a."""
 
     counts: str
-    labels: str = Field(default="", description="a code per trial, or per bin where trials follow one another")
+    labels: str = Field(
+        default="", description="a code per trial, or per bin where trials follow one another"
+    )
     condition: str = Field(default="", description="what trials of neurons recorded apart are matched by")
     tracks: dict[str, str] = Field(default={}, description="a track's name to its variable, (bin, ...)")
     trial: int | None = Field(
@@ -54,10 +56,14 @@ class TrialCounts:
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, piece: Piece, axes: Sequence[Axis], apart: bool, content: Mapping[str, Any], where: str) -> Self:
+    def of(
+        cls, piece: Piece, axes: Sequence[Axis], apart: bool, content: Mapping[str, Any], where: str
+    ) -> Self:
         """The piece's variables. Raises `DataError` where shapes, labels and axes do not fit one another."""
         if sorted(axes) not in AXES:
-            raise DataError(f"{where}: axes {list(axes)} must be neuron and bin, or neuron, trial and bin, each once")
+            raise DataError(
+                f"{where}: axes {list(axes)} must be neuron and bin, or neuron, trial and bin, each once"
+            )
         value = variable(content, piece.counts, where)
         if apart:
             blocks, labels, notes = paired(value, piece, axes, content, where)
@@ -66,7 +72,9 @@ class TrialCounts:
             labels = words(content, piece.labels, where)
             blocks, notes = split(array, piece, where), ()
         ends = tuple(int(end) for end in np.cumsum([block.shape[1] for block in blocks]))
-        tracks = {name: track(content, variable_, ends[-1], where) for name, variable_ in piece.tracks.items()}
+        tracks = {
+            name: track(content, variable_, ends[-1], where) for name, variable_ in piece.tracks.items()
+        }
         return cls(np.concatenate(blocks, axis=1), ends, runs(labels, ends, where), tracks, notes)
 
 
@@ -90,7 +98,9 @@ def split(array: NDArray[np.float64], piece: Piece, where: str) -> list[NDArray[
         return [array]
     first = piece.first or piece.trial
     if first > array.shape[1]:
-        raise DataError(f"{where}: a first trial of {first} bins does not fit {array.shape[1]} bins of {piece.counts}")
+        raise DataError(
+            f"{where}: a first trial of {first} bins does not fit {array.shape[1]} bins of {piece.counts}"
+        )
     return np.split(array, range(first, array.shape[1], piece.trial), axis=1)
 
 
@@ -147,7 +157,9 @@ def paired(
     order = [(k, name) for k in range(max(count.values(), default=0)) for name in common if k < count[name]]
     if not order:
         raise DataError(f"{where}: no condition of {piece.condition} was shown to every neuron")
-    blocks = [np.stack([one[at[name][k]] for one, at in zip(trials, where_is, strict=True)]) for k, name in order]
+    blocks = [
+        np.stack([one[at[name][k]] for one, at in zip(trials, where_is, strict=True)]) for k, name in order
+    ]
     chosen = [labels[0][where_is[0][name][k]] for k, name in order]
     unused = sum(len(one) for one in trials) - len(order) * len(trials)
     said = f"{len(trials)} neurons were recorded apart: their trials are paired by {piece.condition}"

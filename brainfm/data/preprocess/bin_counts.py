@@ -51,9 +51,13 @@ def added(signal: Signal, n: int, sfreq: float, where: str) -> tuple[Signal, int
     """Every `n` bins of each stretch as one, and how many bins were left over."""
     wholes = [(start, (stop - start) // n) for start, stop in signal.stretches]
     if not all(count for _, count in wholes):
-        raise DataError(f"{where}: a stretch is shorter than a bin of {n / signal.sfreq:g} s; use shorter bins")
+        raise DataError(
+            f"{where}: a stretch is shorter than a bin of {n / signal.sfreq:g} s; use shorter bins"
+        )
     pieces = [
-        np.asarray(signal.data[:, start : start + count * n], np.float64).reshape(len(signal.sensors), count, n)
+        np.asarray(signal.data[:, start : start + count * n], np.float64).reshape(
+            len(signal.sensors), count, n
+        )
         for start, count in wholes
     ]
     data = np.concatenate([piece.sum(axis=2) for piece in pieces], axis=1)

@@ -38,7 +38,11 @@ class BinnedCounts(Reader):
     multiunit: bool = Field(default=False, description="the counts are not those of single neurons")
     region: str = Field(default="", description="where the neurons are")
     units: dict[str, str] = Field(default={}, description="the unit of each track")
-    modalities: list[Literal["spikes"]] = ["spikes"]
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Never: what the variables are has to be said, so these files go to this reader when it is named."""
+        return False
 
     def open(self, path: Path) -> Recording:
         """The counts per `step`, an event per trial (or run of one label), the tracks. Raises `DataError` where they

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,19 +27,26 @@ class SpikeArrays(Reader, Clock):
 
     times: str = Field(default="", description="the variable that holds the times; default: every variable")
     field: str = Field(
-        default="", description="the field of each unit's struct that holds its times, where units are structs"
+        default="",
+        description="the field of each unit's struct that holds its times, where units are structs",
     )
     neurons: str = Field(
-        default="", description="the variable with each spike's neuron, where `times` holds all neurons' times"
+        default="",
+        description="the variable with each spike's neuron, where `times` holds all neurons' times",
     )
     range: str = Field(
-        default="", description="the field of each unit's struct, or the variable, with the recording's [start, stop]"
+        default="",
+        description="the field of each unit's struct, or the variable, with the recording's [start, stop]",
     )
     multiunit: list[str] = Field(default=[], description="patterns of the neurons that are not single ones")
     region: str = Field(default="", description="where the neurons are")
     tracks: dict[str, PlaceFile] = Field(default={}, description="cameras' files beside the recording")
     zones: Zones | None = None
-    modalities: list[Literal["spikes"]] = ["spikes"]
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Never: what the variables are has to be said, so these files go to this reader when it is named."""
+        return False
 
     def open(self, path: Path) -> Recording:
         """The neurons' spikes; the tracks of the files beside it, and an event for every stay in a zone."""
@@ -70,7 +77,9 @@ class SpikeArrays(Reader, Clock):
             raise DataError(f"{path.name}: {len(array)} times do not fit {len(numbers)} neurons' numbers")
         return [(f"n{number}", array[numbers == number]) for number in np.unique(numbers).tolist()]
 
-    def span(self, content: dict[str, Any], found: Any, path: Path, tick: float) -> tuple[float, float | None]:
+    def span(
+        self, content: dict[str, Any], found: Any, path: Path, tick: float
+    ) -> tuple[float, float | None]:
         """When the recording began and ended, in seconds on the file's clock: as the card says, else as the file does."""
         start, stop = self.start, self.stop
         if self.range:
@@ -119,7 +128,9 @@ def trains(value: Any, field: str, name: str, first: int = 1) -> Iterator[Train]
     elif not field:
         array = np.asarray(value)
         if array.dtype.kind not in "iuf":
-            raise DataError(f"{name} holds {array.dtype} where spike times are expected; name the variable with `times:`")
+            raise DataError(
+                f"{name} holds {array.dtype} where spike times are expected; name the variable with `times:`"
+            )
         rows = array if array.ndim == 2 else np.atleast_1d(array)[None]
         for place, row in enumerate(rows, first):
             numbers = row.astype(np.float64)
