@@ -45,10 +45,12 @@ class PlaceFile(Settings):
 
 
 class Zones(Settings):
-    """Events for where the subject was: each stay between two `edges` of one column of a track."""
+    """Events for where the subject was: each stay between two `edges`, measured `along` a direction of a track."""
 
     track: str
-    column: int = Field(default=0, ge=0)
+    along: list[float] = Field(
+        default=[1.0], min_length=1, description="what each column counts for; the place is their sum"
+    )
     edges: list[float] = Field(min_length=2, description="rising; zone n is from edge n to before edge n + 1")
     labels: list[str] = Field(min_length=1)
 
@@ -56,7 +58,10 @@ class Zones(Settings):
         """One event per stay. Raises `DataError` where edges and labels do not fit."""
         if len(self.labels) != len(self.edges) - 1 or any(a >= b for a, b in pairwise(self.edges)):
             raise DataError(f"{where}: zones need rising edges, one more than there are labels")
-        place = np.asarray(track.data, np.float64).reshape(len(track.data), -1)[:, self.column]
+        columns = np.asarray(track.data, np.float64).reshape(len(track.data), -1)
+        if columns.shape[1] < len(self.along):
+            raise DataError(f"{where}: {self.track} has {columns.shape[1]} columns, `along:` {len(self.along)}")
+        place = columns[:, : len(self.along)] @ np.array(self.along)
         zone = np.digitize(place, self.edges) - 1  # NaN lies beyond the last edge
         zone[(zone < 0) | (zone >= len(self.labels)) | ~np.isfinite(place)] = -1
         return stays(zone, self.labels, track.rate, track.start)

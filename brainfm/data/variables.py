@@ -23,10 +23,10 @@ def load(path: Path) -> dict[str, Any]:
     readers = {".mat": from_matlab, ".npz": from_numpy, ".json": from_json}
     if path.suffix.lower() not in readers:
         raise DataError(f"{path.name} holds no variables; it should end in {', '.join(SUFFIXES)}")
+    if not path.exists():
+        raise DataError(f"{path} does not exist")
     try:
         return readers[path.suffix.lower()](path)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
     except NotImplementedError:
         raise DataError(f"{path.name} is a MATLAB file of version 7.3; save it again with -v7") from None
     except (MatReadError, zipfile.BadZipFile, ValueError, OSError, TypeError, EOFError) as error:
