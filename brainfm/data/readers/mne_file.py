@@ -4,7 +4,7 @@ import configparser
 import re
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import mne
 import numpy as np
@@ -44,10 +44,32 @@ class MneFile(Reader, SensorChoice):
     """One file (or EGI folder) through `mne.io.read_raw`, left on disk until sliced, except where it is
     compressed."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".edf",
+        ".bdf",
+        ".gdf",
+        ".vhdr",
+        ".ahdr",
+        ".set",
+        ".fif",
+        ".fif.gz",
+        ".cnt",
+        ".mff",
+        ".ds",
+        ".con",
+        ".sqd",
+        ".mefd",
+        ".cdt",
+        ".nxe",
+        ".nedf",
+        ".lay",
+    )
+
     unit: str | None = None
     """The unit of the stored numbers (V, mV, µV), where the file's own label is wrong."""
     electrodes: Electrodes | None = None
-    """Where contacts in the brain are, if the table beside the recording does not say all."""
+    """Where contacts in the brain are, if the table beside the recording does not say all; with `space: head`,
+    where electrodes on the scalp are."""
 
     def open(self, path: Path) -> Recording:
         """The field signals of the file. Raises `DataError` if it is missing, broken, cut short or holds none."""
@@ -60,7 +82,8 @@ class MneFile(Reader, SensorChoice):
         make = recording_of_epochs if isinstance(loaded, mne.BaseEpochs) else recording_of_raw
         bare = [name.removeprefix(self.strip) for name in loaded.ch_names]
         inside = set(self.types(loaded.ch_names, loaded.get_channel_types())) & INTRACRANIAL
-        given = electrodes_of(path, bare, self.electrodes) if inside else None
+        scalp = self.electrodes is not None and self.electrodes.space == "head"
+        given = electrodes_of(path, bare, self.electrodes) if inside or scalp else None
         return make(loaded, self, self.unit, path.name, given)
 
     def load(self, path: Path) -> Any:
