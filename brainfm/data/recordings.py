@@ -1,8 +1,8 @@
 """The recordings of a dataset, each read when it is asked for, with a log of what was repaired or left out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import overload
+from typing import Any, overload
 
 from brainfm.data.events import EventSource, attach_events
 from brainfm.data.readers import Entry, Reader
@@ -73,3 +73,36 @@ class Recordings:
     def __repr__(self) -> str:
         people = len({entry.subject for entry in self.entries})
         return f"<{len(self)} recordings of {people} subjects, unread; iterate over them, or take one: [0]>"
+
+
+def line_of(recording: Recording, said: str) -> LogLine:
+    """A line of the log of a recording that was read by itself."""
+    return LogLine(recording.name, said)
+
+
+def summary(recording: Recording) -> dict[str, Any]:
+    """What a recording holds, in plain values."""
+    signals = {
+        name: f"{len(signal.sensors)} sensors, {signal.sfreq:g} Hz, {signal.seconds:g} s"
+        for name, signal in recording.signals.items()
+    }
+    return {
+        "recording": recording.name,
+        "subject": recording.subject,
+        "session": recording.session,
+        "run": recording.run,
+        "signals": "; ".join(f"{name}: {held}" for name, held in signals.items()),
+        "events": len(recording.events),
+        "repairs": len(recording.repairs),
+    }
+
+
+def as_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Rows of the same keys as a table of plain text, without the columns in which nothing stands; "" for no rows."""
+    if not rows:
+        return ""
+    columns = [
+        [name, *(str(row[name]) for row in rows)] for name in rows[0] if any(row[name] != "" for row in rows)
+    ]
+    padded = [[cell.ljust(max(map(len, column))) for cell in column] for column in columns]
+    return "\n".join("  ".join(line).rstrip() for line in zip(*padded, strict=True))
