@@ -321,6 +321,40 @@ def data_list(json_: Json = False) -> None:
         typer.echo("\n".join(f"{card.name:22} {card.title}  [{card.licence}]" for card in cards))
 
 
+@data.command("read", epilog="Example: brainfm data read study/ --subject 01 --on-error repair")
+def data_read(
+    path: Annotated[Path, typer.Argument(help="A recording, or a BIDS dataset.")],
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Of a dataset, only this. May be repeated.")
+    ] = None,
+    session: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    run: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    on_error: OnErrorOption = None,
+    json_: Json = False,
+) -> None:
+    """Read recordings through every check, and say what they hold, what was repaired and what was left out."""
+    from brainfm.data.reading import read
+    from brainfm.data.recordings import Recordings, as_table, line_of, summary
+
+    asked: dict[str, Any] = {
+        "subject": subject,
+        "session": session,
+        "task": task,
+        "run": run,
+        "on_error": on_error,
+    }
+    found = read(path, **{name: value for name, value in asked.items() if value})
+    rows = [summary(recording) for recording in (found if isinstance(found, Recordings) else [found])]
+    log = found.log if isinstance(found, Recordings) else [line_of(found, said) for said in found.repairs]
+    lines = [{"recording": line.recording, "said": line.said} for line in log]
+    if json_:
+        show_json({"recordings": rows, "log": lines})
+    else:
+        typer.echo(as_table(rows) or "no recording could be read")
+        typer.echo(f"\n{as_table(lines)}" if lines else "nothing was repaired or left out")
+
+
 @data.command("show", epilog="Example: brainfm data show eeg_arithmetic")
 def data_show(
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")], json_: Json = False
@@ -361,40 +395,6 @@ def data_check(
             typer.echo("no task yet: pretrain reads the card, probe and finetune need `task:`")
     if problems:
         sys.exit(1)
-
-
-@data.command("read", epilog="Example: brainfm data read study/ --subject 01 --on-error repair")
-def data_read(
-    path: Annotated[Path, typer.Argument(help="A recording, or a BIDS dataset.")],
-    subject: Annotated[
-        list[str] | None, typer.Option(help="Of a dataset, only this. May be repeated.")
-    ] = None,
-    session: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    run: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
-    on_error: OnErrorOption = None,
-    json_: Json = False,
-) -> None:
-    """Read recordings through every check, and say what they hold, what was repaired and what was left out."""
-    from brainfm.data.reading import read
-    from brainfm.data.recordings import Recordings, as_table, line_of, summary
-
-    asked: dict[str, Any] = {
-        "subject": subject,
-        "session": session,
-        "task": task,
-        "run": run,
-        "on_error": on_error,
-    }
-    found = read(path, **{name: value for name, value in asked.items() if value})
-    rows = [summary(recording) for recording in (found if isinstance(found, Recordings) else [found])]
-    log = found.log if isinstance(found, Recordings) else [line_of(found, said) for said in found.repairs]
-    lines = [{"recording": line.recording, "said": line.said} for line in log]
-    if json_:
-        show_json({"recordings": rows, "log": lines})
-    else:
-        typer.echo(as_table(rows) or "no recording could be read")
-        typer.echo(f"\n{as_table(lines)}" if lines else "nothing was repaired or left out")
 
 
 @data.command("new", epilog="Example: brainfm data new recordings/ --out my_study.md")

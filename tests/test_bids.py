@@ -282,6 +282,8 @@ def test_of_several_spaces_mni_or_the_one_asked_for_is_taken(tmp_path: Path) -> 
         (recording,) = brainfm.read(root, **({"space": asked} if asked else {}))
         assert recording.signal("seeg").sensors.position[0, 0] == pytest.approx(x)
         assert recording.signal("seeg").sensors.frame == frame
+    with pytest.raises(DataError, match="is in space Talairach; there is ACPC, MNI152Lin"):
+        _ = brainfm.read(root, space="Talairach")[0]
 
 
 def test_a_position_that_is_not_known_is_no_fault(tmp_path: Path) -> None:
@@ -669,22 +671,34 @@ class Volumes(Reader):
 
     suffixes: ClassVar[tuple[str, ...]] = (".nii", ".nii.gz")
     tr: float
+    unit: str | None = None
 
     def open(self, path: Path) -> Recording:
         data = 100 + np.random.default_rng(0).normal(size=(2, 20))
         return Recording(
-            {"fmri": Signal(data, 1 / self.tr, Sensors.of(["a", "b"], "voxel", "%"))}, source=path.name
+            {"fmri": Signal(data, 1 / self.tr, Sensors.of(["a", "b"], "voxel", "%"))},
+            source=path.name,
+            notes=(f"unit {self.unit}",),
         )
 
 
-class Spikes(Volumes):
+class Fields(Reader):
+    """A stand-in for a reader of NWB, whose file says nothing but names."""
+
     suffixes: ClassVar[tuple[str, ...]] = (".nwb",)
+    modalities: list[str] = ["spikes"]
+
+    def open(self, path: Path) -> Recording:
+        return Recording(
+            {self.modalities[0]: Signal(samples(3), SFREQ, Sensors.of(CONTACTS, "seeg", "V"))},
+            source=path.name,
+        )
 
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-ins instead of the parts that read these formats."""
-    mine = (Volumes, Spikes)
+    mine = (Volumes, Fields)
     theirs = [
         reader
         for reader in formats.readers()
@@ -713,11 +727,32 @@ def test_bold_takes_its_repetition_time_and_its_events(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_nwb_among_the_ieeg_goes_to_its_reader(tmp_path: Path) -> None:
-    path = dataset(tmp_path) / "sub-01" / "ieeg" / "sub-01_task-odd_ieeg.nwb"
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"")
-    assert brainfm.read(path, tr=1.0).signals.keys() == {"fmri"}
+def test_contacts_of_another_reader_get_what_the_tables_say(tmp_path: Path) -> None:
+    """NWB among the iEEG: its contacts are kept, with kinds, places and what is bad by the tables."""
+    old = ieeg(dataset(tmp_path))
+    path = old.rename(old.with_suffix(".nwb"))
+    kinds = [("name", "type", "units", "status"), ("LA1", "ECOG", "V", "good"), ("LA2", "SEEG", "V", "bad")]
+    tsv(beside(path, "channels.tsv"), [*kinds, ("LA3", "SEEG", "V", "n/a")])
+    recording = brainfm.read(path)
+    sensors = recording.signal("seeg").sensors
+    assert (sensors.name, sensors.kind, sensors.frame) == (("LA1", "LA3"), ("ecog", "seeg"), "exact")
+    np.testing.assert_allclose(sensors.position, np.array([[10, -20, 30], [12, -20, 30]]) * 1e-3)
+    np.testing.assert_array_equal(recording.signal("seeg").load(), samples(3)[[0, 2]])
+    assert "marked bad in channels.tsv: LA2" in recording.notes
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_raw_dataset_holds_scanner_units_a_derivative_must_say(tmp_path: Path) -> None:
+    assert Volumes.model_fields["unit"].default is None
+    for kind, unit in (("raw", "raw"), ("derivative", None)):
+        root = dataset(tmp_path / kind)
+        as_json(
+            root / "dataset_description.json", {"Name": kind, "BIDSVersion": "1.10.0", "DatasetType": kind}
+        )
+        path = root / "sub-01" / "func" / "sub-01_task-a_bold.nii"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+        assert brainfm.read(path, tr=1.0).notes == (f"unit {unit}",)
 
 
 def test_suffixes_are_written_so_that_they_can_be_found() -> None:
@@ -754,28 +789,33 @@ class Short(Volumes):
 
 class Other(Volumes):
     suffixes: ClassVar[tuple[str, ...]] = (".x.y", ".nii.gz")
+    more: int
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
         return path.name.startswith("other")
 
 
-def test_the_longest_suffix_wins_and_rivals_must_recognise(
+def test_the_longest_suffix_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for order in ([Short, Volumes], [Volumes, Short]):
+        monkeypatch.setattr(formats, "readers", lambda order=order: order)
+        assert formats.reader_for(tmp_path / "a.nii.gz") is Volumes
+        assert formats.reader_for(tmp_path / "a.gz") is Short
+
+
+def test_of_rivals_the_settings_decide_then_who_recognises_the_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(formats, "readers", lambda: [Short, Volumes, Other])
-    assert formats.reader_for(tmp_path / "a.gz") is Short
-    monkeypatch.setattr(formats, "readers", lambda: [Short, Volumes])
-    assert formats.reader_for(tmp_path / "a.nii.gz") is Volumes
     monkeypatch.setattr(formats, "readers", lambda: [Other, Short])
-    with pytest.raises(
-        DataError, match=r"other\.x\.y could be read by test_bids, test_bids, and .* recognise it"
-    ):
-        formats.reader_for(tmp_path / "other.x.y")
-    assert formats.reader_for(tmp_path / "a.x.y") is Short
+    rivals = tmp_path / "other.x.y"
+    with pytest.raises(DataError, match=r"other\.x\.y could be read by test_bids, test_bids; say which"):
+        formats.reader_for(rivals)
+    assert formats.reader_for(rivals, ["tr"]) is Short  # the other needs more
+    assert formats.reader_for(rivals, ["tr", "more"]) is Other
+    assert formats.reader_for(tmp_path / "a.x.y") is Short  # which recognises everything
     monkeypatch.setattr(Short, "recognises", classmethod(lambda cls, path: False))
-    assert formats.reader_for(tmp_path / "other.x.y") is Other
-    with pytest.raises(DataError, match="none of them recognises it; say which"):
+    assert formats.reader_for(rivals) is Other
+    with pytest.raises(DataError, match="say which, with what it needs"):
         formats.reader_for(tmp_path / "a.x.y")
 
 
@@ -908,3 +948,14 @@ def test_the_command_line_prints_what_was_read_and_the_log(tmp_path: Path) -> No
     assert ["has no column units" in line["said"] for line in made["log"]] == [True]
     with pytest.raises(DataError, match="is no BIDS dataset"):
         new_card(tmp_path, on_error="repair")
+
+
+def test_tables_of_another_recording_do_not_apply(tmp_path: Path) -> None:
+    """The inheritance principle: what has an entity that the recording has not is about another one."""
+    root = dataset(tmp_path)
+    path = ieeg(root)
+    for name in ("electrodes.tsv", "coordsystem.json"):
+        path.with_name(f"sub-01_{name}").rename(path.with_name(f"sub-01_acq-other_{name}"))
+    tsv(path.with_name("sub-01_task-rest_run-2_events.tsv"), EVENTS)
+    (recording,) = brainfm.read(root)
+    assert not recording.signal("seeg").sensors.located.any() and not len(recording.events)

@@ -1,6 +1,6 @@
 """Which reader reads a path: every part in `readers/` says how its files' names end, nobody keeps a list."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from brainfm.data.readers import Reader
@@ -8,17 +8,17 @@ from brainfm.errors import DataError
 from brainfm.part import find, known
 
 
-def reader_for(path: Path) -> type[Reader]:
+def reader_for(path: Path, settings: Collection[str] = ()) -> type[Reader]:
     """The reader of a path, by where it lies (a BIDS dataset), else by its suffix. Raises `DataError` in one sentence."""
     placed = [reader for reader in readers() if "" in reader.suffixes and reader.recognises(path)]
-    return the_one(path, placed) if placed else reader_of_suffix(path)
+    return placed[0] if len(placed) == 1 else reader_of_suffix(path, settings)
 
 
-def reader_of_suffix(path: Path) -> type[Reader]:
+def reader_of_suffix(path: Path, settings: Collection[str] = ()) -> type[Reader]:
     """The reader whose suffix is the longest that the name ends with: `.dtseries.nii` goes before `.nii`.
 
-    Where several have the same suffix, those that recognise the path are left. Raises `DataError` if none or
-    several are.
+    Where several have the same suffix, those are left that the names of the `settings` given fit, else those that
+    recognise the path. Raises `DataError` if none or several are.
     """
     name = path.name.lower()
     ends = [
@@ -30,21 +30,24 @@ def reader_of_suffix(path: Path) -> type[Reader]:
     if not ends:
         raise DataError(unknown(path))
     longest = max(length for length, _ in ends)
-    return the_one(path, list(dict.fromkeys(reader for length, reader in ends if length == longest)))
-
-
-def the_one(path: Path, claiming: Sequence[type[Reader]]) -> type[Reader]:
-    """The only reader that recognises the path among those that claim it. Raises `DataError` that names them."""
-    if len(claiming) == 1:
-        return claiming[0]
+    claiming = list(dict.fromkeys(reader for length, reader in ends if length == longest))
+    for left in (
+        claiming,
+        [reader for reader in claiming if settings and takes(reader, settings)],
+        [reader for reader in claiming if reader.recognises(path)],
+    ):
+        if len(left) == 1:
+            return left[0]
     names = kinds(claiming)
-    recognising = [reader for reader in claiming if reader.recognises(path)]
-    if len(recognising) != 1:
-        how = "none of them recognises it" if not recognising else f"{kinds(recognising)} recognise it"
-        raise DataError(
-            f"{path.name} could be read by {names}, and {how}; say which: `reader={names.split(', ')[0]!r}`"
-        )
-    return recognising[0]
+    raise DataError(
+        f"{path.name} could be read by {names}; say which, with what it needs: `reader={names.split(', ')[0]!r}`"
+    )
+
+
+def takes(reader: type[Reader], settings: Collection[str]) -> bool:
+    """Whether a reader knows all these settings and needs no other."""
+    needed = {name for name, field in reader.model_fields.items() if field.is_required()}
+    return needed <= set(settings) <= reader.model_fields.keys()
 
 
 def readers() -> list[type[Reader]]:

@@ -59,7 +59,7 @@ def read(
     if not isinstance(source, str | Path):
         return read_object(source, reader_of(reader or "mne_file", settings), events, labels)
     path = Path(source)
-    kind = class_of(reader) if reader is not None else reader_for(path)
+    kind = class_of(reader) if reader is not None else reader_for(path, settings.keys())
     if "" in kind.suffixes:  # a dataset: they choose among its recordings
         settings |= {name: value for name, value in labels.items() if value}
     elif "modalities" not in kind.model_fields:  # a format of one instrument, which is looked at below

@@ -202,8 +202,13 @@ def electrodes(
     wanted = {one.removeprefix("space-") for one in space}
     spaces = {file: bids.named(file).entities.get("space", "") for file in found}
     fitting = [file for file in found if not wanted or spaces[file] in wanted]
-    if not fitting:
-        return given
+    if found and not fitting:
+        there = ", ".join(sorted(filter(None, spaces.values()))) or "no named one"
+        raise DataError(
+            f"no electrodes.tsv of {path.name} is in space {' or '.join(wanted)}; there is {there}"
+        )
+    if not fitting:  # nor may the reader take one that does not apply
+        return given or Electrodes(space="none")
     file = max(fitting, key=lambda one: (spaces[one].upper().startswith(MNI), -fitting.index(one)))
     if len(fitting) > 1:
         faults.remarks.append(f"positions of {file.name}, one of {len(fitting)} tables of electrodes")

@@ -1,7 +1,7 @@
 """A BIDS dataset: the recordings in it, each with what the tables beside it say."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
@@ -9,10 +9,11 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, ValidationError
 
 from brainfm.data import bids, sidecars
+from brainfm.data.electrodes import Electrodes, electrodes_of
 from brainfm.data.events import longest
 from brainfm.data.formats import reader_of_suffix
 from brainfm.data.from_mne import labelled, listening, stored_unit
-from brainfm.data.gate import trustworthy
+from brainfm.data.gate import rows, trustworthy
 from brainfm.data.readers import Entry, Reader, compile_pattern
 from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.recording import REPAIRED, Recording
@@ -157,8 +158,8 @@ class Bids(Reader):
             for signal in opened.recording.signals.values():
                 sidecars.check_rate(said, signal.sfreq, f"{name.suffix}.json", faults)
         else:
-            part = self.part_for(path, said)
-            opened = Opened(path, part, part.open(path))
+            part = self.part_for(path, said, root)
+            opened = Opened(path, part, self.contacts(root, path, part.open(path), faults))
         recording = self.with_events(root, path, opened.recording, faults)
         person = bids.participant(root, name.entities["sub"])
         if person is None:
@@ -175,59 +176,86 @@ class Bids(Reader):
         )
         return replace(opened, recording=recording.noting(*faults.notes))
 
-    def part_for(
-        self, path: Path, sidecar: Mapping[str, Any], more: Mapping[str, Any] | None = None
-    ) -> Reader:
-        """The reader of the file's format, with the settings given and what the sidecar says in their place."""
+    def part_for(self, path: Path, sidecar: Mapping[str, Any], root: Path | None = None) -> Reader:
+        """The reader of the file's format, with the settings given and in their place what BIDS says of the file."""
         kind = reader_of_suffix(path)
-        settings = {"on_bad": self.on_bad, **self.reader, **(more or {})}
-        if "modalities" not in kind.model_fields:
-            settings.pop("modalities", None)  # a format of one instrument, chosen by its folder
         time = sidecar.get("RepetitionTime")
-        if "tr" in kind.model_fields and isinstance(time, int | float):
-            settings = {"tr": float(time), **settings}
-        try:
-            return kind.of(settings)
-        except ValidationError as error:
-            raise DataError(str(explain(error, f"reader of {path.name}"))) from error
+        said = {
+            **({"tr": float(time)} if isinstance(time, int | float) else {}),
+            **({"unit": "raw"} if path.parent.name == "func" and of_scanner(root) else {}),
+            **({"modalities": ["seeg"]} if path.parent.name == "ieeg" and kind is not MneFile else {}),
+        }
+        known = {name: value for name, value in said.items() if name in kind.model_fields}
+        given = {
+            name: value
+            for name, value in self.reader.items()
+            if name != "modalities"
+            or name in kind.model_fields  # a format of one instrument, chosen by its folder
+        }
+        return made(kind, {"on_bad": self.on_bad, **known, **given}, path)
 
     def field_signals(self, root: Path, path: Path, unit: str | None, faults: Faults) -> "Opened":
         """EEG, MEG and iEEG: channels by channels.tsv, places by electrodes.tsv."""
         bare = self.part_for(path, {})
         assert isinstance(bare, MneFile)
+        if path.parent.name == "ieeg" and not bare.kinds and not bids.beside(root, path, "channels", ".tsv"):
+            raise DataError(
+                f"{path.name} has no channels.tsv, which would say whether its channels are SEEG or ECOG; "
+                'say it: brainfm.read(..., kinds={"*": "seeg"})'
+            )
         with listening() as heard:
             raw = bare.load(path)
-            table = self.channels(root, path, raw, faults)
+            table = self.channels(root, path, raw.ch_names, faults)
             taken, other = (unit, None) if unit else unit_of(raw, table, faults)
             places = sidecars.electrodes(root, path, words(self.space), bare.electrodes, faults)
-            more = {
+            changes = {
                 "kinds": {**bare.kinds, **table.patterns},
                 "drop": [*bare.drop, *table.bad_patterns],
                 **({"unit": taken} if taken and bare.unit is None else {}),
                 **({"electrodes": places} if places is not None else {}),
             }
-            part = self.part_for(path, {}, more)
-            assert isinstance(part, MneFile)
+            part = bare.model_copy(update=changes)
             recording = part.convert(path, raw)
         if table.bad:
             faults.remarks.append(f"marked bad in channels.tsv: {', '.join(table.bad)}")
         return Opened(path, part, recording.noting(*heard), None if bare.unit else other)
 
-    def channels(self, root: Path, path: Path, raw: Any, faults: Faults) -> Channels:
-        """What channels.tsv says, under the file's names. Raises `DataError` for contacts of which nothing says the kind."""
+    def contacts(self, root: Path, path: Path, recording: Recording, faults: Faults) -> Recording:
+        """Contacts that another reader found, such as NWB's: kinds and what is bad by channels.tsv, places by electrodes.tsv."""
+        if "seeg" not in recording.signals:
+            return recording
+        signal = recording.signal("seeg")
+        names, sensors = signal.sensors.name, signal.sensors
+        table = self.channels(root, path, names, faults)
+        said = self.reader.get("electrodes")
+        given = sidecars.electrodes(root, path, words(self.space), said and Electrodes(**said), faults)
+        placed = None if given is None else electrodes_of(path, names, given)
+        if placed is not None:
+            region = tuple(new or old for new, old in zip(placed.region, sensors.region, strict=True))
+            sensors = replace(sensors, position=placed.position, frame=placed.frame, region=region)
+        kind = [table.kinds.get(name, kind) for name, kind in zip(names, sensors.kind, strict=True)]
+        sensors = replace(sensors, kind=tuple(kind))
+        keep = [
+            row
+            for row, name in enumerate(names)
+            if name not in table.bad and table.kinds.get(name, "seeg") in sidecars.BRAIN
+        ]
+        if table.bad:
+            faults.remarks.append(f"marked bad in channels.tsv: {', '.join(table.bad)}")
+        if others := [name for row, name in enumerate(names) if row not in keep and name not in table.bad]:
+            faults.remarks.append(f"left out, no brain signal: {', '.join(others)}")
+        kept = replace(signal, data=rows(signal.data, keep), sensors=sensors.take(keep))
+        return recording.with_signal("seeg", kept)
+
+    def channels(self, root: Path, path: Path, names: Sequence[str], faults: Faults) -> Channels:
+        """What channels.tsv says, under the file's names; nothing where there is none."""
         found = bids.beside(root, path, "channels", ".tsv")
-        datatype = path.parent.name
         if not found:
-            if datatype == "ieeg" and not self.reader.get("kinds"):
-                raise DataError(
-                    f"{path.name} has no channels.tsv, which would say whether its channels are SEEG or ECOG; "
-                    'say it: brainfm.read(..., kinds={"*": "seeg"})'
-                )
             return Channels()
         # CTF's files add the number of the sensors' calibration to a name, tables of the dataset do not
         cut = path.suffix == ".ds" and not any("-" in row.get("name", "") for row in bids.table(found[-1]))
-        spoken = {re.sub(r"-\d+$", "", name) if cut else name: name for name in raw.ch_names}
-        table = sidecars.channels(found[-1], list(spoken), datatype, faults)
+        spoken = {re.sub(r"-\d+$", "", name) if cut else name: name for name in names}
+        table = sidecars.channels(found[-1], list(spoken), path.parent.name, faults)
         return Channels(
             {spoken[name]: kind for name, kind in table.kinds.items()},
             [spoken[name] for name in table.bad],
@@ -264,6 +292,20 @@ class Opened:
     reader: Reader
     recording: Recording
     other_unit: str | None = None
+
+
+def made(kind: type[Reader], settings: Mapping[str, Any], path: Path) -> Reader:
+    """The reader with these settings. Raises `DataError` for one that it does not know, or lacks."""
+    try:
+        return kind.of(settings)
+    except ValidationError as error:
+        raise DataError(str(explain(error, f"reader of {path.name}"))) from error
+
+
+def of_scanner(root: Path | None) -> bool:
+    """Whether a dataset holds images as the scanner gave them: it is no derivative."""
+    file = root / bids.DESCRIPTION if root else None
+    return file is not None and file.is_file() and bids.sidecar([file]).get("DatasetType", "raw") == "raw"
 
 
 def unit_of(raw: Any, table: Channels, faults: Faults) -> tuple[str | None, str | None]:
