@@ -21,6 +21,7 @@ from brainfm.data.readers import Reader
 from brainfm.data.readers.bids import Bids
 from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.readers.table import Table
+from brainfm.data.reading import read_one
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.recordings import Recordings
 from brainfm.errors import DataError
@@ -28,6 +29,13 @@ from brainfm.errors import DataError
 SFREQ, SECONDS = 200.0, 10.0
 NAMES = ("Fp1", "Cz", "O2", "T8")
 CONTACTS = ("LA1", "LA2", "LA3")
+COILS = [
+    ("name", "type", "units"),
+    ("MEG1", "MEGMAG", "T"),
+    ("MEG2", "MEGMAG", "T"),
+    ("MEG3", "MEGGRADPLANAR", "T/m"),
+    ("EEG1", "ECG", "V"),
+]
 EVENTS: list[tuple[Any, ...]] = [("onset", "duration", "trial_type"), (1.0, 0.5, "go"), (4.5, "n/a", "stop")]
 
 
@@ -94,8 +102,7 @@ def meg(root: Path, name: str = "sub-01_ses-a_task-rest_run-01_meg.fif", size: f
     raw = raw_of(("MEG1", "MEG2", "MEG3", "EEG1"), kinds)
     raw._data *= np.array([[size], [size], [20 * size], [2e-5]]) / 2e-5
     raw.save(path, verbose="error")
-    rows = [("MEG1", "MEGMAG", "T"), ("MEG2", "MEGMAG", "T"), ("MEG3", "MEGGRADPLANAR", "T/m")]
-    tsv(beside(path, "channels.tsv"), [("name", "type", "units"), *rows, ("EEG1", "ECG", "V")])
+    tsv(beside(path, "channels.tsv"), COILS)
     return path
 
 
@@ -221,6 +228,18 @@ def test_what_mne_bids_writes_is_read(tmp_path: Path) -> None:
     assert recording.events.label == ("go",) and recording.repairs == ()
 
 
+def test_contacts_that_mne_bids_writes_are_in_mni(tmp_path: Path) -> None:
+    mne_bids = pytest.importorskip("mne_bids")
+    path = mne_bids.BIDSPath(subject="07", task="rest", root=tmp_path, datatype="ieeg")
+    places = {name: np.array([0.01 * row, -0.02, 0.03]) for row, name in enumerate(CONTACTS)}
+    montage = mne.channels.make_dig_montage(places, coord_frame="mni_tal")
+    raw = raw_of(CONTACTS, "ecog").set_montage(montage, verbose="error")
+    mne_bids.write_raw_bids(raw, path, allow_preload=True, format="BrainVision", verbose="error")
+    sensors = brainfm.read(path).signal("seeg").sensors
+    assert (sensors.kind, sensors.frame) == (("ecog",) * 3, "exact")
+    np.testing.assert_allclose(sensors.position, list(places.values()), atol=1e-6)
+
+
 def test_meg_keeps_its_coils_and_takes_other_types_from_the_table(tmp_path: Path) -> None:
     root = dataset(tmp_path)
     meg(root)
@@ -249,6 +268,49 @@ def test_what_is_no_recording_of_a_brain_is_not_taken_for_one(tmp_path: Path) ->
     assert [entry.path for entry in found.entries] == [path]
     assert [line.said for line in found.log] == ["left out: an empty room, there is no brain in it"]
     assert len(brainfm.read(root, subject="emptyroom").entries) == 1
+
+
+def test_meg_of_4d_and_kit_is_a_folder_that_its_own_reader_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MNE can't write these formats, so what it is asked for stands in for what it would read."""
+    root = dataset(tmp_path)
+    whole = meg(root)
+    asked: list[Any] = []
+
+    def reading(*given: Any, **more: Any) -> Any:
+        asked.append((Path(given[0]).name, *more.values()))
+        return mne.io.read_raw_fif(whole, verbose="error")
+
+    monkeypatch.setattr(mne.io, "read_raw_bti", reading)
+    monkeypatch.setattr(mne.io, "read_raw_kit", reading)
+    for run, names in (
+        ("02", ("config", "c,rfDC")),
+        ("03", ("config", "c,rfDC", "hs_file")),
+        ("04", ("a.con",)),
+    ):
+        folder = whole.with_name(f"sub-01_ses-a_task-rest_run-{run}_meg")
+        folder.mkdir()
+        for name in names:
+            (folder / name).write_bytes(b"")
+        tsv(beside(folder, "channels.tsv"), COILS)
+        assert brainfm.read(root, run=run)[0].signals.keys() == {"meg"}
+    assert asked == [("c,rfDC", None), ("c,rfDC", "hs_file"), ("a.con",)]
+    assert brainfm.read(folder).run == "04"
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "a.con").write_bytes(b"")
+    assert formats.reader_for(tmp_path / "elsewhere") is MneFile
+
+
+def test_meg_under_active_shielding_is_read_only_if_asked(tmp_path: Path) -> None:
+    path = meg(dataset(tmp_path))
+    raw = mne.io.read_raw_fif(path, preload=True, verbose="error")
+    with raw.info._unlock():
+        raw.info["maxshield"] = True
+    raw.save(path, overwrite=True, verbose="error")
+    with pytest.raises(DataError, match=r"recorded under active shielding.* say `maxshield: true`"):
+        brainfm.read(path)
+    assert brainfm.read(path, maxshield=True).signal("meg").sensors.kind == ("mag", "mag", "grad")
 
 
 def test_contacts_get_places_kinds_and_frame(tmp_path: Path) -> None:
@@ -766,7 +828,7 @@ def test_suffixes_are_written_so_that_they_can_be_found() -> None:
 def test_mne_reads_every_suffix_that_its_reader_claims() -> None:
     from mne.io._read_raw import _get_supported
 
-    assert set(MneFile.suffixes) - set(_get_supported()) <= {".mefd"}  # since 1.12
+    assert set(MneFile.suffixes) - {""} - set(_get_supported()) <= {".mefd"}  # since 1.12
 
 
 @pytest.mark.parametrize(
@@ -829,6 +891,9 @@ def test_what_nothing_reads_is_said(tmp_path: Path) -> None:
         brainfm.read(tmp_path / "a.xyz")
     with pytest.raises(DataError, match="is a folder, but no BIDS dataset"):
         brainfm.read(tmp_path)
+    eeg(dataset(tmp_path / "study"))
+    with pytest.raises(DataError, match=r"study holds 1 recordings; give one of them: .*_eeg\.edf"):
+        read_one(tmp_path / "study")
     with pytest.raises(DataError, match="subject is one word for one file"):
         brainfm.read(tmp_path / "a.csv", unit="V", subject=["1"])
 

@@ -9,17 +9,26 @@ from brainfm.part import find, known
 
 
 def reader_for(path: Path, settings: Collection[str] = ()) -> type[Reader]:
-    """The reader of a path, by where it lies (a BIDS dataset), else by its suffix. Raises `DataError` in one sentence."""
-    placed = [reader for reader in readers() if "" in reader.suffixes and reader.recognises(path)]
-    return placed[0] if len(placed) == 1 else reader_of_suffix(path, settings)
+    """The reader of a path: of datasets if it lies in one, else the one of the file. Raises `DataError` in one sentence."""
+    placed = [reader for reader in readers() if reads_datasets(reader) and reader.recognises(path)]
+    return placed[0] if placed else reader_of_file(path, settings)
 
 
-def reader_of_suffix(path: Path, settings: Collection[str] = ()) -> type[Reader]:
-    """The reader whose suffix is the longest that the name ends with: `.dtseries.nii` goes before `.nii`.
+def reads_datasets(reader: type[Reader]) -> bool:
+    """Whether a reader reads folders of many recordings, among which settings choose."""
+    return reader.dataset is not Reader.dataset
+
+
+def reader_of_file(path: Path, settings: Collection[str] = ()) -> type[Reader]:
+    """The reader of one recording: whose suffix is the longest that the name ends with (`.dtseries.nii` before `.nii`).
 
     Where several have the same suffix, those are left that the names of the `settings` given fit, else those that
     recognise the path. Raises `DataError` if none or several are.
     """
+    placed = [reader for reader in readers() if "" in reader.suffixes and not reads_datasets(reader)]
+    known = [reader for reader in placed if path.is_dir() and reader.recognises(path)]
+    if len(known) == 1:
+        return known[0]
     name = path.name.lower()
     ends = [
         (len(suffix), reader)

@@ -23,6 +23,9 @@ from brainfm.part import Settings
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff")
 """Formats that `mne_file` reads, the likeliest first."""
 
+LISTED = 100
+"""How many sensors the text names."""
+
 Namer = Callable[[str], str | None]
 
 
@@ -303,7 +306,7 @@ def prose(folder: Path, look: Look, labels: Counter[str]) -> list[str]:
         "FILL IN: who did what, with which device, reference and filters.",
         "",
         f"Found: {len(look.entries)} recordings, {seconds / 60:.1f} minutes in all.",
-        f"Sensors of the first: {', '.join(names)}.",
+        f"Sensors of the first: {', '.join(names[:LISTED])}{f' and {len(names) - LISTED} more' if len(names) > LISTED else ''}.",
         f"Events: {counted}.",
         *look.more,
         *([f"Notes of the reader: {'; '.join(notes)}."] if notes else []),

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from brainfm.data.bids import asked
 from brainfm.data.events import EventSource, attach_events
-from brainfm.data.formats import reader_for
+from brainfm.data.formats import reader_for, reads_datasets
 from brainfm.data.gate import OnBad, trustworthy
 from brainfm.data.modalities import modality as find_modality
 from brainfm.data.positions import Positions
@@ -60,7 +60,7 @@ def read(
         return read_object(source, reader_of(reader or "mne_file", settings), events, labels)
     path = Path(source)
     kind = class_of(reader) if reader is not None else reader_for(path, settings.keys())
-    if "" in kind.suffixes:  # a dataset: they choose among its recordings
+    if reads_datasets(kind):  # they choose among its recordings
         settings |= {name: value for name, value in labels.items() if value}
     elif "modalities" not in kind.model_fields:  # a format of one instrument, which is looked at below
         settings.pop("modalities", None)
@@ -73,6 +73,15 @@ def read(
         return recording
     found.events = events
     return only_one(found) if found.alone or wanted is not None else found
+
+
+def read_one(path: str | Path, **settings: Any) -> Recording:
+    """`read` where only one recording will do. Raises `DataError` for a dataset."""
+    found = read(path, **settings)
+    if isinstance(found, Recordings):
+        raise DataError(f"{path} holds {len(found)} recordings; give one of them: {found.entries[0].path}")
+    recording: Recording = found
+    return recording
 
 
 def only_one(found: Recordings) -> Recording:

@@ -34,7 +34,7 @@ class Reader(Part):
 
     suffixes: ClassVar[tuple[str, ...]] = ()
     """How the names of the files end that this reader reads, in lower case (".nii.gz"): what `brainfm.read` goes by, the
-    longest first. A reader with "" among them knows a path by where it lies, and is asked before all others."""
+    longest first. "" is for folders that only `recognises` tells from others."""
 
     on_bad: OnBad = "refuse"
     """What to do with a sensor that is flat or not finite: refuse the file, or leave the sensor out with a
@@ -42,7 +42,7 @@ class Reader(Part):
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        """Whether a path whose name ends rightly is of this format; asked where several readers read that ending."""
+        """Whether a path is of this format; asked of folders, and where several readers read the same suffix."""
         return True
 
     @classmethod

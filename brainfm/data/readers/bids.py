@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 from brainfm.data import bids, sidecars
 from brainfm.data.electrodes import Electrodes, electrodes_of
 from brainfm.data.events import longest
-from brainfm.data.formats import reader_of_suffix
+from brainfm.data.formats import reader_of_file
 from brainfm.data.from_mne import labelled, listening, stored_unit
 from brainfm.data.gate import rows, trustworthy
 from brainfm.data.readers import Entry, Reader, compile_pattern
@@ -153,7 +153,7 @@ class Bids(Reader):
         if not (root / bids.DESCRIPTION).is_file():
             faults.meet(root.name, f"has no {bids.DESCRIPTION}", "it is taken as a dataset all the same")
         said = self.sidecar(root, path, name.suffix, faults)
-        if issubclass(reader_of_suffix(path), MneFile):
+        if issubclass(reader_of_file(path), MneFile):
             opened = self.field_signals(root, path, unit, faults)
             for signal in opened.recording.signals.values():
                 sidecars.check_rate(said, signal.sfreq, f"{name.suffix}.json", faults)
@@ -178,7 +178,7 @@ class Bids(Reader):
 
     def part_for(self, path: Path, sidecar: Mapping[str, Any], root: Path | None = None) -> Reader:
         """The reader of the file's format, with the settings given and in their place what BIDS says of the file."""
-        kind = reader_of_suffix(path)
+        kind = reader_of_file(path)
         time = sidecar.get("RepetitionTime")
         said = {
             **({"tr": float(time)} if isinstance(time, int | float) else {}),
