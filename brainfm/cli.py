@@ -38,6 +38,12 @@ Limit = Annotated[int | None, typer.Option(help="Read only this many recordings 
 Json = Annotated[
     bool, typer.Option("--json", help="Print the result as one JSON object on stdout; logs go to stderr.")
 ]
+OnErrorOption = Annotated[
+    Literal["raise", "skip", "repair"] | None,
+    typer.Option(
+        help="In a BIDS dataset, what to do where a table is at fault: raise (the default), skip, repair."
+    ),
+]
 Protocol = Annotated[Literal["ridge", "logistic"], typer.Option(help="The linear probe.")]
 PoolOption = Annotated[
     Literal["mean", "sensor", "time", "all"] | None,
@@ -315,6 +321,40 @@ def data_list(json_: Json = False) -> None:
         typer.echo("\n".join(f"{card.name:22} {card.title}  [{card.licence}]" for card in cards))
 
 
+@data.command("read", epilog="Example: brainfm data read study/ --subject 01 --on-error repair")
+def data_read(
+    path: Annotated[Path, typer.Argument(help="A recording, or a BIDS dataset.")],
+    subject: Annotated[
+        list[str] | None, typer.Option(help="Of a dataset, only this. May be repeated.")
+    ] = None,
+    session: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    run: Annotated[list[str] | None, typer.Option(help="Likewise.")] = None,
+    on_error: OnErrorOption = None,
+    json_: Json = False,
+) -> None:
+    """Read recordings through every check, and say what they hold, what was repaired and what was left out."""
+    from brainfm.data.reading import read
+    from brainfm.data.recordings import Recordings, as_table, line_of, summary
+
+    asked: dict[str, Any] = {
+        "subject": subject,
+        "session": session,
+        "task": task,
+        "run": run,
+        "on_error": on_error,
+    }
+    found = read(path, **{name: value for name, value in asked.items() if value})
+    rows = [summary(recording) for recording in (found if isinstance(found, Recordings) else [found])]
+    log = found.log if isinstance(found, Recordings) else [line_of(found, said) for said in found.repairs]
+    lines = [{"recording": line.recording, "said": line.said} for line in log]
+    if json_:
+        show_json({"recordings": rows, "log": lines})
+    else:
+        typer.echo(as_table(rows) or "no recording could be read")
+        typer.echo(f"\n{as_table(lines)}" if lines else "nothing was repaired or left out")
+
+
 @data.command("show", epilog="Example: brainfm data show eeg_arithmetic")
 def data_show(
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")], json_: Json = False
@@ -363,10 +403,12 @@ def data_new(
     out: Annotated[
         Path | None, typer.Option(help="Where to write the card; FOLDER.md beside the folder by default.")
     ] = None,
+    on_error: OnErrorOption = None,
     json_: Json = False,
 ) -> None:
     """Look at the files of a folder and write a first card, with notes on what to fill in."""
-    from brainfm.data.new_card import new_card
+    from brainfm.data.new_card import look_at, written
+    from brainfm.data.recordings import as_table
     from brainfm.errors import DataError
     from brainfm.files import write_text
 
@@ -374,10 +416,13 @@ def data_new(
     path = out or folder.with_suffix(".md")
     if path.exists():
         raise DataError(f"{path} exists already; choose another --out")
-    write_text(path, new_card(folder))
+    look = look_at(folder, on_error)
+    write_text(path, written(folder, look))
+    lines = [{"recording": line.recording, "said": line.said} for line in look.log]
     if json_:
-        show_json({"card": str(path)})
+        show_json({"card": str(path), "log": lines})
     else:
+        typer.echo(f"{as_table(lines)}\n" if lines else "", nl=bool(lines))
         typer.echo(f"{path}\nFill in what it asks for, then: brainfm data check {path}")
 
 
