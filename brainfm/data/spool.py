@@ -68,17 +68,23 @@ def medians(
     found = []
     for start in range(0, sensors, together):
         group = slice(start, min(start + together, sensors))
-        if times <= AT_ONCE:
-            found.append(np.median(change(np.asarray(spool.samples[:, group]), group).astype(float), axis=0))
-        else:
-            found.append(counted(lambda group=group: (change(b, group) for b in spool.blocks(group)), times))
+
+        def read(group: slice = group) -> Iterator[NDArray[np.float32]]:
+            return (change(block, group) for block in spool.blocks(group))
+
+        found.append(counted(read, times) if times > AT_ONCE else sorted_out(read))
     return np.concatenate(found)
+
+
+def sorted_out(read: Callable[[], Iterator[NDArray[np.float32]]]) -> NDArray[np.float64]:
+    """The median, all samples in memory."""
+    return np.asarray(np.median(np.concatenate(list(read())).astype(np.float64), axis=0))
 
 
 def counted(read: Callable[[], Iterator[NDArray[np.float32]]], times: int) -> NDArray[np.float64]:
     """The exact median without sorting: count the upper halves of the numbers' bits, then the lower ones of those that share
     the median's upper half (radix selection)."""
-    upper = histogram((ordered(block) >> 16 for block in read()))
+    upper = histogram(ordered(block) >> 16 for block in read())
     either = [value_at(read, upper, rank) for rank in ((times - 1) // 2, times // 2)]
     return (either[0] + either[1]) / 2
 
