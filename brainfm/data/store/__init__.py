@@ -51,16 +51,16 @@ class Store:
             if card in (None, row.card)
         ]
 
-    def remaining(self, steps: Sequence[Step], modality: str) -> Sequence[Step]:
-        """Those of `steps` that the store has not done. Raises `DataError` where it did others."""
-        done = list(self.steps.get(modality, []))
+    def done(self, steps: Sequence[Step], modality: str) -> int:
+        """How many of `steps`, from the first, the store has done. Raises `DataError` where it did others."""
+        there = list(self.steps.get(modality, []))
         wanted = [step.model_dump(mode="json") for step in steps]
-        if wanted[: len(done)] != done:
+        if wanted[: len(there)] != there:
             raise DataError(
-                f"{self.root} holds {modality} prepared by {words(done)}, the recipe prepares it by {words(wanted)}; "
+                f"{self.root} holds {modality} prepared by {words(there)}, the recipe prepares it by {words(wanted)}; "
                 "prepare a store with the recipe's tokenizer"
             )
-        return steps[len(done) :]
+        return len(there)
 
     def check(self) -> list[tuple[str, str, str]]:
         """(file, said, found) of every file that is not what was prepared. Reads all of the store."""
