@@ -169,7 +169,9 @@ def test_silent_neurons_and_one_sample_are_stored_too(tmp_path: Path) -> None:
     silent = Recording({"spikes": none}, dataset="silent")
     (got,) = stored(tmp_path / "spikes", [silent], Order({"spikes": []})).recordings()
     assert not got.signal("spikes").load().any() and got.signal("spikes").n_times == 3000
-    one = Recording({"eeg": Signal(np.array([[3.5], [1.0]]), 1.0, Sensors.of(["a", "b"], "eeg", "V"))}, dataset="one")
+    one = Recording(
+        {"eeg": Signal(np.array([[3.5], [1.0]]), 1.0, Sensors.of(["a", "b"], "eeg", "V"))}, dataset="one"
+    )
     (got,) = stored(tmp_path / "one", [one], Order({"eeg": []})).recordings()
     np.testing.assert_array_equal(got.signal("eeg").load(), [[3.5], [1.0]])
 
@@ -178,7 +180,9 @@ def test_windows_and_manifest_are_those_of_the_card(tmp_path: Path) -> None:
     raw = [session(1), session(2)]
     ready = prepare(raw, STEPS, "eeg")
     got = stored(tmp_path, raw, Order({"eeg": STEPS})).recordings()
-    assert Manifest.of(got, "eeg", with_labels=False).digest == Manifest.of(raw, "eeg", with_labels=False).digest
+    assert (
+        Manifest.of(got, "eeg", with_labels=False).digest == Manifest.of(raw, "eeg", with_labels=False).digest
+    )
     for one, other in zip(raw, got, strict=True):
         assert fingerprint(one, "eeg") == fingerprint(other, "eeg")
         assert fingerprint(one, "eeg").hashes().size > 8
@@ -209,7 +213,9 @@ def wild() -> Recording:
 
 
 def test_int16_is_refused_where_it_would_be_coarse(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"wild\.edf: Pz has samples \d+ robust scales apart.*--dtype float16"):
+    with pytest.raises(
+        DataError, match=r"wild\.edf: Pz has samples \d+ robust scales apart.*--dtype float16"
+    ):
         stored(tmp_path / "a", [wild()], Order({"eeg": []}))
     (got,) = stored(tmp_path / "b", [wild()], Order({"eeg": []}, "float16")).recordings()
     np.testing.assert_allclose(got.signal("eeg").load()[1, 77], 10.0, rtol=1e-3)  # nothing is clipped
@@ -284,7 +290,9 @@ def test_missing_short_and_foreign_files_are_said_in_a_sentence(store: Store, tm
     path = Path(store.root) / store.rows[0].signals[0].file
     whole = path.read_bytes()
     path.write_bytes(whole[:-2])
-    with pytest.raises(DataError, match=rf"{path.name} has {len(whole) - 2} bytes, its manifest says {len(whole)}"):
+    with pytest.raises(
+        DataError, match=rf"{path.name} has {len(whole) - 2} bytes, its manifest says {len(whole)}"
+    ):
         store.recordings()[0].signal("eeg").load()
     path.unlink()
     with pytest.raises(DataError, match=f"{path.name} is missing"):
@@ -316,7 +324,16 @@ def tokenizer(folder: Path) -> Path:
 
 
 def prepare_words(card: Path, out: Path, *more: str) -> list[str]:
-    return ["data", "prepare", str(card), "--tokenizer", str(tokenizer(card.parent)), "--out", str(out), *more]
+    return [
+        "data",
+        "prepare",
+        str(card),
+        "--tokenizer",
+        str(tokenizer(card.parent)),
+        "--out",
+        str(out),
+        *more,
+    ]
 
 
 FORKS = multiprocessing.get_context("forkserver")

@@ -90,7 +90,10 @@ def open_store(root: str | Path, verify: bool = False) -> Store:
     """
     at = str(root).rstrip("/")
     rows, about = manifest(at, columns_but("fingerprints"))
-    store = Store(at, [Row.of(row) for row in rows], json.loads(about["steps"]))
+    try:
+        store = Store(at, [Row.of(row) for row in rows], json.loads(about["steps"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{at}/{NAME} is damaged ({error}); remove the store and prepare it again") from error
     if verify and (problems := store.check()):
         name, _, found = problems[0]
         others = f", and {len(problems) - 1} more files" if len(problems) > 1 else ""

@@ -62,9 +62,11 @@ def coding(spool: Spool, dtype: Held, names: tuple[str, ...], where: str) -> Cod
         return Coding(dtype, np.maximum(robust, widest / LARGEST), middle, robust)
     # counts and other whole numbers stay exactly what they are
     exact = whole & (high <= STEPS // 2) & (low >= -(STEPS // 2))
-    step = np.where(exact | (high == low), 1.0, (high - low) / STEPS)
-    coarse = np.where(exact, 0.0, step / 2 / robust)
-    if (worst := int(coarse.argmax())) >= 0 and coarse[worst] > COARSEST:
+    fine = (high - low) / STEPS
+    step = np.where(exact | (fine == 0), 1.0, fine)
+    coarse = np.where(exact, 0.0, fine / 2 / robust)
+    worst = int(coarse.argmax())
+    if coarse[worst] > COARSEST:
         raise DataError(
             f"{where}: {names[worst]} has samples {(high - low)[worst] / robust[worst]:.0f} robust scales apart, too far for "
             f"int16 (errors up to {coarse[worst]:.1%} of one); prepare with `--dtype float16`, or clip with robust_scale first"

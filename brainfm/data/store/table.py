@@ -190,14 +190,15 @@ def read(
             BytesIO(held) if isinstance(held, bytes) else held, page_checksum_verification=True
         )
         about = {key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()}
-        if about.get("brainfm_store") == str(FORMAT):
-            return file.read(columns=columns).to_pylist(), about
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = str(error).strip().splitlines()
-        raise DataError(
-            f"{where} is damaged ({reason[0] if reason else 'unreadable'}); remove the store and prepare it again"
-        ) from error
-    said = about.get("brainfm_store")
+        said = about.get("brainfm_store")
+        if said == str(FORMAT) and not file.schema_arrow.equals(schema()):
+            raise ValueError("columns that no store has")
+        found = file.read(columns=columns).to_pylist() if said == str(FORMAT) else []
+    except (pa.ArrowException, OSError, ValueError) as error:
+        reason = (str(error).strip().splitlines() or ["unreadable"])[0]
+        raise DataError(f"{where} is damaged ({reason}); remove the store and prepare it again") from error
+    if said == str(FORMAT):
+        return found, about
     kind = (
         f"a store of format {said}, this brainfm reads format {FORMAT}" if said else "no manifest of a store"
     )
