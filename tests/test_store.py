@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import random
+import shutil
 import signal
 import sys
 import time
@@ -20,15 +21,13 @@ import numpy as np
 import pytest
 import tiny
 
-from brainfm.data.cards import DataCard
 from brainfm.data.fingerprint import fingerprint
-from brainfm.data.lazy import Computed
 from brainfm.data.modalities import modality
 from brainfm.data.preprocess import Step, prepare
 from brainfm.data.preprocess.band_pass import BandPass
 from brainfm.data.preprocess.resample import Resample
 from brainfm.data.preprocess.robust_scale import RobustScale
-from brainfm.data.recording import Events, Recording, Sensors, Signal, Track
+from brainfm.data.recording import Recording, Sensors, Signal, Track
 from brainfm.data.spike_times import SpikeTimes
 from brainfm.data.store import Store, open_store, table
 from brainfm.data.store.codec import COARSEST
@@ -36,7 +35,10 @@ from brainfm.data.store.writing import PASSING, RECEIPTS, Order, write_recording
 from brainfm.data.windows import take
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
+from brainfm.jobs.prepare import locked
+from brainfm.jobs.pretrain import gather
 from brainfm.manifest import Manifest
+from brainfm.recipe import PretrainRecipe
 
 STEPS: list[Step] = [
     BandPass(low=0.5, high=45.0),
@@ -368,46 +370,350 @@ def finish(argv: list[str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def card(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny.people(tmp_path_factory.mktemp("card"), subjects=6, seconds=24.0)
+    return tiny.edf_people(tmp_path_factory.mktemp("card"), subjects=6, seconds=12.0)
 
 
 @pytest.fixture(scope="module")
 def whole(card: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
-    """A store that nothing interrupted, and the seconds that it took."""
+    """A store that nothing interrupted, and the seconds from its first file to its end."""
     out = tmp_path_factory.mktemp("whole") / "store"
+    process = started(prepare_words(card, out))
+    wait_for_work(out)
     began = time.monotonic()
-    said = finish(prepare_words(card, out))
-    assert (said["recordings"], said["prepared"]) == (6, 6)
+    process.join(120)
+    assert process.exitcode == 0
     return out, time.monotonic() - began
+
+
+def wait_for_work(out: Path) -> None:
+    """Until a prepare has taken its folder."""
+    until = time.monotonic() + 90
+    while not (out / ".lock").exists():
+        assert time.monotonic() < until, "prepare does not begin"
+        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("number", range(10))
 def test_a_killed_prepare_goes_on_to_the_same_bytes(
     card: Path, whole: tuple[Path, float], tmp_path: Path, number: int
 ) -> None:
-    """Killed wherever it is; afterwards nothing half under a final name, and after the next start all as if nothing was."""
+    """Killed wherever it is; nothing is half under a final name then, and after the next start all is as if nothing was."""
     complete, seconds = whole
     out = tmp_path / "store"
-    argv = prepare_words(card, out, *(["--jobs", "2"] if number == 9 else []))
+    argv = prepare_words(card, out)
     moment = random.uniform(0, seconds)
     process = started(argv)
+    wait_for_work(out)
     time.sleep(moment)
-    os.killpg(process.pid, signal.SIGKILL) if process.is_alive() and leads(process.pid) else process.kill()
+    process.kill()
     process.join(30)
-    wanted = files(complete)
-    left = files(out) if out.exists() else {}
-    for name, sum_ in left.items():
-        if name.partition("/")[0] not in (PASSING, RECEIPTS, ".lock"):
-            assert wanted[name] == sum_, f"{name} is half, killed after {moment:.2f} s"
+    nothing_is_half(out, complete)
     said = finish(argv)
     assert said["recordings"] == 6
-    assert files(out) == wanted, f"killed after {moment:.2f} of {seconds:.2f} s"
-    assert open_store(out, verify=True).cards == ["people"]
+    assert files(out) == files(complete), f"killed after {moment:.2f} of {seconds:.2f} s"
+    assert open_store(out, verify=True).cards == ["edf_people"]
 
 
-def leads(pid: int | None) -> bool:
-    """Whether the process has got round to leading its own group."""
-    try:
-        return pid is not None and os.getpgid(pid) == pid
-    except ProcessLookupError:
-        return False
+def nothing_is_half(out: Path, complete: Path) -> None:
+    """What has a final name in a store that was killed is what it should be."""
+    wanted = files(complete)
+    for name, found in files(out).items():
+        if name.partition("/")[0] not in (PASSING, RECEIPTS, ".lock"):
+            assert found == wanted[name], f"{name} is half"
+
+
+def test_a_killed_prepare_keeps_what_was_done(card: Path, whole: tuple[Path, float], tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    process = started(prepare_words(card, out))
+    until = time.monotonic() + 60
+    while len(list((out / RECEIPTS).glob("*.json"))) < 2:
+        assert time.monotonic() < until and process.is_alive()
+        time.sleep(0.001)
+    process.kill()
+    process.join(30)
+    assert not (out / table.NAME).exists()
+    with pytest.raises(DataError, match="holds no prepared store"):
+        open_store(out)
+    made = {path: path.stat().st_mtime_ns for path in out.glob("edf_people/*.int16")}
+    done = len(list((out / RECEIPTS).glob("*.json")))
+    said = finish(prepare_words(card, out))
+    assert said["prepared"] <= 6 - done < 6
+    assert sum(path.stat().st_mtime_ns == at for path, at in made.items()) >= done
+    assert files(out) == files(whole[0])
+
+
+def test_workers_that_are_killed_leave_nothing_half_either(
+    card: Path, whole: tuple[Path, float], tmp_path: Path
+) -> None:
+    """Two recordings at once: killed with their parent, then prepared to the same bytes."""
+    out = tmp_path / "store"
+    argv = prepare_words(card, out, "--jobs", "2")
+    process = tiny.shell(*argv)
+    until = time.monotonic() + 90
+    while not list(out.glob("edf_people/*.int16")):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGKILL)  # all of them, as where memory or a job's time runs out
+    process.communicate()
+    nothing_is_half(out, whole[0])
+    result = tiny.ended(tiny.shell(*argv, "--json"))
+    assert result.code == 0, result
+    assert result.json["recordings"] == 6
+    assert files(out) == files(whole[0])
+
+
+@pytest.fixture
+def made(whole: tuple[Path, float], tmp_path: Path) -> Path:
+    """A copy of a prepared store, to add to or to spoil."""
+    return shutil.copytree(whole[0], tmp_path / "made")
+
+
+def test_a_store_grows_card_by_card_and_recording_by_recording(card: Path, tmp_path: Path) -> None:
+    out = tmp_path / "store"
+    assert tiny.brainfm(*prepare_words(card, out, "--limit", "2", "--json")).json["prepared"] == 2
+    first = files(out)
+    assert tiny.brainfm(*prepare_words(card, out, "--limit", "3", "--json")).json["prepared"] == 1
+    assert first.items() - files(out).items() == {("manifest.parquet", first["manifest.parquet"])}
+    others = tiny.people(tmp_path, subjects=1, seconds=8.0)
+    said = tiny.brainfm(*prepare_words(others, out, "--json")).json
+    assert (said["prepared"], said["recordings"], said["cards"]) == (1, 4, ["edf_people", "people"])
+    grown = open_store(out, verify=True)
+    assert [one.subject for one in grown.recordings("edf_people")] == ["01", "02", "03"]
+    assert len(grown.recordings("people")) == 1
+
+
+def test_a_changed_fact_or_file_is_prepared_again(card: Path, made: Path, tmp_path: Path) -> None:
+    changed = tmp_path / card.name
+    text = card.read_text(encoding="utf-8").replace("{kind: mne_file}", "{kind: mne_file, drop: [C3]}")
+    changed.write_text(text, encoding="utf-8")
+    shutil.copytree(card.parent / "edf", tmp_path / "edf")
+    said = tiny.brainfm(*prepare_words(changed, made, "--json")).json
+    assert (said["prepared"], said["recordings"]) == (6, 6)
+    store = open_store(made, verify=True)
+    assert all("C3" not in one.signal("eeg").sensors.name for one in store.recordings())
+    named = {name for row in store.rows for name, _, _ in row.files}
+    assert files(made).keys() == {*named, "manifest.parquet"}  # what was there before is gone
+
+
+def test_another_preparation_or_a_foreign_folder_is_refused(card: Path, made: Path, tmp_path: Path) -> None:
+    before = files(made)
+    plain = tiny.brainfm("data", "prepare", card, "--out", made)
+    assert "holds eeg prepared by band_pass(low=0.5, high=45.0)" in tiny.only_sentence(plain)
+    assert files(made) == before
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("", encoding="utf-8")
+    foreign = tiny.brainfm(*prepare_words(card, tmp_path / "full"))
+    assert "holds thesis.tex and no store; choose another --out" in tiny.only_sentence(foreign)
+
+
+def test_two_processes_do_not_prepare_one_store(card: Path, made: Path) -> None:
+    with locked(made):
+        result = tiny.brainfm(*prepare_words(card, made))
+    assert "is being prepared by another process" in tiny.only_sentence(result)
+    assert tiny.brainfm(*prepare_words(card, made)).code == 0
+
+
+def test_what_learns_from_training_recordings_is_left_to_the_run(card: Path, tmp_path: Path) -> None:
+    """Who is held out is not known when a store is made, so a scale of the training set can't be in it."""
+    path = tokenizer(card.parent)
+    learnt = path.with_name("learnt.yaml")
+    learnt.write_text(TOKENIZER.replace("scope: recording", "scope: training_set"), encoding="utf-8")
+    out = tmp_path / "store"
+    result = tiny.brainfm("data", "prepare", card, "--tokenizer", learnt, "--out", out, "--limit", "2")
+    assert result.code == 0, result
+    store = open_store(out)
+    assert [step["kind"] for step in store.steps["eeg"]] == ["band_pass", "resample"]
+    recipe = PretrainRecipe.load(
+        "smoke", [f"data.cards=[{card}]", f"data.store={out}", f"signals.eeg={learnt}"]
+    )
+    chosen, streams, _ = gather(recipe)
+    scale = chosen.signals["eeg"].prepare[-1]
+    assert isinstance(scale, RobustScale) and scale.value is not None
+    from_files, others, _ = gather(
+        recipe.model_copy(update={"data": recipe.data.model_copy(update={"store": None})}), 2
+    )
+    np.testing.assert_allclose(
+        scale.value["eeg"], from_files.signals["eeg"].prepare[-1].value["eeg"], rtol=1e-3
+    )
+    rows = np.arange(4)
+    one, other = streams["eeg"].batch(rows).signal, others["eeg"].batch(rows).signal
+    assert (one - other).abs().max() < 5e-3
+
+
+def test_pretraining_from_a_store_has_the_losses_of_the_files(card: Path, made: Path, tmp_path: Path) -> None:
+    settings = (f"signals.eeg={tokenizer(card.parent)}", "data.hold_out={edf_people: ['02']}")
+    runs = []
+    for name, more in (("files", ()), ("store", (f"data.store={made}",))):
+        assert tiny.brainfm(*tiny.train_words(card, tmp_path / name, *settings, *more)).code == 0
+        runs.append(tmp_path / name)
+    first, second = (np.array([row["loss"] for row in tiny.rows(run)]) for run in runs)
+    assert len(first) == 8 and np.ptp(first) > 0.01
+    np.testing.assert_allclose(first, second, rtol=2e-3)
+    assert not np.array_equal(first, second)  # two bytes a sample: near, not equal
+    manifests = [Manifest.load(next(run.rglob("manifest.json"))) for run in runs]
+    assert manifests[0] == manifests[1]
+    assert {entry.subject for entry in manifests[1].entries} == {"01", "03", "04", "05", "06"}
+
+
+def test_a_recipe_of_another_preparation_refuses_the_store(card: Path, made: Path, tmp_path: Path) -> None:
+    words = tiny.train_words(card, tmp_path / "run", f"data.store={made}", "signals.eeg.prepare=[]")
+    assert "the recipe prepares it by no step" in tiny.only_sentence(tiny.brainfm(*words))
+
+
+def test_joblib_chooses_where_it_runs(card: Path, whole: tuple[Path, float], tmp_path: Path) -> None:
+    """The backend is joblib's own choice: on a cluster `parallel_config("dask")` does the same."""
+    from joblib import parallel_config
+
+    from brainfm.jobs.prepare import prepare as run
+
+    where = tokenizer(card.parent)
+    with parallel_config("threading", n_jobs=2):
+        run([str(card)], [str(where)], tmp_path / "store", quiet=True)
+    assert files(tmp_path / "store") == files(whole[0])
+
+
+# ---- behind an URL ----
+
+
+class Ranges(BaseHTTPRequestHandler):
+    """Files of a folder, in whole or in ranges, with a count of the bytes that went out."""
+
+    root: Path
+    sent: int = 0
+    asked: int = 0
+
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
+
+    def do_GET(self) -> None:
+        self.answer(body=True)
+
+    def answer(self, body: bool) -> None:
+        path = type(self).root / self.path.lstrip("/")
+        if not path.is_file():
+            self.send_error(404)
+            return
+        content, given = path.read_bytes(), self.headers.get("Range", "")
+        first, last = 0, len(content) - 1
+        if given:
+            start, _, end = given.removeprefix("bytes=").partition("-")
+            first, last = int(start), min(int(end or last), last)
+        part = content[first : last + 1]
+        self.send_response(206 if given else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(len(part)))
+        if given:
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+        self.end_headers()
+        if body:
+            type(self).asked += 1
+            type(self).sent += len(part)
+            self.wfile.write(part)
+
+    def log_message(self, *_: Any) -> None:
+        """Tests need no log."""
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[str, Path, type[Ranges]]]:
+    """A local server of a folder, its URL, and its counters."""
+    pytest.importorskip("aiohttp")
+    handler = type("Served", (Ranges,), {"root": tmp_path, "sent": 0, "asked": 0})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", tmp_path, handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_window_behind_an_url_costs_its_own_bytes(served: tuple[str, Path, type[Ranges]]) -> None:
+    url, root, counted = served
+    here = stored(root / "store", [session(1), session(2)], Order({"eeg": STEPS})).recordings()
+    there = open_store(f"{url}/store").recordings()
+    assert counted.sent <= (root / "store" / table.NAME).stat().st_size
+    for first, stop in [(0, 200), (2599, 2601), (5000, 6000)]:
+        counted.sent = counted.asked = 0
+        got = there[1].signal("eeg").data[:, first:stop]
+        np.testing.assert_array_equal(got, here[1].signal("eeg").data[:, first:stop])
+        assert (counted.sent, counted.asked) == (2 * 8 * (stop - first), 1)
+    counted.sent = 0
+    np.testing.assert_array_equal(there[0].tracks["film"].data[3:5], here[0].tracks["film"].data[3:5])
+    assert counted.sent == 2 * 4 * 5
+    assert fingerprint(there[1], "eeg") == fingerprint(here[1], "eeg")
+    windows = Sliding(seconds=2.0)(there, "eeg", [])
+    counted.sent = 0
+    rows = np.array([1, 20, 7])
+    np.testing.assert_array_equal(take(there, windows, rows, "eeg"), take(here, windows, rows, "eeg"))
+    assert counted.sent == 3 * 2 * 8 * 200
+
+
+def test_spikes_behind_an_url_cost_an_index_and_their_own_bytes(
+    served: tuple[str, Path, type[Ranges]],
+) -> None:
+    url, root, counted = served
+    raw = neurons()
+    stored(root / "store", [raw], Order({"spikes": []}))
+    data = open_store(f"{url}/store").recordings()[0].signal("spikes").data
+    counted.sent = 0
+    np.testing.assert_array_equal(data[:, 5000:6000], raw.signal("spikes").data[:, 5000:6000])
+    marks = 22  # a mark a second of 20.5 s, and its end
+    near = ((raw.signal("spikes").data.time >= 4) & (raw.signal("spikes").data.time < 6)).sum()
+    assert counted.sent <= 8 * marks + 12 * near
+    counted.sent = 0
+    data[:, 5000:6000]
+    assert counted.sent <= 12 * near  # the index is fetched once
+
+
+def test_a_store_behind_an_url_is_checked_and_its_faults_are_said(
+    served: tuple[str, Path, type[Ranges]],
+) -> None:
+    url, root, _ = served
+    made = stored(root / "store", [session(1)], Order({"eeg": STEPS}))
+    name = made.rows[0].signals[0].file
+    assert open_store(f"{url}/store", verify=True).check() == []
+    path = root / "store" / name
+    content = bytearray(path.read_bytes())
+    content[1234] ^= 1
+    path.write_bytes(content)
+    assert [file for file, _, _ in open_store(f"{url}/store").check()] == [name]
+    path.write_bytes(content[:100])
+    with pytest.raises(DataError, match="100 bytes came where 160 were asked for"):
+        open_store(f"{url}/store").recordings()[0].signal("eeg").data[:, 0:10]
+    path.unlink()
+    with pytest.raises(DataError, match=f"{name} is not there"):
+        open_store(f"{url}/store").recordings()[0].signal("eeg").data[:, 0:10]
+    with pytest.raises(DataError, match=r"nowhere/manifest\.parquet is not there"):
+        open_store(f"{url}/nowhere")
+    with pytest.raises(DataError, match="prepare into a folder, then copy it there"):
+        from brainfm.jobs.prepare import prepare as run
+
+        run(["simulated_eeg"], [], f"{url}/store", quiet=True)
+
+
+def test_fsspec_filesystems_serve_it_too(store: Store) -> None:
+    import fsspec
+
+    memory = fsspec.filesystem("memory")
+    memory.put(store.root, "/bucket/store", recursive=True)
+    there = open_store("memory://bucket/store", verify=True).recordings()
+    for one, other in zip(there, store.recordings(), strict=True):
+        np.testing.assert_array_equal(one.signal("eeg").load(), other.signal("eeg").load())
+    memory.rm("/bucket", recursive=True)
+
+
+def test_thousands_of_recordings_open_by_one_file(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five thousand rows of half an hour each: one file is read, no folder is listed, no other file is touched."""
+    rows = [replace(row, subject=f"{n:05d}", key=f"{n:032x}") for n in range(2500) for row in store.rows]
+    table.write(rows, store.steps, Path(store.root) / table.NAME)
+
+    def never(*_: Any) -> Any:
+        raise AssertionError("a folder was looked into")
+
+    for listing in ("listdir", "scandir", "walk"):
+        monkeypatch.setattr(os, listing, never)
+    began = time.perf_counter()
+    found = open_store(store.root).recordings()
+    took = time.perf_counter() - began
+    assert len(found) == 5000 and found[-1].subject == "02499"
+    assert found[4999].signal("eeg").data[:, 0:5].shape == (8, 5)
+    assert took < 20  # about a second; a stand-in for "no scan", not a measurement
