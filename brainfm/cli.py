@@ -375,7 +375,12 @@ def data_show(
 def data_check(
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")], json_: Json = False
 ) -> None:
-    """Read every recording of a card and count its facts again."""
+    """Read every recording of a card and count its facts again; of a prepared store, compare every byte's checksum."""
+    from brainfm.data.store import is_store
+
+    if is_store(card):
+        check_store(card, json_)
+        return
     from brainfm.data.cards import DataCard, recount
     from brainfm.recipe import to_yaml
 
@@ -395,6 +400,60 @@ def data_check(
             typer.echo("no task yet: pretrain reads the card, probe and finetune need `task:`")
     if problems:
         sys.exit(1)
+
+
+def check_store(root: str, as_json: bool) -> None:
+    """Every file of a prepared store against its checksum; a damaged one ends in a non-zero exit."""
+    from brainfm.data.store import open_store
+
+    store = open_store(root)
+    problems = [{"field": name, "said": said, "found": found} for name, said, found in store.check()]
+    if as_json:
+        show_json({"store": root, "ok": not problems, "problems": problems, "recordings": len(store.rows)})
+    else:
+        lines = [f"{p['field']}: prepared as {p['said']}, now {p['found']}" for p in problems]
+        typer.echo("\n".join(lines) or f"{root}: {len(store.rows)} recordings, every byte as it was prepared")
+    if problems:
+        sys.exit(1)
+
+
+@data.command(
+    "prepare",
+    epilog="Example: brainfm data prepare simulated_eeg --tokenizer patch_250ms --out stores/eeg --jobs 2",
+)
+def data_prepare(
+    cards: Annotated[
+        list[str], typer.Argument(metavar="CARD...", help="Names in data_cards/, or paths to cards.")
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(help="The store's folder; what it holds already is kept.", callback=a_folder),
+    ] = Path("stores/prepared"),
+    tokenizer: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A name in tokenizers/ or a path: its preparation is done now. MODALITY=NAME where cards are of several; "
+            "without one, signals are stored as they are read."
+        ),
+    ] = None,
+    dtype: Annotated[
+        Literal["int16", "float16"], typer.Option(help="How samples are held; the scale is recorded.")
+    ] = "int16",
+    jobs: Annotated[int | None, typer.Option(help="Recordings prepared at once; -1: one a core.")] = None,
+    limit: Limit = None,
+    json_: Json = False,
+) -> None:
+    """Turn recordings into a prepared store, to read windows from at speed. Run it again after a crash: it goes on."""
+    from brainfm.jobs.prepare import prepare as run
+
+    found = run(cards, tokenizer or [], out, dtype, jobs, limit, quiet=json_).json
+    if json_:
+        show_json(found)
+    else:
+        typer.echo(
+            f"{found['recordings']} recordings ({found['prepared']} prepared now), {found['hours']:.2f} h, "
+            f"{found['bytes'] / 1e6:.1f} MB, off by {found['largest_error']:.1e} robust scales at most: {found['store']}"
+        )
 
 
 @data.command("new", epilog="Example: brainfm data new recordings/ --out my_study.md")
