@@ -156,3 +156,14 @@ def test_the_other_card_may_declare_it(folder: Path, monkeypatch: pytest.MonkeyP
     (found,) = overlaps_with(mine, ["corpus", "elsewhere"])
     assert (found.other, found.what, found.why) == ("corpus", "subjects", "parts of it")
     assert overlaps_with(mine, ["elsewhere"]) == []
+
+
+def test_shipped_cards_declare_what_is_known_of_the_field() -> None:
+    """The examples that every corpus builder must know."""
+    wanted = {("eeg_tuab", "eeg_tueg", "subjects"), ("eeg_tuev", "eeg_tueg", "subjects")}
+    declared = {
+        (name, one.other, one.what)
+        for name in ("eeg_tuab", "eeg_tuev")
+        for one in DataCard.load(name).overlaps
+    }
+    assert wanted <= declared

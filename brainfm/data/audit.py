@@ -32,8 +32,8 @@ def terms(card: DataCard) -> list[Problem]:
     if card.access is None:
         return [Problem("access", "nothing", "open, registration, agreement, application or local is needed")]
     found = []
-    if card.access.kind == "open" and not stated(card.licence):
-        found.append(Problem("licence", card.licence, "an open set needs a licence; is it open?"))
+    if card.fetch is not None and not stated(card.licence):
+        found.append(Problem("licence", card.licence, "what has no licence can't be fetched for anybody"))
     if stated(card.licence) and licence(card.licence) is None and not card.use and not card.access.ask:
         found.append(
             Problem("licence", card.licence, "no SPDX identifier; say in `use` what the owner's terms allow")

@@ -26,7 +26,7 @@ class Nilearn(Fetcher):
             raise DataError(f"this version of nilearn has no fetch_{self.id}: pip install -U nilearn")
         if subjects:
             raise DataError(f"nilearn's {self.id} is fetched by count; give --limit in place of --subjects")
-        some = {self.by: limit} if self.by and limit is not None else {}
+        some = {self.by: limit} if self.by else {}  # None: all, where the default is fewer
         folder.mkdir(parents=True, exist_ok=True)
         try:
             function(data_dir=str(folder), verbose=0, **some)
