@@ -25,6 +25,8 @@ CONTEXT: dict[str, Any] = {
     "dataCollection": "cr:dataCollection",
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
     "fileObject": "cr:fileObject",
@@ -45,6 +47,7 @@ CONTEXT: dict[str, Any] = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -148,6 +151,8 @@ def croissant(card: DataCard) -> dict[str, Any]:
         "isAccessibleForFree": card.access is None
         or card.access.kind in ("open", "registration", "agreement"),
     }
+    if version := getattr(card.fetch, "version", None):
+        out["version"] = version
     if card.consent:
         out["dataCollection"] = card.consent
     if card.use:
