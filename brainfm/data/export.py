@@ -2,6 +2,7 @@
 
 import json
 import mimetypes
+import re
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any, Literal
@@ -56,6 +57,8 @@ CONTEXT: dict[str, Any] = {
 }
 """Croissant 1.0's own, from https://docs.mlcommons.org/croissant/docs/croissant-spec.html, appendix 1."""
 
+SEMANTIC = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}")
+"""Versions of three numbers, the only ones that Croissant takes: DANDI's have a date in them."""
 TYPES = {".fif": "application/octet-stream", ".edf": "application/x-edf", ".nwb": "application/x-hdf5"}
 
 
@@ -151,7 +154,7 @@ def croissant(card: DataCard) -> dict[str, Any]:
         "isAccessibleForFree": card.access is None
         or card.access.kind in ("open", "registration", "agreement"),
     }
-    if version := getattr(card.fetch, "version", None):
+    if SEMANTIC.fullmatch(version := getattr(card.fetch, "version", None) or ""):
         out["version"] = version
     if card.consent:
         out["dataCollection"] = card.consent
