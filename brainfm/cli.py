@@ -17,7 +17,9 @@ app = typer.Typer(
     help="Pretrain, fine-tune and honestly evaluate foundation models of brain recordings. Start with: brainfm demo",
 )
 data = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Data cards: list, show, check, and write a first one."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Data cards: list, show, fetch, check, export, and write a first one.",
 )
 app.add_typer(data, name="data")
 
@@ -307,18 +309,25 @@ def doctor(json_: Json = False) -> None:
         typer.echo(found.text)
 
 
-@data.command("list", epilog="Example: brainfm data list")
-def data_list(json_: Json = False) -> None:
-    """Name the data cards that brainfm ships."""
-    from brainfm.data.cards import DataCard, list_cards
+@data.command("list", epilog="Example: brainfm data list --modality meg --access open")
+def data_list(
+    modality: Annotated[str | None, typer.Option(help="Only this: eeg, meg, seeg, fmri or spikes.")] = None,
+    access: Annotated[
+        str | None,
+        typer.Option(
+            help="Only this: open, registration, agreement, application or local (files of your own)."
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """Name the data cards that brainfm ships, with what each is about and who may have it."""
+    from brainfm.data.catalogue import chosen, row, table
 
-    cards = [DataCard.load(name) for name in list_cards()]
+    cards = chosen(modality, access)
     if json_:
-        show_json(
-            {"cards": [{"name": card.name, "title": card.title, "licence": card.licence} for card in cards]}
-        )
+        show_json({"cards": [row(card) for card in cards]})
     else:
-        typer.echo("\n".join(f"{card.name:22} {card.title}  [{card.licence}]" for card in cards))
+        typer.echo(table(cards))
 
 
 @data.command("read", epilog="Example: brainfm data read study/ --subject 01 --on-error repair")
@@ -371,32 +380,76 @@ def data_show(
         typer.echo(f"{to_yaml(facts)}# hash {found.hash}\n\n{found.prose}")
 
 
+@data.command("fetch", epilog="Example: brainfm data fetch meg_brainstorm_auditory --limit 2")
+def data_fetch(
+    card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the files; where the card looks for them by default.", callback=a_folder
+        ),
+    ] = None,
+    subjects: Annotated[str | None, typer.Option(help="Only these, e.g. --subjects 01,02.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only so many files or subjects.")] = None,
+    json_: Json = False,
+) -> None:
+    """Get a public dataset: never asks, goes on where it was cut, checks hashes; refuses what is not given to anybody."""
+    import contextlib
+
+    from brainfm.data.cards import DataCard
+    from brainfm.data.fetch import fetch, target
+
+    found = DataCard.load(card)
+    wanted = [one.strip() for one in (subjects or "").split(",") if one.strip()]
+    files = []
+    with contextlib.redirect_stdout(sys.stderr):  # other libraries tell of their progress
+        for path in fetch(found, out, wanted, limit):
+            files.append(str(path))
+            typer.echo(path, err=True)
+    if json_:
+        show_json({"card": found.name, "out": str(out or target(found)), "files": files})
+    else:
+        typer.echo(f"{found.name}: {len(files)} there, under {out or target(found)}")
+
+
 @data.command("check", epilog="Example: brainfm data check data_cards/eeg_arithmetic.md")
 def data_check(
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")], json_: Json = False
 ) -> None:
-    """Read every recording of a card and count its facts again; of a prepared store, compare every byte's checksum."""
+    """Read every recording of a card and count its facts again; of a catalogue card, check its licence and sources; of a
+    prepared store, compare every byte's checksum."""
+    from brainfm.data.audit import audit
+    from brainfm.data.cards import DataCard, recount
     from brainfm.data.store import is_store
+    from brainfm.recipe import to_yaml
 
     if is_store(card):
         check_store(card, json_)
         return
-    from brainfm.data.cards import DataCard, recount
-    from brainfm.recipe import to_yaml
-
     found = DataCard.load(card)
-    counted, wrong = recount(found)
+    catalogue = found.reader is None
+    counted, wrong = (None, audit(found)) if catalogue else recount(found)
     problems = [{"field": p.field, "said": p.said, "found": p.found} for p in wrong]
     facts = counted.model_dump() if counted else {}
     if json_:
         show_json({"card": found.name, "ok": not problems, "problems": problems, "counted": facts})
     else:
-        lines = [f"{p['field']}: the card says {p['said']}, the files say {p['found']}" for p in problems]
-        typer.echo("\n".join(lines) or f"{found.name}: nothing in the card disagrees with the files")
+        what = "found" if catalogue else "the files say"
+        lines = [f"{p['field']}: the card says {p['said']}, {what} {p['found']}" for p in problems]
+        fine = (
+            "every fact of the card has a source"
+            if catalogue
+            else "nothing in the card disagrees with the files"
+        )
+        typer.echo("\n".join(lines) or f"{found.name}: {fine}")
         typer.echo(to_yaml({"counted": facts}) if facts else "", nl=False)
         open_ = [name for name, value in found.model_dump(mode="json").items() if "FILL IN" in str(value)]
         typer.echo(f"still to fill in: {', '.join(open_)}" if open_ else "", nl=bool(open_))
-        if found.task is None:
+        if catalogue:
+            typer.echo(
+                "a catalogue card: nothing here is counted, because it does not say how files are read"
+            )
+        elif found.task is None:
             typer.echo("no task yet: pretrain reads the card, probe and finetune need `task:`")
     if problems:
         sys.exit(1)
@@ -454,6 +507,33 @@ def data_prepare(
             f"{found['recordings']} recordings ({found['prepared']} prepared now), {found['hours']:.2f} h, "
             f"{found['bytes'] / 1e6:.1f} MB, off by {found['largest_error']:.1e} robust scales at most: {found['store']}"
         )
+
+
+@data.command(
+    "export", epilog="Example: brainfm data export eeg_arithmetic --as croissant --out croissant.json"
+)
+def data_export(
+    card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path.")],
+    form: Annotated[
+        Literal["huggingface", "croissant"],
+        typer.Option("--as", help="Hugging Face's dataset card, or Croissant's JSON-LD."),
+    ],
+    out: Annotated[Path | None, typer.Option(help="Write it here instead of printing it.")] = None,
+    json_: Json = False,
+) -> None:
+    """Write a card in the words of others."""
+    from brainfm.data.cards import DataCard
+    from brainfm.data.export import export
+    from brainfm.files import write_text
+
+    found = DataCard.load(card)
+    text = export(found, form)
+    if out:
+        write_text(out, text)
+    if json_:
+        show_json({"card": found.name, "as": form, **({"out": str(out)} if out else {"text": text})})
+    else:
+        typer.echo(out if out else text, nl=bool(out))
 
 
 @data.command("new", epilog="Example: brainfm data new recordings/ --out my_study.md")

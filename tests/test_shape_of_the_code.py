@@ -21,7 +21,7 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines",
-    "data.cards data.new_card",  # a card names its baseline, and nothing else in data knows cards
+    "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
     "metrics", "scores", "palette", "pictures", "report",
     "batch", "tokens", "statistics", "masks", "layers", "pooling",
     "tokenizers", "encoders", "objectives", "heads",
