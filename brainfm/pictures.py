@@ -187,6 +187,23 @@ def hues(embedding: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(((values - low) / np.maximum(high - low, 1e-12)).clip(0, 1))
 
 
+def comparison(
+    x: NDArray[np.float64], lines: Mapping[str, NDArray[np.float64]], x_label: str, y_label: str
+) -> Picture:
+    """Two or more lines over the same few values of x, (x,) each, up to 1."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _panel(height=2.8)
+        hues_ = ("frozen", "classical", "finetuned", "other")
+        for hue, marker, (name, values) in zip(hues_, "osD^", lines.items(), strict=False):
+            axes.plot(x, values, color=colour(hue), marker=marker, ms=4.5, lw=1.5, label=name)
+        axes.set_xticks(x)
+        axes.set_ylim(top=1)
+        axes.set(xlabel=x_label, ylabel=y_label)
+        axes.legend(frameon=False)
+        ends = ", ".join(f"{name} from {values[0]:.2f} to {values[-1]:.2f}" for name, values in lines.items())
+        return Picture(inline_svg(figure, f"{y_label} against {x_label}: {ends}"))
+
+
 def _columns(times: int) -> NDArray[np.int64]:
     """At most `POINTS` columns of an image, evenly spaced."""
     return np.linspace(0, times - 1, min(times, POINTS)).round().astype(np.int64)

@@ -37,6 +37,7 @@ from brainfm.scores import (
 
 __all__ = [
     "Difference",
+    "Figures",
     "Losses",
     "MaskMap",
     "Reconstruction",
@@ -177,6 +178,17 @@ class TokenMap:
 
 
 @dataclass(frozen=True)
+class Figures:
+    """Pictures that were drawn elsewhere, a sentence above and a table below them; `numbers` go to the JSON."""
+
+    title: str
+    pictures: Sequence[Picture]
+    sentence: str = ""
+    table: Sequence[Mapping[str, str]] = ()
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Texts:
     """Texts to unfold, by name: the resolved recipe, the card."""
 
@@ -184,7 +196,7 @@ class Texts:
     title: str = ""
 
 
-Section = Scores | Losses | Reconstruction | MaskMap | TokenMap | Texts
+Section = Scores | Losses | Reconstruction | MaskMap | TokenMap | Figures | Texts
 
 
 @dataclass(frozen=True)
@@ -322,6 +334,10 @@ def _token_json(one: TokenMap) -> dict[str, Any]:
     return {"title": one.title, "sensors": len(one.names), "rows": len(one.rows), "tokens": len(one.time)}
 
 
+def _figures_json(one: Figures) -> dict[str, Any]:
+    return {"title": one.title, **one.numbers}
+
+
 def _texts_json(one: Texts) -> dict[str, Any]:
     return {"title": one.title, "texts": one.texts}
 
@@ -339,6 +355,7 @@ JSON: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     Reconstruction: ("reconstructions", _reconstruction_json),
     MaskMap: ("masks", _mask_json),
     TokenMap: ("tokens", _token_json),
+    Figures: ("figures", _figures_json),
     Texts: ("texts", _texts_json),
 }
 

@@ -16,10 +16,12 @@ SMALLER = ("train.steps=4", "train.batch=16", "train.precision=no", "train.save_
 
 @pytest.fixture
 def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A demo of three people and a few steps."""
-    card = tiny.people(tmp_path, subjects=3, seconds=40.0)
-    pretrain = (*tiny.NETWORK, *SMALLER, f"data={{cards: [{card}], hold_out: {{people: ['03']}}}}")
-    finetune = (*SMALLER, f"card={card}")
+    """A demo of three people under each instrument and a few steps."""
+    cards = {path.stem: path for path in tiny.five_instruments(tmp_path)}
+    held = ", ".join(f"{name}: ['03']" for name in cards)
+    data = f"data={{cards: [{', '.join(map(str, cards.values()))}], hold_out: {{{held}}}}}"
+    pretrain = (*tiny.NETWORK, *SMALLER, data)
+    finetune = (*SMALLER, f"card={cards['eeg']}")
 
     def smaller(kind: Any, overrides: Sequence[str]) -> None:
         load = kind.load.__func__
@@ -28,6 +30,7 @@ def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
     smaller(PretrainRecipe, pretrain)
     smaller(FinetuneRecipe, finetune)
+    monkeypatch.setattr(demo, "TOLD_AFTER", 4)
     monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / "cache"))
     return tmp_path / "demo"
 
@@ -37,19 +40,22 @@ def test_the_demo_ends_in_a_report_and_can_be_run_again(small: Path) -> None:
     assert result.code == 0 and result.err == "", result.err
     said = result.json
     assert said["report"] == str(small / "report.html") and said["seconds"] > 0
-    assert said["probe"].keys() == said["finetune"].keys() == set(demo.MODALITIES)
-    for modality in demo.MODALITIES:
-        names = {row["name"] for row in said["probe"][modality]["rows"]}
-        assert {"chance", "untrained", "frozen", "classical:csp_lda"} <= names
-        names = {row["name"] for row in said["finetune"][modality]["rows"]}
-        assert {"scratch", "finetuned"} <= names
-        assert said["probe"][modality]["held_out"] == ["subject 03"]
-        assert said["probe"][modality]["contaminated"] is False
+    assert said["probe"].keys() == set(tiny.INSTRUMENTS)
+    for modality, probed in said["probe"].items():
+        assert {"chance", "untrained", "frozen"} <= {row["name"] for row in probed["rows"]}, modality
+        assert all("subject 03" in held for held in probed["held_out"])
+        assert probed["contaminated"] is False
+    assert "classical:csp_lda" in {row["name"] for row in said["probe"]["eeg"]["rows"]}
+    assert {"scratch", "finetuned"} <= {row["name"] for row in said["finetune"]["eeg"]["rows"]}
+    assert said["interpolation"]["shown"] == [4, 6]
     numbers = json.loads((small / "report.json").read_text(encoding="utf-8"))
     page = (small / "report.html").read_text(encoding="utf-8")
     assert numbers and ("<svg" in page or "<img" in page)
-    for word in ("Frozen features", "Fine-tuned decoder", "people"):
+    for word in ("frozen features", "fine-tuned decoder", "Any electrode at any place"):
         assert word in page
+    assert [one["title"] for one in numbers["tokens"]] == [
+        f"{name}: a window and its tokens" for name in tiny.INSTRUMENTS
+    ]
 
     logs = {path: path.read_bytes() for path in small.rglob("log.jsonl")}
     checkpoints = {path: path.stat().st_mtime_ns for path in small.rglob("training.safetensors")}

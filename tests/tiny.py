@@ -88,11 +88,19 @@ def sets(*overrides: str) -> list[str]:
     return [word for override in overrides for word in ("--set", override)]
 
 
-def card(folder: Path, name: str, reader: str, source: str = "", files: str = "", more: str = TASK) -> Path:
+def card(
+    folder: Path,
+    name: str,
+    reader: str,
+    source: str = "",
+    files: str = "",
+    more: str = TASK,
+    modality: str = "eeg",
+) -> Path:
     """A card file; `source` is its folder of recordings, "" for simulated ones."""
     facts = {
         "title": name,
-        "modality": "eeg",
+        "modality": modality,
         "licence": "none",
         "citation": "none",
         "source": "brainfm",
@@ -110,6 +118,27 @@ def people(folder: Path, subjects: int = 4, seconds: float = 60.0, name: str = "
     """A card of simulated people, each with eight sensors."""
     reader = f"{{kind: simulated, subjects: {subjects}, seconds: {seconds}, sensors: 8}}"
     return card(folder, name, reader)
+
+
+INSTRUMENTS = {
+    "eeg": {"seconds": 40.0, "sensors": 8},
+    "meg": {"seconds": 40.0, "sensors": 12},
+    "seeg": {"seconds": 40.0, "sensors": 8, "sfreq": 128.0},
+    "fmri": {"seconds": 400.0, "sensors": 30},
+    "spikes": {"seconds": 40.0, "sensors": 8},
+}
+
+
+def five_instruments(folder: Path, subjects: int = 3) -> list[Path]:
+    """A card of simulated people for each instrument, called as the instrument."""
+    paths = []
+    for name, settings in INSTRUMENTS.items():
+        words = "".join(f", {key}: {value}" for key, value in settings.items())
+        reader = f"{{kind: simulated, modality: {name}, subjects: {subjects}{words}}}"
+        task = TASK if name == "eeg" else TASK.replace("CrossSubject", "WithinSession\n  folds: 2")
+        task = task.replace("seconds: 2.0", "seconds: 12.0, offset: 5.0") if name == "fmri" else task
+        paths.append(card(folder, name, reader, more=task, modality=name))
+    return paths
 
 
 def person(number: int, seconds: float = 60.0) -> Recording:

@@ -21,7 +21,7 @@ from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss
 from brainfm.objectives.masked_patches import waves
-from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe
 from brainfm.report import Section
 from brainfm.train import Outcome, Run, entropy, is_main, train
 
@@ -95,7 +95,7 @@ def gather(
     signals: dict[str, SignalRecipe] = {}
     manifest = Manifest()
     store = open_store(recipe.data.store) if recipe.data.store else None
-    raw = corpus(recipe, limit, store)
+    raw, _ = corpus(recipe.data, limit, store)
     for modality, settings in recipe.signals.items():
         recordings = [recording for recording in raw if modality in recording.signals]
         if not recordings:
@@ -110,24 +110,28 @@ def gather(
     return recipe.model_copy(update={"signals": signals}), streams, manifest
 
 
-def corpus(recipe: PretrainRecipe, limit: int | None = None, store: Store | None = None) -> list[Recording]:
-    """The recordings of all cards, raw or from a store, less those held out.
+def corpus(
+    data: Corpus, limit: int | None = None, store: Store | None = None
+) -> tuple[list[Recording], list[Recording]]:
+    """The recordings of all cards, raw or from a store, and those held out.
 
     Raises `DataError` where a held-out place is in no card.
     """
-    kept = []
-    for name in recipe.data.cards:
+    kept: list[Recording] = []
+    out: list[Recording] = []
+    for name in data.cards:
         card = DataCard.load(name)
         recordings, every = recordings_of(card, limit, store)
-        held = [recipe.data.held(card.name, one.subject, one.session, one.run) for one in recordings]
-        unread = [recipe.data.held(card.name, *place) for place in every[len(held) :]]
-        if unknown := set(recipe.data.hold_out.get(card.name, [])).difference(*held, *unread):
+        held = [data.held(card.name, one.subject, one.session, one.run) for one in recordings]
+        unread = [data.held(card.name, *place) for place in every[len(held) :]]
+        if unknown := set(data.hold_out.get(card.name, [])).difference(*held, *unread):
             raise DataError(
                 f"data.hold_out: {card.name} has no recording of {', '.join(sorted(unknown))}; "
                 f"its subjects are {', '.join(sorted({one.subject for one in recordings}))}"
             )
-        kept += [recording for recording, places in zip(recordings, held, strict=True) if not places]
-    return kept
+        for recording, places in zip(recordings, held, strict=True):
+            (out if places else kept).append(recording)
+    return kept, out
 
 
 def recordings_of(
