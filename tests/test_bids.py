@@ -193,6 +193,8 @@ def test_settings_reach_the_reader_of_the_format(tmp_path: Path) -> None:
     path = eeg(root)
     (recording,) = brainfm.read(root, drop=["Cz"], montage="standard_1020")
     assert recording.signal("eeg").sensors.name == ("Fp1", "O2")
+    (said,) = brainfm.read(root, kinds={"T8": "eeg", "Cz": "ecg"})  # before what the table says
+    assert said.signal("eeg").sensors.name == ("Fp1", "O2", "T8")
     (as_part,) = brainfm.read(root, reader={"kind": "bids", "reader": {"positions": "none"}})
     assert not as_part.signal("eeg").sensors.located.any()
     assert brainfm.read(path, reader="mne_file", positions="none").signal("eeg").sensors.name == NAMES
@@ -976,11 +978,12 @@ def test_sensors_of_a_dataset_that_no_montage_knows_are_left_out_of_a_first_card
     assert '"drop": ["Nowhere"]' in new_card(root)
 
 
-def test_a_decoders_reader_takes_a_file_outside_the_dataset(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["../new.edf", "new.edf"])
+def test_a_decoders_reader_takes_a_file_that_is_none_of_the_dataset(tmp_path: Path, name: str) -> None:
     path = eeg(dataset(tmp_path / "study"))
-    alone = path.rename(tmp_path / "new.edf")
+    alone = path.rename(tmp_path / "study" / name)
     recording = Bids(datatype="eeg", reader={"positions": "none"}).read(alone)
-    assert "lies in no BIDS dataset: read without the tables of one" in recording.notes
+    assert "no recording of a BIDS dataset: read without the tables of one" in recording.notes
 
 
 # --- the command line --------------------------------------------------------------------------------------------

@@ -146,9 +146,9 @@ class Bids(Reader):
         """The recording with everything that lies beside it. `unit` is what its numbers are in, if not as labelled."""
         root, name = bids.root_of(path), bids.named(path)
         faults = Faults(self.on_error == "repair")
-        if root is None:
+        if root is None or not bids.is_recording(path):
             part = self.part_for(path, {})
-            note = "lies in no BIDS dataset: read without the tables of one"
+            note = "no recording of a BIDS dataset: read without the tables of one"
             return Opened(path, part, part.open(path).noting(note))
         if not (root / bids.DESCRIPTION).is_file():
             faults.meet(root.name, f"has no {bids.DESCRIPTION}", "it is taken as a dataset all the same")
@@ -209,7 +209,8 @@ class Bids(Reader):
             taken, other = (unit, None) if unit else unit_of(raw, table, faults)
             places = sidecars.electrodes(root, path, words(self.space), bare.electrodes, faults)
             changes = {
-                "kinds": {**bare.kinds, **table.patterns},
+                "kinds": bare.kinds
+                | {key: kind for key, kind in table.patterns.items() if key not in bare.kinds},
                 "drop": [*bare.drop, *table.bad_patterns],
                 **({"unit": taken} if taken and bare.unit is None else {}),
                 **({"electrodes": places} if places is not None else {}),
