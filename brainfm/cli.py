@@ -363,7 +363,9 @@ def data_fetch(
     wanted = [one.strip() for one in (subjects or "").split(",") if one.strip()]
     files = []
     with contextlib.redirect_stdout(sys.stderr):  # other libraries tell of their progress
-        for path in fetch(found, out, wanted, limit):
+        coming = fetch(found, out, wanted, limit)
+        typer.echo(f"{found.name}: {found.licence}. {found.use or ''} Cite: {found.citation}", err=True)
+        for path in coming:
             files.append(str(path))
             typer.echo(path, err=True)
     if json_:

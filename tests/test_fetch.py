@@ -204,8 +204,9 @@ def test_the_command_fetches_what_was_asked_for(
 ) -> None:
     monkeypatch.setenv("BRAINFM_DATA", str(tmp_path / "data"))
     path = card(tmp_path, server)
-    result = tiny.brainfm("data", "fetch", path, "--subjects", "02", "--json")
+    result = tiny.brainfm("data", "fetch", path, "--subjects", "sub-02", "--json")
     assert result.code == 0
+    assert result.err.startswith("public: CC0-1.0."), "under which licence is said before anything is fetched"
     assert names(tmp_path / "data" / "public") == ["README", "a.bin"]
     assert result.json["files"][1].endswith("public/sub-02/a.bin")
     out = tmp_path / "elsewhere"
