@@ -206,11 +206,12 @@ def test_the_command_fetches_what_was_asked_for(
     path = card(tmp_path, server)
     result = tiny.brainfm("data", "fetch", path, "--subjects", "sub-02", "--json")
     assert result.code == 0
-    assert result.err.startswith("public: CC0-1.0."), "under which licence is said before anything is fetched"
+    assert (result.json["licence"], result.json["citation"]) == ("CC0-1.0", "c")
     assert names(tmp_path / "data" / "public") == ["README", "a.bin"]
     assert result.json["files"][1].endswith("public/sub-02/a.bin")
     out = tmp_path / "elsewhere"
-    assert "1 there" in tiny.brainfm("data", "fetch", path, "--out", out, "--limit", 1).out
+    said = tiny.brainfm("data", "fetch", path, "--out", out, "--limit", 1).out
+    assert "1 there" in said and "licence: CC0-1.0\ncitation: c" in said
     assert names(out) == ["README"]
     whole = tiny.brainfm("data", "fetch", path)
     assert whole.code == 0 and len(names(tmp_path / "data" / "public")) == 3
