@@ -406,10 +406,12 @@ def data_fetch(
         for path in fetch(found, out, wanted, limit):
             files.append(str(path))
             typer.echo(path, err=True)
+    terms = {"licence": found.licence, "use": found.use, "citation": found.citation}
     if json_:
-        show_json({"card": found.name, "out": str(out or target(found)), "files": files})
+        show_json({"card": found.name, "out": str(out or target(found)), "files": files, **terms})
     else:
         typer.echo(f"{found.name}: {len(files)} there, under {out or target(found)}")
+        typer.echo("\n".join(f"{name}: {said}" for name, said in terms.items() if said))
 
 
 @data.command("check", epilog="Example: brainfm data check data_cards/eeg_arithmetic.md")

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from brainfm.data.cards import overlaps_with
 from brainfm.data.leaks import Fold
 from brainfm.data.modalities import owner
-from brainfm.data.provenance import Overlap
 from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
@@ -182,10 +181,9 @@ def contamination(
 
 def in_common(evaluation: Evaluation, tested: Sequence[tuple[BrainFM, Recording]]) -> str:
     """What the training corpus shares with the test data by the cards' own word, each overlap once."""
-    found: list[Overlap] = []
-    for model, recording in tested:
-        one = model.manifest.shared(recording, overlaps_with(evaluation.card, model.manifest.datasets))
-        found += [one] if one is not None and one not in found else []
+    declared = {id(model): overlaps_with(evaluation.card, model.manifest.datasets) for model, _ in tested}
+    every = [model.manifest.shared(recording, declared[id(model)]) for model, recording in tested]
+    found = {one.model_dump_json(): one for one in every if one is not None}.values()
     return "; ".join(
         f"the training corpus holds {one.other}, whose {one.what} it shares ({one.why})" for one in found
     )

@@ -13,11 +13,17 @@ from brainfm.data.export import croissant, export
 from brainfm.data.licences import KNOWN, licence, stated
 
 CARDS = list_cards()
-HUB = frozenset(
-    ("apache-2.0", "mit", "bsd-3-clause", "gpl-3.0", "cc0-1.0", "odc-by", "odbl", "pddl", "other", "unknown")
-    + ("cc-by-3.0", "cc-by-4.0", "cc-by-sa-3.0", "cc-by-sa-4.0", "cc-by-nd-4.0")
-    + ("cc-by-nc-4.0", "cc-by-nc-nd-4.0", "cc-by-nc-sa-4.0")
+CREATIVE = (
+    "cc0-1.0",
+    "cc-by-3.0",
+    "cc-by-4.0",
+    "cc-by-sa-3.0",
+    "cc-by-sa-4.0",
+    "cc-by-nd-4.0",
+    "cc-by-nc-4.0",
 )
+FREE = ("apache-2.0", "mit", "bsd-3-clause", "gpl-3.0", "odc-by", "odbl", "pddl")
+HUB = frozenset({*CREATIVE, *FREE, "cc-by-nc-nd-4.0", "cc-by-nc-sa-4.0", "other", "unknown"})
 """Of https://huggingface.co/docs/hub/repositories-licenses, those that data carry."""
 
 

@@ -204,12 +204,14 @@ def test_the_command_fetches_what_was_asked_for(
 ) -> None:
     monkeypatch.setenv("BRAINFM_DATA", str(tmp_path / "data"))
     path = card(tmp_path, server)
-    result = tiny.brainfm("data", "fetch", path, "--subjects", "02", "--json")
+    result = tiny.brainfm("data", "fetch", path, "--subjects", "sub-02", "--json")
     assert result.code == 0
+    assert (result.json["licence"], result.json["citation"]) == ("CC0-1.0", "c")
     assert names(tmp_path / "data" / "public") == ["README", "a.bin"]
     assert result.json["files"][1].endswith("public/sub-02/a.bin")
     out = tmp_path / "elsewhere"
-    assert "1 there" in tiny.brainfm("data", "fetch", path, "--out", out, "--limit", 1).out
+    said = tiny.brainfm("data", "fetch", path, "--out", out, "--limit", 1).out
+    assert "1 there" in said and "licence: CC0-1.0\ncitation: c" in said
     assert names(out) == ["README"]
     whole = tiny.brainfm("data", "fetch", path)
     assert whole.code == 0 and len(names(tmp_path / "data" / "public")) == 3

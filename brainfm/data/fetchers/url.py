@@ -24,6 +24,7 @@ class Url(Fetcher):
     def fetch(self, folder: Path, subjects: Sequence[str], limit: int | None) -> Iterator[Path]:
         """The files of these subjects, and those that belong to nobody."""
         known = {file.subject for file in self.files if file.subject}
+        subjects = [subject.removeprefix("sub-") for subject in subjects]
         if unknown := set(subjects) - known:
             raise DataError(
                 f"no file of this card belongs to {', '.join(sorted(unknown))}; "
