@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.data.leaks import Fold
+from brainfm.data.modalities import owner
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.files import write_file
@@ -21,7 +22,7 @@ from brainfm.pooling import Pool
 from brainfm.probes import Protocol, linear
 from brainfm.recipe import WITHOUT_EFFECT, parse_yaml
 
-VERSION = 1
+VERSION = 2
 """Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
 
 
@@ -159,7 +160,7 @@ def contamination(
         word = "with" if "seen with labels" in verdicts else "without"
         return f"seen {word} labels: test recordings were in the training corpus", True
     if "unknown" in verdicts:
-        return "clean by content hash alone: the signal comes in pieces too short for a fingerprint", False
+        return "clean by content hash alone: the signal is too short or too slow for a fingerprint", False
     if any(model.manifest.saw_subject(recording) for model, recording in tested):
         return "clean recordings; other recordings of the same subjects were in the training corpus", False
     return "clean: no test recording, and no test subject of this card, was in the training corpus", False
@@ -182,10 +183,21 @@ def probe_fold(
     return out
 
 
-def default_pool(evaluation: Evaluation) -> Pool:
-    """Each sensor apart where all recordings share their sensors: where on the head is most of what EEG says."""
-    names = {recording.signal(evaluation.modality).sensors.name for recording in evaluation.recordings}
-    return "sensor" if len(names) == 1 else "mean"
+def default_pool(evaluation: Evaluation, model: BrainFM) -> Pool:
+    """Each row of tokens apart where that means something: where on the head is most of what EEG says."""
+    return "sensor" if same_rows(evaluation, model) else "mean"
+
+
+def same_rows(evaluation: Evaluation, model: BrainFM) -> bool:
+    """Whether, in every fold, rows of tokens stand for the same things in all windows."""
+    rows = [model.rows(recording, evaluation.modality) for recording in evaluation.recordings]
+    owner = evaluation.windows.recording
+    return all(
+        len(found := {rows[index] for index in np.unique(owner[np.concatenate([fold.train, fold.test])])})
+        == 1
+        and found != {()}
+        for fold in evaluation.folds
+    )
 
 
 def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
@@ -193,8 +205,12 @@ def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArr
     path = cache_folder() / "features" / f"{feature_key(model, evaluation, pool)}.npy"
     if path.exists():
         return np.load(path, allow_pickle=False)
+    if pool != "mean" and not same_rows(evaluation, model):
+        raise DataError(
+            f"{evaluation.card.name}: sensors of a fold differ and can't be pooled by {pool}; use --pool mean"
+        )
     prepared = model.prepare(evaluation.recordings, evaluation.modality)
-    values = model.features(prepared, evaluation.windows, evaluation.modality, pool)
+    values = model.features(prepared, evaluation.windows, evaluation.modality, pool, apart=True)
 
     def write(passing: Path) -> None:
         with passing.open("wb") as stream:
@@ -213,6 +229,7 @@ def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
         digest.update(
             recording.content_hash.encode() + signal.sensors.position.tobytes() + str(signal.breaks).encode()
         )
+        digest.update(f"{signal.sensors.region} {owner(recording, evaluation.modality)}".encode())
     digest.update(evaluation.windows.recording.tobytes() + evaluation.windows.start.tobytes())
     versions = [importlib.metadata.version(name) for name in ("torch", "mne", "scipy", "numpy")]
     digest.update(f"{evaluation.windows.seconds} {pool} {VERSION} {versions}".encode())

@@ -143,6 +143,15 @@ class PretrainRecipe(Recipe):
     objective: SerializeAsAny[Objective]
     train: Training
 
+    @field_validator("signals")
+    @classmethod
+    def _of_their_modality(cls, value: dict[str, SignalRecipe]) -> dict[str, SignalRecipe]:
+        for modality, signal in value.items():
+            if modality not in (reads := signal.tokenizer.reads):
+                kind, possible = signal.tokenizer.kind, ", ".join(reads)
+                raise ValueError(f"{modality} can't be read by the tokenizer {kind}, which is for {possible}")
+        return value
+
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(signals := data.get("signals"), Mapping):

@@ -73,8 +73,8 @@ def test_the_facts_of_every_card_hold_and_its_split_can_be_made(name: str) -> No
     recordings = card.recordings()
     windows = card.windows(recordings)
     folds = split(card.task.split, windows, recordings, card.task.folds, card.task.gap)
-    own = card.modality == "seeg" or name == "simulated_fmri"
-    if not own:  # one person's contacts or voxels say nothing of another's, who has others
+    own = card.modality in ("seeg", "spikes") or name == "simulated_fmri"
+    if not own:  # one person's contacts, neurons or voxels say nothing of another's, who has others
         assert card.task.split == strictest(recordings), "a card holds out as strictly as its data allow"
     assert in_words(card.task.split, folds, windows, recordings).startswith(
         f"{card.task.split}: {len(folds)} folds"

@@ -81,16 +81,20 @@ class Classical:
             raise DataError(
                 "the training windows hold one class only; choose a split with every class on both sides"
             )
-        self.spread = _spread(signal)
+        self.spread = self.unit_size(signal)
         features = self.features(signal / self.spread, domain)
         self.model = self.estimator(inner_folds(label, domain if groups is None else groups)).fit(
             features, label
         )
         return self
 
+    def unit_size(self, signal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(sensor, 1) what training windows are divided by. Raises `DataError` for a flat sensor, a NaN."""
+        return _spread(signal)
+
     def predict_proba(self, signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
         """(window, class) probabilities; a class that training lacked gets zero."""
-        _refuse_nan(signal)
+        refuse_nan(signal)
         out = np.zeros((len(signal), self.n_classes))
         out[:, self.model.classes_] = self.model.predict_proba(self.features(signal / self.spread, domain))
         return out
@@ -197,7 +201,7 @@ def logistic(folds: list[Fold], *before: Any, standardise: bool = True) -> Tuned
 
 def _spread(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     """(sensor, 1) the median over windows of each sensor's standard deviation."""
-    _refuse_nan(signal)
+    refuse_nan(signal)
     spread: NDArray[np.float64] = np.median(signal.std(axis=2), axis=0)
     if (spread == 0).any():
         raise DataError(
@@ -206,7 +210,8 @@ def _spread(signal: NDArray[np.float64]) -> NDArray[np.float64]:
     return spread[:, None]
 
 
-def _refuse_nan(signal: NDArray[np.float64]) -> None:
+def refuse_nan(signal: NDArray[np.float64]) -> None:
+    """Raise `DataError` that names the first window and sensor with a number that is none."""
     bad = ~np.isfinite(signal)
     if bad.any():
         window, sensor, _ = (int(index) for index in np.argwhere(bad)[0])

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.lazy import LazyRaw
+from brainfm.data.lazy import LazyDataset, LazyRaw
 from brainfm.data.modalities import Kind, Modality, modality
 from brainfm.data.recording import Array2D, Recording, Signal
 from brainfm.data.spike_times import SpikeTimes
@@ -82,7 +82,7 @@ def without_bad(recording: Recording, kind: Modality, on_bad: OnBad) -> Recordin
 
 def faults(signal: Signal, kind: Modality) -> dict[str, str]:
     """What is wrong with which sensor: numbers that are none, or no measurement."""
-    missing = sum((~np.isfinite(chunk)).sum(axis=1) for chunk in chunks(signal))
+    missing = absences(signal)
     amplitude = kind.amplitude(signal)
     flat = amplitude == 0
     for name in set(signal.sensors.kind):
@@ -92,12 +92,19 @@ def faults(signal: Signal, kind: Modality) -> dict[str, str]:
         if len(alive) and np.median(alive) >= kind.kinds[name].plausible[0]:
             flat |= rows & (amplitude < kind.kinds[name].flat)
     found = {}
-    for name, absent, dead in zip(signal.sensors.name, np.asarray(missing), flat, strict=True):
+    for name, absent, dead in zip(signal.sensors.name, missing, flat, strict=True):
         if absent:
             found[name] = f"is not finite in {absent} of {signal.n_times} samples"
         elif dead:
             found[name] = kind.dead
     return found
+
+
+def absences(signal: Signal) -> NDArray[np.int64]:
+    """(sensor,) how many samples are not finite; counts of spikes always are, so none is made to look at it."""
+    if isinstance(signal.data, SpikeTimes):
+        return np.zeros(len(signal.sensors), np.int64)
+    return np.sum([(~np.isfinite(chunk)).sum(axis=1) for chunk in chunks(signal)], axis=0)
 
 
 def content_hash(recording: Recording) -> str:
@@ -125,7 +132,9 @@ def chunks(signal: Signal) -> Iterator[NDArray[np.float64]]:
 
 def rows(data: Array2D, keep: list[int]) -> Array2D:
     """These sensors of the data, still on disk where the data are."""
-    return data.take(keep) if isinstance(data, LazyRaw | SpikeTimes) else np.asarray(data[keep, :])
+    return (
+        data.take(keep) if isinstance(data, LazyRaw | LazyDataset | SpikeTimes) else np.asarray(data[keep, :])
+    )
 
 
 def advice(amplitude: float, kind: Kind, label: str) -> str:

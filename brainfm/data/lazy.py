@@ -1,6 +1,6 @@
 """Samples that stay in their file until they are sliced."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,55 @@ class LazyRaw:
     def take(self, rows: Sequence[int]) -> "LazyRaw":
         """These sensors, still in the file."""
         return LazyRaw(self.raw, self.picks[list(rows)], self.scale[list(rows)])
+
+
+class LazyDataset:
+    """(sensor, time) data of an HDF5 dataset of (time, sensor), or (time,), opened for every slice.
+
+    Numbers are multiplied by one `scale` per sensor, then `offset` is added: what they are in SI.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        picks: Sequence[int] | NDArray[np.int64],
+        scale: NDArray[np.float64],
+        offset: float = 0.0,
+    ) -> None:
+        self.path, self.name, self.offset = path, name, offset
+        self.picks, self.scale = np.asarray(picks, dtype=int), np.asarray(scale, dtype=float)
+        self._n_times = int(self._read(lambda dataset: dataset.shape[0]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(sensor, time)."""
+        return len(self.picks), self._n_times
+
+    def __getitem__(self, key: Any) -> NDArray[np.float64]:
+        """The samples of `[sensors, times]`, each a slice, a list or one index, as for an array of two axes."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        chosen = np.atleast_1d(np.arange(len(self.picks))[rows])
+        first, stop, within = span(columns, self._n_times)
+        block = np.asarray(self._read(lambda dataset: dataset[first:stop]), np.float64)
+        block = block.reshape(len(block), -1).T[self.picks[chosen]]
+        block = (block * self.scale[chosen, None] + self.offset)[:, within]
+        return block[0] if np.ndim(rows) == 0 and not isinstance(rows, slice) else block
+
+    def take(self, rows: Sequence[int]) -> "LazyDataset":
+        """These sensors, still in the file."""
+        return LazyDataset(self.path, self.name, self.picks[list(rows)], self.scale[list(rows)], self.offset)
+
+    def _read(self, get: Callable[[Any], Any]) -> Any:
+        import h5py
+
+        try:
+            with h5py.File(self.path, "r") as file:
+                return get(file[self.name])
+        except (OSError, KeyError) as error:
+            raise DataError(
+                f"{self.path.name} can't be read at {self.name} ({error}); get it again"
+            ) from error
 
 
 def span(columns: Any, n_times: int) -> tuple[int, int, Any]:

@@ -78,6 +78,10 @@ class Sensors:
         """The same table with an anatomical label for each row."""
         return replace(self, region=tuple(region))
 
+    def with_kinds(self, kind: Sequence[str]) -> "Sensors":
+        """The same table with a kind for each row."""
+        return replace(self, kind=tuple(kind))
+
     @property
     def located(self) -> NDArray[np.bool_]:
         """(sensor,) True where the position is known."""

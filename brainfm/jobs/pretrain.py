@@ -1,7 +1,7 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,13 @@ from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss
+from brainfm.objectives.masked_patches import waves
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 from brainfm.report import Section
 from brainfm.train import Outcome, Run, entropy, is_main, train
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
+FEWEST = 8  # events of a window that is trained on
 
 
 class Learner(nn.Module):
@@ -34,7 +36,7 @@ class Learner(nn.Module):
         self.model, self.mask, self.objective = model, mask, objective
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Loss:
-        tokenized = self.model.tokenize(batch)
+        tokenized = self.model.tokenize(batch, generator)
         hidden = self.mask.draw(tokenized.tokens, generator)
         return self.objective(batch, tokenized, self.model.encoder, hidden)
 
@@ -133,17 +135,39 @@ def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: st
         raise DataError(
             f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"
         )
-    return Stream(modality, prepared, windows, settings.prepare)
+    found = Stream(modality, prepared, windows, settings.prepare, settings.tokenizer.ragged)
+    return with_enough(found) if found.ragged else found
+
+
+def with_enough(stream_: Stream) -> Stream:
+    """A stream of events less the windows that hold too few to hide some and see others; these are counted as dropped."""
+    enough = np.flatnonzero(stream_.lengths >= FEWEST)
+    if not len(enough):
+        raise DataError(f"no window of {stream_.modality} holds {FEWEST} events; lengthen it")
+    windows = stream_.windows.rows(enough)
+    if few := len(stream_.windows) - len(enough):
+        windows = replace(windows, dropped={**windows.dropped, f"fewer than {FEWEST} events": few})
+    return replace(stream_, windows=windows)
 
 
 def learner(recipe: PretrainRecipe, streams: dict[str, Stream]) -> Learner:
     """The untrained network of the recipe's seed, its objective fitted to the corpus's statistics."""
-    model = BrainFM.fresh(BrainFMConfig.of(recipe), recipe.seed)
+    model = BrainFM.fresh(met(BrainFMConfig.of(recipe), streams), recipe.seed)
     patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
     with seeded(entropy(recipe.seed, 1)):
         objective = recipe.objective.build(model.width, patches)
-    objective.fit([batch for stream_ in streams.values() for batch in sample(stream_, recipe.seed)])
+    sampled = [batch for stream_ in streams.values() for batch in sample(stream_, recipe.seed)]
+    with torch.no_grad():
+        objective.fit([(batch, waves(batch, model.tokenize(batch))) for batch in sampled])
     return Learner(model, recipe.mask, objective)
+
+
+def met(config: BrainFMConfig, streams: dict[str, Stream]) -> BrainFMConfig:
+    """The config of a network that knows the sensors of these streams; its first weights then follow from the seed alone."""
+    scout = BrainFM.fresh(config, 0)
+    for stream_ in streams.values():
+        scout.adopt(stream_)
+    return scout.config
 
 
 def sample(stream_: Stream, seed: int) -> list[Batch]:

@@ -49,7 +49,7 @@ def probe(checkpoints: Sequence[str | Path], card: str | Path, options: Options 
         DataCard.load(card), options.split, metric=options.metric, limit=options.limit, seed=options.seed
     )
     panel = Panel.of(models, evaluation, options.strict)
-    pool = options.pool or default_pool(panel.evaluation)
+    pool = options.pool or default_pool(panel.evaluation, next(iter(panel.models.values()))[0])
     seeds = list(panel.models)
     twins = seeds if len(seeds) > 1 else [seeds[0] + extra for extra in range(options.seeds)]
     baselines, notes = classical(panel.evaluation) if options.classical == "all" else ([], [])
