@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data.cards import overlaps_with
 from brainfm.data.leaks import Fold
 from brainfm.data.modalities import owner
+from brainfm.data.provenance import Overlap
+from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.files import write_file
@@ -49,13 +52,6 @@ class Panel:
         every = range(len(evaluation.folds))
         judged = [number for number in every if all((seed, number) in clean for seed in by_seed)]
         unknown = any(not model.manifest.entries for model in models)
-        if strict and (unknown or not judged):
-            why = (
-                "a checkpoint does not say what it saw"
-                if unknown
-                else "every test recording was seen in pretraining"
-            )
-            raise DataError(f"{evaluation.card.name}: {why}; --strict refuses to score it")
         numbers = judged or list(every)
         kept = replace(evaluation, folds=[evaluation.folds[number] for number in numbers])
         chosen = {
@@ -64,6 +60,11 @@ class Panel:
             for new, old in enumerate(numbers)
         }
         words, bad = contamination(kept, chosen, unknown, bool(judged))
+        if strict and (unknown or not judged):
+            why = "a checkpoint does not say what it saw" if unknown else words
+            if words.startswith("seen"):
+                why = "every test recording was seen in pretraining"
+            raise DataError(f"{evaluation.card.name}: {why}; --strict refuses to score it")
         return cls(by_seed, chosen, kept, len(every) - len(numbers), words, bad)
 
     @property
@@ -73,9 +74,15 @@ class Panel:
         said = f"{self.left_out} of the card's {total} folds are left out: every checkpoint saw their recordings in pretraining"
         held = f"{{{self.evaluation.card.name}: [SUBJECT, ...]}}"
         advice = f"for a score on unseen recordings, pretrain with --set 'data.hold_out={held}'"
+        overlapped = self.contamination.startswith("forbidden overlap")
         return [
             *([said] if self.left_out else []),
             *([advice] if self.contamination.startswith("seen") else []),
+            *(
+                [f"hold out of the pretraining what {self.evaluation.card.name} shares with it"]
+                if overlapped
+                else []
+            ),
         ]
 
     def frozen(self, seed: int, protocol: Protocol, pool: Pool) -> Probabilities:
@@ -139,9 +146,14 @@ def clean_models(by_seed: dict[int, list[BrainFM]], evaluation: Evaluation) -> d
 
 
 def seen_recordings(model: BrainFM, evaluation: Evaluation) -> set[int]:
-    """Indices of the recordings that this model was trained on, under whatever name."""
-    verdicts = [model.manifest.verdict(recording, evaluation.modality) for recording in evaluation.recordings]
-    return {index for index, verdict in enumerate(verdicts) if verdict.startswith("seen")}
+    """Indices of the recordings that this model was trained on, under whatever name, or knows by a declared overlap."""
+    overlaps = overlaps_with(evaluation.card, model.manifest.datasets)
+    return {
+        index
+        for index, recording in enumerate(evaluation.recordings)
+        if model.manifest.verdict(recording, evaluation.modality).startswith("seen")
+        or model.manifest.shared(recording, overlaps)
+    }
 
 
 def contamination(
@@ -156,6 +168,8 @@ def contamination(
         for index in np.unique(evaluation.windows.recording[evaluation.folds[number].test])
     ]
     verdicts = {model.manifest.verdict(recording, evaluation.modality) for model, recording in tested}
+    if not clean and not any(verdict.startswith("seen") for verdict in verdicts):
+        return f"forbidden overlap: {in_common(evaluation, tested)}", True
     if not clean:
         word = "with" if "seen with labels" in verdicts else "without"
         return f"seen {word} labels: test recordings were in the training corpus", True
@@ -164,6 +178,17 @@ def contamination(
     if any(model.manifest.saw_subject(recording) for model, recording in tested):
         return "clean recordings; other recordings of the same subjects were in the training corpus", False
     return "clean: no test recording, and no test subject of this card, was in the training corpus", False
+
+
+def in_common(evaluation: Evaluation, tested: Sequence[tuple[BrainFM, Recording]]) -> str:
+    """What the training corpus shares with the test data by the cards' own word, each overlap once."""
+    found: list[Overlap] = []
+    for model, recording in tested:
+        one = model.manifest.shared(recording, overlaps_with(evaluation.card, model.manifest.datasets))
+        found += [one] if one is not None and one not in found else []
+    return "; ".join(
+        f"the training corpus holds {one.other}, whose {one.what} it shares ({one.why})" for one in found
+    )
 
 
 def twin(model: BrainFM, seed: int) -> BrainFM:

@@ -63,6 +63,9 @@ class Corpus(Settings):
     """What to pretrain on: data cards, and who is never read."""
 
     cards: list[str] = Field(min_length=1)
+    store: str | None = Field(
+        default=None, description="a prepared store that holds them, a folder or an URL; else their files"
+    )
     hold_out: dict[str, list[str]] = {}
     """Card → places left out, each "subject", "subject/session" or "subject/session/run"."""
 

@@ -145,7 +145,7 @@ class Bench:
             sensors=[name for name in raw[0] if all(name in others for others in raw)],
             channels=len(model.rows(prepared[0], evaluation.modality)),
             window=recipe.window or evaluation.card.task.window,
-            reader=evaluation.card.reader,
+            reader=evaluation.card.reading,
             events=evaluation.card.events,
             card=evaluation.card.name,
             recipe=recipe.text,

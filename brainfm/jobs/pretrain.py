@@ -13,6 +13,7 @@ from brainfm.corpus import Plan, Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.preprocess import fit, prepare
 from brainfm.data.recording import Recording
+from brainfm.data.store import Store, open_store
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.manifest import Manifest
@@ -93,7 +94,8 @@ def gather(
     streams: dict[str, Stream] = {}
     signals: dict[str, SignalRecipe] = {}
     manifest = Manifest()
-    raw = corpus(recipe, limit)
+    store = open_store(recipe.data.store) if recipe.data.store else None
+    raw = corpus(recipe, limit, store)
     for modality, settings in recipe.signals.items():
         recordings = [recording for recording in raw if modality in recording.signals]
         if not recordings:
@@ -101,23 +103,24 @@ def gather(
                 f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on"
             )
         manifest += Manifest.of(recordings, modality, with_labels=False)
-        steps = fit(settings.prepare, recordings, modality)
+        done = store.done(settings.prepare, modality) if store else 0
+        steps = [*settings.prepare[:done], *fit(settings.prepare[done:], recordings, modality)]
         signals[modality] = settings.model_copy(update={"prepare": steps})
-        streams[modality] = stream(recordings, signals[modality], modality)
+        streams[modality] = stream(recordings, signals[modality], modality, done)
     return recipe.model_copy(update={"signals": signals}), streams, manifest
 
 
-def corpus(recipe: PretrainRecipe, limit: int | None = None) -> list[Recording]:
-    """The raw recordings of all cards, less those held out. Raises `DataError` where a held-out place is in no card."""
+def corpus(recipe: PretrainRecipe, limit: int | None = None, store: Store | None = None) -> list[Recording]:
+    """The recordings of all cards, raw or from a store, less those held out.
+
+    Raises `DataError` where a held-out place is in no card.
+    """
     kept = []
     for name in recipe.data.cards:
         card = DataCard.load(name)
-        entries = card.entries()
-        recordings = card.recordings(limit, entries)
+        recordings, every = recordings_of(card, limit, store)
         held = [recipe.data.held(card.name, one.subject, one.session, one.run) for one in recordings]
-        unread = [
-            recipe.data.held(card.name, one.subject, one.session, one.run) for one in entries[len(held) :]
-        ]
+        unread = [recipe.data.held(card.name, *place) for place in every[len(held) :]]
         if unknown := set(recipe.data.hold_out.get(card.name, [])).difference(*held, *unread):
             raise DataError(
                 f"data.hold_out: {card.name} has no recording of {', '.join(sorted(unknown))}; "
@@ -127,9 +130,20 @@ def corpus(recipe: PretrainRecipe, limit: int | None = None) -> list[Recording]:
     return kept
 
 
-def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: str) -> Stream:
-    """Prepared recordings and every whole window in them."""
-    prepared = prepare(recordings, settings.prepare, modality)
+def recordings_of(
+    card: DataCard, limit: int | None, store: Store | None
+) -> tuple[list[Recording], list[tuple[str, str, str]]]:
+    """A card's first recordings, from a store where one is given, and the places (subject, session, run) of all."""
+    if store is not None:
+        stored = store.recordings(card.name)
+        return stored[:limit], [(one.subject, one.session, one.run) for one in stored]
+    entries = card.entries()
+    return card.recordings(limit, entries), [(one.subject, one.session, one.run) for one in entries]
+
+
+def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: str, done: int = 0) -> Stream:
+    """Prepared recordings and every whole window in them; the first `done` steps are behind them already."""
+    prepared = prepare(recordings, settings.prepare[done:], modality)
     windows = Sliding(seconds=settings.seconds, stride=settings.stride)(prepared, modality, [])
     if not len(windows):
         raise DataError(
