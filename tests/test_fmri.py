@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from brainfm.data.cards import DataCard, check
+from brainfm.data.events import bare, stem
 from brainfm.data.preprocess.atlas_regions import AtlasRegions
 from brainfm.data.preprocess.parcellate import Parcellate
 from brainfm.data.preprocess.regress_out import RegressOut
@@ -202,6 +203,12 @@ def test_a_disagreement_names_both(tmp_path: Path, run: Path) -> None:
 def test_milliseconds_called_seconds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"its header says 2500 s a volume, which is not possible"):
         bold(image(tmp_path / "bold.nii", series(), 2500.0, "sec"))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".dtseries.nii", ".func.gii"])
+def test_a_recording_is_called_the_same_in_every_format(suffix: str) -> None:
+    file = Path(f"sub-01_task-see_bold{suffix}")
+    assert (stem(file), bare(file)) == ("sub-01_task-see", "sub-01_task-see_bold")
 
 
 def test_a_sidecar_is_inherited_from_the_dataset_and_no_farther(tmp_path: Path) -> None:
