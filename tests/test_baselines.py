@@ -23,6 +23,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "erp_covariance": {},
     "spectrogram": {},
     "voxels": {"select": 1},
+    "connectivity": {},
 }
 
 
@@ -88,9 +89,40 @@ def test_neither_unit_nor_repetition_changes_an_answer(kind: str) -> None:
     assert np.allclose(volts, microvolts, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", sorted(set(SETTINGS) - {"csp_lda"}))
+@pytest.mark.parametrize("kind", sorted(set(SETTINGS) - {"csp_lda", "connectivity"}))
 def test_serves_a_single_sensor(kind: str) -> None:
     assert _score(_baseline(kind), *_windows(kind, sensors=1)) > 0.6
+
+
+def test_connectivity_refuses_what_has_no_pairs_or_too_many() -> None:
+    for sensors in (1, 1001):
+        with pytest.raises(DataError, match=f"pairs 2 to 1000 sensors, not {sensors}"):
+            _baseline("connectivity").build(SFREQ, sensors, 2)
+
+
+def test_voxels_choose_by_the_training_windows_alone() -> None:
+    """Labels of noise: chosen on all windows, 20 of 2000 voxels would seem to tell them."""
+    rng = np.random.default_rng(0)
+    signal, label = rng.standard_normal((60, 2000, 2)), np.arange(60) % 2
+    score = _score(_baseline("voxels", select=20), signal, label, np.arange(60) // 15)
+    best = np.abs(np.corrcoef(signal.mean(axis=2).T, label)[-1, :-1]).argsort()[-20:]
+    circular = _score(_baseline("voxels", select=20), signal[:, best], label, np.arange(60) // 15)
+    assert score < 0.75 < circular
+    with pytest.raises(DataError, match="can't select 20 of 5 sensors"):
+        _baseline("voxels", select=20).build(0.5, 5, 2)
+
+
+@pytest.mark.parametrize("classifier", ["svm", "logistic", "ridge"])
+def test_every_classifier_of_voxels_serves_three_classes_of_single_maps(classifier: str) -> None:
+    rng = np.random.default_rng(0)
+    label = np.arange(90) % 3
+    signal = rng.standard_normal((90, 12, 1)) + 2 * np.eye(3)[label].repeat(4, axis=1)[:, :, None]
+    domain = np.arange(90) // 30
+    decoder = _baseline("voxels", classifier=classifier).build(1.0, 12, 4)
+    decoder.fit(signal[domain < 2], label[domain < 2], domain[domain < 2])
+    probability = decoder.predict_proba(signal[domain == 2], domain[domain == 2])
+    assert probability.shape == (30, 4) and (probability[:, 3] == 0).all()
+    assert (probability.argmax(axis=1) == label[domain == 2]).mean() > 0.8
 
 
 def test_csp_refuses_a_single_sensor() -> None:

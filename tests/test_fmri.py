@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,11 +12,14 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from nilearn.signal import clean
 from numpy.typing import NDArray
 from scipy.io import savemat
 
 from brainfm.data.cards import DataCard, check
+from brainfm.data.events import bare, stem
 from brainfm.data.preprocess.atlas_regions import AtlasRegions
+from brainfm.data.preprocess.parcellate import Parcellate
 from brainfm.data.preprocess.regress_out import RegressOut
 from brainfm.data.readers import Reader
 from brainfm.data.reading import read, read_entry
@@ -199,6 +203,12 @@ def test_a_disagreement_names_both(tmp_path: Path, run: Path) -> None:
 def test_milliseconds_called_seconds_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"its header says 2500 s a volume, which is not possible"):
         bold(image(tmp_path / "bold.nii", series(), 2500.0, "sec"))
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".dtseries.nii", ".func.gii"])
+def test_a_recording_is_called_the_same_in_every_format(suffix: str) -> None:
+    file = Path(f"sub-01_task-see_bold{suffix}")
+    assert (stem(file), bare(file)) == ("sub-01_task-see", "sub-01_task-see_bold")
 
 
 def test_a_sidecar_is_inherited_from_the_dataset_and_no_farther(tmp_path: Path) -> None:
@@ -614,6 +624,10 @@ def test_regressing_movement_out_leaves_what_is_none(tmp_path: Path) -> None:
     assert np.abs(values @ centred).max() < 1e-3 * np.abs(recording.signal("fmri").load() @ centred).max()
     np.testing.assert_allclose(values.mean(axis=1), recording.signal("fmri").load().mean(axis=1), atol=1e-6)
     assert "6 confounds (trans_x, trans_y, trans_z, rot_x, rot_y, rot_z) taken out" in cleaned.notes[-1]
+    raw = recording.signal("fmri").load().T
+    theirs = clean(raw, confounds=confounds, detrend=False, standardize="zscore_sample", filter=False).T
+    ours = (values - values.mean(axis=1, keepdims=True)) / values.std(axis=1, ddof=1, keepdims=True)
+    np.testing.assert_allclose(ours, theirs, atol=1e-6)
     some = RegressOut(track="confounds", columns=["trans_x"])(recording, "fmri")
     left = np.abs(some.signal("fmri").load() @ centred).max(axis=0)
     assert left[0] < 1e-6 * left[1:].max()
@@ -701,6 +715,26 @@ def test_regions_refuse_what_is_not_in_mni_space(tmp_path: Path, atlas: Path) ->
         AtlasRegions(image=str(atlas), names=str(tmp_path / "few.tsv")).atlas()
     with pytest.raises(DataError, match="needs an atlas"):
         AtlasRegions().atlas()
+
+
+def test_voxels_of_a_region_become_a_parcel() -> None:
+    recording = placed([[0, 0, 0], [2, 0, 0], [9, 9, 9], [5, 5, 5], [1, 1, 1]], kind="voxel")
+    signal = recording.signal("fmri")
+    labelled = recording.with_signal(
+        "fmri", replace(signal, sensors=signal.sensors.with_regions(["b", "b", "a", "unknown", ""]))
+    )
+    made = Parcellate()(labelled, "fmri")
+    parcels = made.signal("fmri")
+    assert parcels.sensors.name == parcels.sensors.region == ("a", "b")
+    assert parcels.sensors.kind == ("parcel", "parcel") and parcels.sensors.unit == ("%", "%")
+    np.testing.assert_allclose(parcels.load()[1], signal.load()[:2].mean(axis=0))
+    np.testing.assert_allclose(parcels.sensors.position[1], [0.001, 0, 0])
+    assert made.notes == ("parcellate: 3 sensors in 2 regions, 2 left out",)
+    assert Parcellate(keep=["b"])(labelled, "fmri").signal("fmri").sensors.name == ("b",)
+    with pytest.raises(DataError, match="no sensor lies in c; its regions: a, b"):
+        Parcellate(keep=["c"])(labelled, "fmri")
+    with pytest.raises(DataError, match="no sensor has a region"):
+        Parcellate()(recording, "fmri")
 
 
 def test_a_freesurfer_table_names_regions(tmp_path: Path, atlas: Path) -> None:

@@ -78,7 +78,7 @@ def session(number: int = 1, seconds: float = 60.0) -> Recording:
     tracks = {
         "film": Track(rng.integers(0, 255, (30, 4, 5), dtype=np.uint8), 2.0, "", 1.5),
         "words": Track(np.array(["yes", "naïve"]), 0.5),
-        "cursor": Track(rng.standard_normal((200, 2)), 50.0, "m"),
+        "cursor": Track(rng.standard_normal((200, 2)), 50.0, "m", names=("x", "y")),
     }
     return replace(
         made.with_signal("eeg", eeg),
@@ -141,6 +141,7 @@ def test_tracks_come_back_and_are_read_by_slice(tmp_path: Path) -> None:
     for name, track in raw.tracks.items():
         other = got.tracks[name]
         assert (other.rate, other.unit, other.start) == (track.rate, track.unit, track.start)
+        assert other.names == track.names
         assert (other.data.shape, other.data.dtype) == (track.data.shape, track.data.dtype)
         np.testing.assert_array_equal(np.asarray(other.data), track.data)
         np.testing.assert_array_equal(other.data[1:20], track.data[1:20])

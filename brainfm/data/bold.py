@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from brainfm.data.confounds import Confounds
-from brainfm.data.events import stem
+from brainfm.data.events import bare, stem
 from brainfm.data.recording import Events, Frame, Recording, Sensors, Signal, Track
 from brainfm.data.units import in_si
 from brainfm.errors import DataError
@@ -137,7 +137,7 @@ def sidecars(path: Path) -> Iterator[Path]:
     A file above it holds for it if all its entities are the recording's; the dataset's root is where
     dataset_description.json lies. Without one only the recording's own folder counts.
     """
-    entities = set(whole(path).split("_"))
+    entities = set(bare(path).split("_"))
     above = [folder for folder in path.parents if (folder / "dataset_description.json").exists()]
     last = above[0] if above else path.parent
     for folder in path.parents:
@@ -145,12 +145,6 @@ def sidecars(path: Path) -> Iterator[Path]:
         yield from sorted(fitting, key=lambda file: -len(file.stem.split("_")))
         if folder == last:
             return
-
-
-def whole(path: Path) -> str:
-    """A file's name without its formats: `sub-01_task-rest_bold.nii.gz` is `sub-01_task-rest_bold`."""
-    name = re.sub(r"\.(nii|gii|gz|mat)$", "", path.name.removesuffix(".gz"))
-    return re.sub(r"\.(dtseries|ptseries|func)$", "", name)
 
 
 def beside(path: Path, name: str, what: str) -> Path:

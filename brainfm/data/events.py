@@ -100,8 +100,13 @@ def longest(recording: Recording) -> float:
 
 def stem(path: Path) -> str:
     """A recording's name without format and kind: `rest_raw.fif.gz` and `rest_eeg.vhdr` are `rest`."""
+    return re.sub(r"[-_](raw|eeg|meg|ieeg|epo|bold)$", "", bare(path))
+
+
+def bare(path: Path) -> str:
+    """A file's name without its format: `rest_bold.nii.gz` and `rest_bold.dtseries.nii` are `rest_bold`."""
     name = path.name.removesuffix(".gz")
-    return re.sub(r"[-_](raw|eeg|meg|ieeg|epo|bold)$", "", name.rpartition(".")[0] or name)
+    return re.sub(r"\.(dtseries|ptseries|func)$", "", name.rpartition(".")[0] or name)
 
 
 def beside(path: Path, name: str) -> Path:

@@ -15,7 +15,7 @@ from brainfm.errors import DataError
 
 
 class RegressOut(Step):
-    """What a line of best fit to confounds and drift leaves of each sensor, its mean kept (`nilearn.signal.clean`).
+    """What the least-squares fit of confounds and drift leaves of each sensor, its mean kept.
 
     `track` names the recording's track of confounds, `columns` those of its columns that are used (names or patterns; default:
     all). `drift` is taken out by the same fit, never before it: filtering first and regressing after would bring it back
@@ -83,8 +83,6 @@ class RegressOut(Step):
         self, piece: NDArray[np.float64], design: NDArray[np.float64], where: str
     ) -> NDArray[np.float64]:
         """One stretch (sensor, sample) without what the design explains."""
-        from nilearn.signal import clean
-
         if piece.shape[1] < 3:
             raise DataError(
                 f"{where}: a stretch of {piece.shape[1]} samples has no course in time to clean; leave regress_out "
@@ -96,9 +94,10 @@ class RegressOut(Step):
                 "choose fewer columns or a shorter `slowest:`"
             )
         if design.shape[1]:
-            mean = piece.mean(axis=1, keepdims=True)
-            left = clean((piece - mean).T, confounds=design, detrend=False, standardize=None, filter=False).T
-            piece = np.asarray(left, np.float64) + mean
+            # of unit size, so that metres and squares of metres weigh alike in the rank
+            centred = design - design.mean(axis=0)
+            centred = centred / np.maximum(centred.std(axis=0), np.finfo(float).tiny)
+            piece = piece - (centred @ np.linalg.lstsq(centred, piece.T)[0]).T
         if not self.standardise:
             return piece
         size = piece.std(axis=1, keepdims=True)

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from brainfm.data.bold import BoldUnit, recording_of_responses
-from brainfm.data.readers import Entry, Reader
-from brainfm.data.readers.matlab_epochs import load
+from brainfm.data.readers import Entry, Reader, matlab_epochs
 from brainfm.data.recording import Recording, Sensors
 from brainfm.data.segments import as_word
 from brainfm.errors import DataError
@@ -94,7 +93,7 @@ class MatlabResponses(Reader, BoldUnit):
                 f"{file.name}: an axis `label` needs `classes:`, its labels in order; an axis `window` needs "
                 "`labels:`, the variable with one code each"
             )
-        content = load(file)
+        content = matlab_epochs.load(file)
         arrays = [variable(content, name, file) for name in self.responses]
         for name, array in zip(self.responses, arrays, strict=True):
             if (
@@ -113,7 +112,9 @@ class MatlabResponses(Reader, BoldUnit):
     def labels_of(self, file: Path, found: NDArray[np.float32]) -> list[str]:
         """The label of each response, in the order run, variable, window or label."""
         variables, _, count, runs = found.shape
-        labels = self.classes or [as_word(code) for code in np.ravel(variable(load(file), self.labels, file))]
+        labels = self.classes or [
+            as_word(code) for code in np.ravel(variable(matlab_epochs.load(file), self.labels, file))
+        ]
         if len(labels) != count:
             raise DataError(f"{file.name}: {len(labels)} labels do not fit {count} responses of each voxel")
         return labels * (variables * runs)
@@ -121,7 +122,7 @@ class MatlabResponses(Reader, BoldUnit):
 
 def shown(file: Path, seen: Seen) -> NDArray[Any]:
     """(response, ...) what was seen at each."""
-    array = variable(load(file), seen.variable, file)
+    array = variable(matlab_epochs.load(file), seen.variable, file)
     size = int(np.prod(seen.shape)) if seen.shape else array[0].size
     if array.size != len(array) * size:
         raise DataError(

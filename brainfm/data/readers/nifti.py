@@ -116,9 +116,11 @@ class Nifti(Reader, Bold):
         labels, notes = on_grid(nibabel.load(file), image, file.name, "the atlas")
         atlas = Atlas.of(np.asarray(labels.dataobj), labels.affine, table, file.name)
         series = image if image.ndim == 4 else image.slicer[..., None]
-        masker = NiftiLabelsMasker(labels, standardize=None, reports=False)
-        values = np.asarray(masker.fit_transform(series), np.float32).T
-        kept = [int(masker.region_ids_[row]) for row in range(len(values))]
+        with warnings.catch_warnings(
+            action="ignore"
+        ):  # of settings that we do not use, and nilearn will change
+            values = np.asarray(NiftiLabelsMasker(labels, reports=False).fit_transform(series), np.float32).T
+        kept = [label for label in np.unique(atlas.values).tolist() if label != 0]  # the masker's order
         middle = np.stack([np.argwhere(atlas.values == label).mean(axis=0) for label in kept])
         position, frame, more = self.placed(image, middle, path)
         names = [atlas.name(label) for label in kept]

@@ -161,7 +161,7 @@ def recording_of(row: Row, number: int, root: str, prints: Prints) -> Recording:
 def track_of(row: TrackRow, held: StoredFile) -> Track:
     """A track, no array until it is asked for: a film may go with an hour of signal."""
     data: Any = StoredTrack(held, row.at, row.dtype, row.shape)
-    return Track(data, row.rate, row.unit, row.start)
+    return Track(data, row.rate, row.unit, row.start, tuple(row.names))
 
 
 def signal_of(row: SignalRow, root: str, raw: Any) -> Signal:

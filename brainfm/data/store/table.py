@@ -54,6 +54,7 @@ class TrackRow:
     rate: float
     unit: str
     start: float
+    names: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def schema() -> Any:
             "rate": real,
             "unit": text,
             "start": real,
+            "names": pa.list_(text),
         }
     )
     hashes = pa.struct(

@@ -148,7 +148,14 @@ def write_tracks(
             )
         rows.append(
             TrackRow(
-                name, written.bytes, data.dtype.str, list(data.shape), track.rate, track.unit, track.start
+                name,
+                written.bytes,
+                data.dtype.str,
+                list(data.shape),
+                track.rate,
+                track.unit,
+                track.start,
+                list(track.names),
             )
         )
         written.add(data)
