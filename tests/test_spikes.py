@@ -104,9 +104,7 @@ def test_arrays_of_times_are_those_neurons(
 
 
 def test_units_are_called_after_their_place(tmp_path: Path, trains: list[np.ndarray]) -> None:
-    reader = in_structs(tmp_path / "a.mat", trains).model_copy(
-        update={"multiunit": ["n3*"], "region": "CA1"}
-    )
+    reader = in_structs(tmp_path / "a.mat", trains).model_copy(update={"multiunit": ["n3*"], "region": "CA1"})
     sensors = reader.read(tmp_path / "a.mat").signal("spikes").sensors
     assert sensors.name == ("n1.1", "n1.2", "n1.3", "n3")
     assert sensors.kind == ("neuron", "neuron", "neuron", "multiunit")
