@@ -60,7 +60,9 @@ class Zones(Settings):
             raise DataError(f"{where}: zones need rising edges, one more than there are labels")
         columns = np.asarray(track.data, np.float64).reshape(len(track.data), -1)
         if columns.shape[1] < len(self.along):
-            raise DataError(f"{where}: {self.track} has {columns.shape[1]} columns, `along:` {len(self.along)}")
+            raise DataError(
+                f"{where}: {self.track} has {columns.shape[1]} columns, `along:` {len(self.along)}"
+            )
         place = columns[:, : len(self.along)] @ np.array(self.along)
         zone = np.digitize(place, self.edges) - 1  # NaN lies beyond the last edge
         zone[(zone < 0) | (zone >= len(self.labels)) | ~np.isfinite(place)] = -1
