@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -754,3 +755,14 @@ def test_the_real_clock_in_milliseconds_is_the_same_recording(tmp_path: Path) ->
     np.testing.assert_allclose(again.signal("spikes").data.time, spikes.time, atol=1e-9)
     with pytest.raises(DataError, match="ms labelled s"):
         SpikeArrays(unit="s").read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(("reader", "package"), [(Nwb, "pynwb"), (Temporaldata, "h5py")])
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: type[Reader], package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    path = tmp_path / f"a{reader.suffixes[0]}"
+    path.write_bytes(b"anything")
+    with pytest.raises(DataError, match=f"needs {package} to be read: pip install"):
+        reader().read(path)
