@@ -1,6 +1,10 @@
 """Batch: the one crossing from numpy to torch. Left of it no torch, right of it no file."""
 
-from dataclasses import dataclass, replace
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,18 +12,33 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from brainfm.data.lobes import lobe_of
 from brainfm.data.recording import Sensors
+
+KINDS = ("eeg", "mag", "grad", "source", "seeg", "ecog", "dbs", "voxel", "vertex", "parcel", "neuron", "multiunit")  # fmt: skip
+"""Kinds of sensor by the number under which a network knows them: a new one is added at the end, so that it shifts none."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Windows of one modality and one layout (the same number of sensors and samples in every row)."""
+    """Windows of one modality and one layout (the same number of sensors and samples in every row).
+
+    `identity` and `region` are words made numbers (`number_of`), the same in every process and every run: of one sensor of one
+    person, of its anatomical label and of the lobe that it lies in; 0 stands for none.
+    """
 
     modality: str
     signal: Float[Tensor, "batch sensor time"]
     sfreq: float
     position: Float[Tensor, "batch sensor 3"]
     located: Bool[Tensor, "batch sensor"]
+    orientation: Float[Tensor, "batch sensor 3"]
+    """Unit vectors; zeros where a sensor has none or it is unknown."""
+    kind: Int[Tensor, "batch sensor"]
+    """Index into `KINDS`."""
+    identity: Int[Tensor, "batch sensor"]
+    region: Int[Tensor, "batch sensor"]
+    lobe: Int[Tensor, "batch sensor"]
     valid: Bool[Tensor, "batch sensor"]
     recording: Int[Tensor, " batch"]
     """Row of the list of recordings that the windows were cut from."""
@@ -31,21 +50,23 @@ class Batch:
         modality: str,
         signal: NDArray[np.float32],
         sfreq: float,
-        sensors: list[Sensors],
+        sensors: Sequence[Sensors],
         recording: NDArray[np.int64] | None = None,
+        places: Sequence[str] | None = None,
     ) -> "Batch":
-        """From an array (window, sensor, time) and the sensor table of each window."""
-        position = np.stack([np.nan_to_num(table.position) for table in sensors]).astype(np.float32)
-        located = np.stack([table.located for table in sensors])
-        rows = np.zeros(len(signal), np.int64) if recording is None else recording
+        """From an array (window, sensor, time), the sensor table of each window, and whose each is ("dataset/subject")."""
+        rows = np.zeros(len(signal), np.int64) if recording is None else np.asarray(recording, np.int64)
+        whose = places if places is not None else [""] * len(signal)
+        described = [_described(*pair) for pair in zip(map(_Table, sensors), whose, strict=True)]
+        named: dict[str, Any] = {
+            name: torch.from_numpy(np.stack([one[name] for one in described])) for name in described[0]
+        }
         return cls(
             modality=modality,
             signal=torch.from_numpy(np.ascontiguousarray(signal, np.float32)),
             sfreq=float(sfreq),
-            position=torch.from_numpy(position),
-            located=torch.from_numpy(located),
-            valid=torch.ones(located.shape, dtype=torch.bool),
-            recording=torch.from_numpy(np.asarray(rows, np.int64)),
+            recording=torch.from_numpy(rows),
+            **named,
         )
 
     def __len__(self) -> int:
@@ -55,8 +76,54 @@ class Batch:
         """The same batch on another device."""
         if self.signal.device == device:
             return self
-        moved = {
-            name: getattr(self, name).to(device, non_blocking=True)
-            for name in ("signal", "position", "located", "valid", "recording")
-        }
-        return replace(self, **moved)
+        tensors = [field.name for field in fields(self) if isinstance(getattr(self, field.name), Tensor)]
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in tensors})
+
+    def sensors(self, rows: Int[Tensor, " kept"]) -> "Batch":
+        """The same windows with these sensors alone, in this order."""
+        names = (
+            "signal",
+            "position",
+            "located",
+            "orientation",
+            "kind",
+            "identity",
+            "region",
+            "lobe",
+            "valid",
+        )
+        return replace(self, **{name: getattr(self, name)[:, rows] for name in names})
+
+
+class _Table:
+    """A sensor table as a key of a cache: the same object, the same key."""
+
+    def __init__(self, sensors: Sensors) -> None:
+        self.sensors = sensors
+
+    def __hash__(self) -> int:
+        return id(self.sensors)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Table) and self.sensors is other.sensors
+
+
+@lru_cache(maxsize=4096)
+def _described(table: _Table, place: str) -> dict[str, NDArray[np.generic]]:
+    """What a network is told of each sensor of one window."""
+    sensors = table.sensors
+    return {
+        "position": np.nan_to_num(sensors.position).astype(np.float32),
+        "located": sensors.located,
+        "orientation": np.nan_to_num(sensors.orientation).astype(np.float32),
+        "kind": np.array([KINDS.index(kind) for kind in sensors.kind], np.int64),
+        "identity": np.array([number_of(f"{place}/{name}") for name in sensors.name], np.int64),
+        "region": np.array([number_of(name) for name in sensors.region], np.int64),
+        "lobe": np.array([number_of(lobe_of(name)) for name in sensors.region], np.int64),
+        "valid": np.ones(len(sensors), dtype=bool),
+    }
+
+
+def number_of(word: str) -> int:
+    """A word as a signed 64-bit number, by SHA-256; 0 for the empty word."""
+    return int.from_bytes(hashlib.sha256(word.encode()).digest()[:8], "little", signed=True) if word else 0

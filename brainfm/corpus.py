@@ -4,7 +4,7 @@ No sampler has a state to lose: a resumed run asks for step 412 and gets what th
 number of loader workers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -12,19 +12,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.batch import Batch
+from brainfm.data.modalities import owner
 from brainfm.data.preprocess import Step
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows, layouts, take
 
+PADDING = 0.05
+"""Of a batch of events, at most: windows share a batch if none is this share shorter than another."""
+
 
 @dataclass(frozen=True)
 class Stream:
-    """The prepared recordings of one modality and the windows cut from them."""
+    """The prepared recordings of one modality and the windows cut from them; `ragged` where windows are lists of events."""
 
     modality: str
     recordings: Sequence[Recording]
     windows: Windows
     steps: Sequence[Step] = ()
+    ragged: bool = False
 
     def batch(self, rows: NDArray[np.int64]) -> Batch:
         """These windows, which share a layout."""
@@ -32,14 +37,50 @@ class Stream:
         signals = [self.recordings[owner].signal(self.modality) for owner in owners]
         array = take(self.recordings, self.windows, rows, self.modality, self.steps)
         return Batch.of(
-            self.modality, array, signals[0].sfreq, [signal.sensors for signal in signals], owners
+            self.modality,
+            array,
+            signals[0].sfreq,
+            [signal.sensors for signal in signals],
+            owners,
+            [self.owners[owner] for owner in owners],
         )
 
     @cached_property
+    def owners(self) -> list[str]:
+        """Whose each recording's sensors are."""
+        return [owner(recording, self.modality) for recording in self.recordings]
+
+    @cached_property
     def layouts(self) -> list[NDArray[np.int64]]:
-        """Rows grouped by sensor table: what can share a batch without padding."""
-        groups = [np.isin(self.windows.recording, group) for group in layouts(self.recordings, self.modality)]
-        return [np.flatnonzero(group) for group in groups if group.any()]
+        """Rows that can share a batch: of one sensor table, and of one person where sensors are a person's own.
+
+        Windows of events share it with those of about as many; people may mix there, since every event says whose it is.
+        """
+        alike = np.zeros(len(self.recordings), np.int64)
+        for number, recordings in enumerate(layouts(self.recordings, self.modality)):
+            alike[recordings] = number
+        whose = np.unique(self.owners, return_inverse=True)[1]
+        length = size_class(self.lengths) if self.ragged else whose[self.windows.recording]
+        keys = np.stack([alike[self.windows.recording], length])
+        _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+        return [np.flatnonzero(group == one) for one in np.argsort(first)]
+
+    @cached_property
+    def lengths(self) -> NDArray[np.int64]:
+        """(window,) how many events each window holds."""
+        return np.array(
+            [self.batch(np.array([row])).signal.sum() for row in range(len(self.windows))], np.int64
+        )
+
+    def of_each(self) -> Iterator[Batch]:
+        """The first window of every recording that has one: between them they show every sensor."""
+        for row in np.unique(self.windows.recording, return_index=True)[1]:
+            yield self.batch(np.array([row]))
+
+
+def size_class(length: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Classes within which no length is more than `PADDING` shorter than another."""
+    return np.floor(np.log(np.maximum(length, 1)) / -np.log1p(-PADDING)).astype(np.int64)
 
 
 @dataclass(frozen=True)

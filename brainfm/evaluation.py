@@ -14,7 +14,7 @@ from brainfm.data.leaks import Fold, Split
 from brainfm.data.preprocess import prepare
 from brainfm.data.recording import Recording
 from brainfm.data.splits import groups, in_words, inner_groups, split
-from brainfm.data.windows import Cut, Windows, require_classes, take
+from brainfm.data.windows import Cut, Windows, layouts, require_classes, take
 from brainfm.errors import DataError
 from brainfm.metrics import METRICS, Metric, Probabilities, bootstrap, paired_difference
 from brainfm.scores import Difference, Row
@@ -138,18 +138,34 @@ class Evaluation:
         return out if len(out) > 1 else {}
 
     def baseline(self, part: Baseline) -> Probabilities:
-        """Out-of-fold predictions of a classical decoder, on recordings prepared its own way."""
+        """Out-of-fold predictions of a classical decoder, on recordings prepared its own way.
+
+        The recordings of one fold must share their sensors; those of two need not (see `comparable`).
+        """
         prepared = prepare(self.recordings, part.steps(), self.modality)
-        signal = take(prepared, self.windows, np.arange(len(self.windows)), self.modality).astype(np.float64)
         label = self.windows.label
-        sfreq = prepared[0].signal(self.modality).sfreq
+
+        def cut(rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            return take(prepared, self.windows, rows, self.modality).astype(np.float64)
 
         def predict(_: int, fold: Fold) -> Probabilities:
-            decoder: Any = part.build(sfreq, signal.shape[1], self.classes)
-            decoder.fit(signal[fold.train], label[fold.train], self.domains[fold.train], self.inner(fold))
-            return decoder.predict_proba(signal[fold.test], self.domains[fold.test])
+            both = cut(np.concatenate([fold.train, fold.test]))
+            train, test = both[: len(fold.train)], both[len(fold.train) :]
+            sfreq = prepared[int(self.windows.recording[fold.test[0]])].signal(self.modality).sfreq
+            decoder: Any = part.build(sfreq, both.shape[1], self.classes)
+            decoder.fit(train, label[fold.train], self.domains[fold.train], self.inner(fold))
+            return decoder.predict_proba(test, self.domains[fold.test])
 
         return self.out_of_fold(predict)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether the recordings of every fold share sensors and rate, as a classical decoder needs: where people have contacts
+        or voxels of their own, they do if each is tested on the rest of their own session."""
+        used = [
+            np.unique(self.windows.recording[np.concatenate([fold.train, fold.test])]) for fold in self.folds
+        ]
+        return all(len(layouts([self.recordings[row] for row in rows], self.modality)) == 1 for rows in used)
 
     @property
     def _metric(self) -> Metric:

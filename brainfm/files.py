@@ -33,6 +33,13 @@ def write_file(path: Path, write: Callable[[Path], None]) -> Path:
     return path
 
 
+def settle(passing: Path, path: Path) -> Path:
+    """Bring a finished file to disk, then give it its name."""
+    with passing.open("rb") as file:
+        os.fsync(file.fileno())
+    return passing.replace(path)
+
+
 def write_text(path: Path, text: str) -> Path:
     """Write a text file whole or not at all."""
     return write_file(path, lambda passing: _write_text(passing, text))

@@ -12,6 +12,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from brainfm.data.fingerprint import FEWEST, Fingerprint, fingerprint, seen
+from brainfm.data.provenance import Overlap
 from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError
 from brainfm.part import Settings
@@ -87,6 +88,20 @@ class Manifest(Settings):
         return any(
             (entry.dataset, entry.subject) == (recording.dataset, recording.subject) for entry in self.entries
         )
+
+    def shared(self, recording: Recording, overlaps: Iterable[Overlap]) -> Overlap | None:
+        """The first of the declared overlaps by which the training data tell of this recording, though it is not in them."""
+        test = (recording.subject, recording.session)
+        for overlap in overlaps:
+            trained = [(one.subject, one.session) for one in self.entries if one.dataset == overlap.other]
+            if overlap.concerns(*test) and any(overlap.seen(test, place) for place in trained):
+                return overlap
+        return None
+
+    @property
+    def datasets(self) -> frozenset[str]:
+        """The names of the datasets that were trained on."""
+        return frozenset(entry.dataset for entry in self.entries)
 
     def _matches(self, recording: Recording, modality: str) -> Sequence[Entry]:
         same = [entry for entry in self.entries if entry.content_hash == recording.content_hash]

@@ -18,6 +18,7 @@ from brainfm.batch import Batch
 from brainfm.checkpoint import LoadReport, load_whole, read_config, resolve, without_bars
 from brainfm.corpus import Stream
 from brainfm.data.events import EventSource
+from brainfm.data.modalities import owner
 from brainfm.data.preprocess import prepare
 from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording
@@ -26,6 +27,7 @@ from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.errors import CheckpointError, DataError
 from brainfm.heads import Head
+from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.part import Settings, explain
 from brainfm.pooling import Pool, pool_tokens
@@ -47,6 +49,7 @@ class BrainFMConfig(PretrainedConfig):
         recipe: str = "",
         recipe_hash: str = "",
         decoder: Any = None,
+        known: Any = None,
         **kwargs: Any,
     ) -> None:
         # Sections of a recipe, unless the file is damaged: checked when the model is built, where a mistake gets its sentence.
@@ -55,6 +58,8 @@ class BrainFMConfig(PretrainedConfig):
         self.recipe = recipe
         self.recipe_hash = recipe_hash
         self.decoder = decoder
+        self.known = known or {}
+        """By modality, which single sensors or regions its tokenizer has met (`layers.vocabulary.Knowing`)."""
         kwargs.pop("trust", None)  # a checkpoint can't vouch for itself
         super().__init__(**kwargs)
 
@@ -80,7 +85,7 @@ class DecoderSettings(Settings):
     sensors: list[str]
     """Names of the raw recording's sensors, in the order in which the head expects what is made of them."""
     channels: int
-    """How many the preparation makes of them."""
+    """How many rows of tokens are made of them."""
     window: SerializeAsAny[Cut]
     reader: SerializeAsAny[Reader]
     """How files of the training set were read: units, names, montage."""
@@ -117,6 +122,9 @@ class BrainFM(PreTrainedModel):
                 for index, (name, signal) in enumerate(self.signals.items())
             }
         )
+        for name, tokenizer in self.knowing:
+            if name in config.known:
+                tokenizer.restore(config.known[name])
         self.encoder = encoder.build(len(self.modalities))
         self.width = encoder.width
         if self.decoder is not None:
@@ -126,8 +134,22 @@ class BrainFM(PreTrainedModel):
         self.manifest = Manifest()
         self.load_report = LoadReport(0)
 
+    @property
+    def knowing(self) -> list[tuple[str, Knowing]]:
+        """The tokenizers that know single sensors or regions, by modality."""
+        return [(name, part) for name, part in self.tokenizers.items() if isinstance(part, Knowing)]
+
+    def adopt(self, stream: Stream, seed: int = 0) -> None:
+        """Make room for the sensors and regions of a stream's recordings; what was known before stays as it was."""
+        tokenizer = self.tokenizers[stream.modality]
+        if isinstance(tokenizer, Knowing):
+            with seeded(seed):
+                for batch in stream.of_each():
+                    tokenizer.adopt(batch.to(self.device))
+            self.config.known = {**self.config.known, stream.modality: tokenizer.known()}
+
     def grid(self, decoder: DecoderSettings) -> tuple[int, int]:
-        """Sensors and patches in time of a decoder's window."""
+        """Rows of tokens and patches in time of a decoder's window."""
         patch = self.signals[decoder.modality].tokenizer.seconds
         return decoder.channels, round(decoder.window.seconds / patch)
 
@@ -167,10 +189,15 @@ class BrainFM(PreTrainedModel):
         with seeded(seed):
             return cls(config)
 
-    def tokenize(self, batch: Batch) -> Tokenized:
-        """Tokens of a batch, before the encoder."""
+    def tokenize(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
+        """Tokens of a batch, before the encoder; in training a generator draws what a tokenizer leaves out."""
         self.require(batch.modality)
-        return self.tokenizers[batch.modality](batch)
+        return self.tokenizers[batch.modality](batch, generator)
+
+    def rows(self, recording: Recording, modality: str) -> tuple[str, ...]:
+        """What each row of tokens of a prepared recording stands for; none where its tokens are events."""
+        tokenizer = self.signals[modality].tokenizer
+        return tokenizer.rows(recording.signal(modality).sensors, owner(recording, modality))
 
     def require(self, modality: str) -> None:
         """Raise `DataError` unless the model was trained on this modality."""
@@ -188,7 +215,8 @@ class BrainFM(PreTrainedModel):
 
     def stream(self, prepared: Sequence[Recording], windows: Windows, modality: str) -> Stream:
         """Prepared recordings and their windows as something to take batches from."""
-        return Stream(modality, prepared, windows, self.signals[modality].prepare)
+        settings = self.signals[modality]
+        return Stream(modality, prepared, windows, settings.prepare, settings.tokenizer.ragged)
 
     @torch.inference_mode()
     def features(
@@ -198,14 +226,16 @@ class BrainFM(PreTrainedModel):
         modality: str,
         pool: Pool = "mean",
         batch: int = 64,
+        apart: bool = False,
     ) -> NDArray[np.float32]:
         """Pooled features of prepared windows, (window, feature). Bit-identical when called twice.
 
-        Raises `DataError` where windows of different sensors are to be pooled by anything but "mean".
+        With `apart` no two recordings with other sensors are compared, so that a column may mean other things in them; shorter
+        rows end in zeros. Raises `DataError` where they may not and windows of other sensors are pooled by anything but "mean".
         """
         self.eval()
         stream = self.stream(prepared, windows, modality)
-        if len(stream.layouts) > 1 and pool != "mean":
+        if not apart and pool != "mean" and len({self.rows(one, modality) for one in prepared}) > 1:
             raise DataError(f"windows of different sensors can't be pooled by {pool}; use pool='mean'")
         pooled = {
             int(row): vector
@@ -215,7 +245,8 @@ class BrainFM(PreTrainedModel):
                 part, pool_tokens(self(stream.batch(part).to(self.device)), pool), strict=True
             )
         }
-        return torch.stack([pooled[row] for row in range(len(windows))]).float().cpu().numpy()
+        vectors = [pooled[row] for row in range(len(windows))]
+        return nn.utils.rnn.pad_sequence(vectors, batch_first=True).float().cpu().numpy()
 
     def embed(
         self, recording: Recording, modality: str = "eeg", pool: Pool = "mean", seconds: float | None = None

@@ -11,7 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data.cards import overlaps_with
 from brainfm.data.leaks import Fold
+from brainfm.data.modalities import owner
+from brainfm.data.provenance import Overlap
+from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.files import write_file
@@ -21,7 +25,7 @@ from brainfm.pooling import Pool
 from brainfm.probes import Protocol, linear
 from brainfm.recipe import WITHOUT_EFFECT, parse_yaml
 
-VERSION = 1
+VERSION = 2
 """Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
 
 
@@ -48,13 +52,6 @@ class Panel:
         every = range(len(evaluation.folds))
         judged = [number for number in every if all((seed, number) in clean for seed in by_seed)]
         unknown = any(not model.manifest.entries for model in models)
-        if strict and (unknown or not judged):
-            why = (
-                "a checkpoint does not say what it saw"
-                if unknown
-                else "every test recording was seen in pretraining"
-            )
-            raise DataError(f"{evaluation.card.name}: {why}; --strict refuses to score it")
         numbers = judged or list(every)
         kept = replace(evaluation, folds=[evaluation.folds[number] for number in numbers])
         chosen = {
@@ -63,6 +60,11 @@ class Panel:
             for new, old in enumerate(numbers)
         }
         words, bad = contamination(kept, chosen, unknown, bool(judged))
+        if strict and (unknown or not judged):
+            why = "a checkpoint does not say what it saw" if unknown else words
+            if words.startswith("seen"):
+                why = "every test recording was seen in pretraining"
+            raise DataError(f"{evaluation.card.name}: {why}; --strict refuses to score it")
         return cls(by_seed, chosen, kept, len(every) - len(numbers), words, bad)
 
     @property
@@ -72,9 +74,15 @@ class Panel:
         said = f"{self.left_out} of the card's {total} folds are left out: every checkpoint saw their recordings in pretraining"
         held = f"{{{self.evaluation.card.name}: [SUBJECT, ...]}}"
         advice = f"for a score on unseen recordings, pretrain with --set 'data.hold_out={held}'"
+        overlapped = self.contamination.startswith("forbidden overlap")
         return [
             *([said] if self.left_out else []),
             *([advice] if self.contamination.startswith("seen") else []),
+            *(
+                [f"hold out of the pretraining what {self.evaluation.card.name} shares with it"]
+                if overlapped
+                else []
+            ),
         ]
 
     def frozen(self, seed: int, protocol: Protocol, pool: Pool) -> Probabilities:
@@ -138,9 +146,14 @@ def clean_models(by_seed: dict[int, list[BrainFM]], evaluation: Evaluation) -> d
 
 
 def seen_recordings(model: BrainFM, evaluation: Evaluation) -> set[int]:
-    """Indices of the recordings that this model was trained on, under whatever name."""
-    verdicts = [model.manifest.verdict(recording, evaluation.modality) for recording in evaluation.recordings]
-    return {index for index, verdict in enumerate(verdicts) if verdict.startswith("seen")}
+    """Indices of the recordings that this model was trained on, under whatever name, or knows by a declared overlap."""
+    overlaps = overlaps_with(evaluation.card, model.manifest.datasets)
+    return {
+        index
+        for index, recording in enumerate(evaluation.recordings)
+        if model.manifest.verdict(recording, evaluation.modality).startswith("seen")
+        or model.manifest.shared(recording, overlaps)
+    }
 
 
 def contamination(
@@ -155,14 +168,27 @@ def contamination(
         for index in np.unique(evaluation.windows.recording[evaluation.folds[number].test])
     ]
     verdicts = {model.manifest.verdict(recording, evaluation.modality) for model, recording in tested}
+    if not clean and not any(verdict.startswith("seen") for verdict in verdicts):
+        return f"forbidden overlap: {in_common(evaluation, tested)}", True
     if not clean:
         word = "with" if "seen with labels" in verdicts else "without"
         return f"seen {word} labels: test recordings were in the training corpus", True
     if "unknown" in verdicts:
-        return "clean by content hash alone: the signal comes in pieces too short for a fingerprint", False
+        return "clean by content hash alone: the signal is too short or too slow for a fingerprint", False
     if any(model.manifest.saw_subject(recording) for model, recording in tested):
         return "clean recordings; other recordings of the same subjects were in the training corpus", False
     return "clean: no test recording, and no test subject of this card, was in the training corpus", False
+
+
+def in_common(evaluation: Evaluation, tested: Sequence[tuple[BrainFM, Recording]]) -> str:
+    """What the training corpus shares with the test data by the cards' own word, each overlap once."""
+    found: list[Overlap] = []
+    for model, recording in tested:
+        one = model.manifest.shared(recording, overlaps_with(evaluation.card, model.manifest.datasets))
+        found += [one] if one is not None and one not in found else []
+    return "; ".join(
+        f"the training corpus holds {one.other}, whose {one.what} it shares ({one.why})" for one in found
+    )
 
 
 def twin(model: BrainFM, seed: int) -> BrainFM:
@@ -182,10 +208,21 @@ def probe_fold(
     return out
 
 
-def default_pool(evaluation: Evaluation) -> Pool:
-    """Each sensor apart where all recordings share their sensors: where on the head is most of what EEG says."""
-    names = {recording.signal(evaluation.modality).sensors.name for recording in evaluation.recordings}
-    return "sensor" if len(names) == 1 else "mean"
+def default_pool(evaluation: Evaluation, model: BrainFM) -> Pool:
+    """Each row of tokens apart where that means something: where on the head is most of what EEG says."""
+    return "sensor" if same_rows(evaluation, model) else "mean"
+
+
+def same_rows(evaluation: Evaluation, model: BrainFM) -> bool:
+    """Whether, in every fold, rows of tokens stand for the same things in all windows."""
+    rows = [model.rows(recording, evaluation.modality) for recording in evaluation.recordings]
+    owner = evaluation.windows.recording
+    return all(
+        len(found := {rows[index] for index in np.unique(owner[np.concatenate([fold.train, fold.test])])})
+        == 1
+        and found != {()}
+        for fold in evaluation.folds
+    )
 
 
 def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
@@ -193,8 +230,12 @@ def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArr
     path = cache_folder() / "features" / f"{feature_key(model, evaluation, pool)}.npy"
     if path.exists():
         return np.load(path, allow_pickle=False)
+    if pool != "mean" and not same_rows(evaluation, model):
+        raise DataError(
+            f"{evaluation.card.name}: sensors of a fold differ and can't be pooled by {pool}; use --pool mean"
+        )
     prepared = model.prepare(evaluation.recordings, evaluation.modality)
-    values = model.features(prepared, evaluation.windows, evaluation.modality, pool)
+    values = model.features(prepared, evaluation.windows, evaluation.modality, pool, apart=True)
 
     def write(passing: Path) -> None:
         with passing.open("wb") as stream:
@@ -213,6 +254,7 @@ def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
         digest.update(
             recording.content_hash.encode() + signal.sensors.position.tobytes() + str(signal.breaks).encode()
         )
+        digest.update(f"{signal.sensors.region} {owner(recording, evaluation.modality)}".encode())
     digest.update(evaluation.windows.recording.tobytes() + evaluation.windows.start.tobytes())
     versions = [importlib.metadata.version(name) for name in ("torch", "mne", "scipy", "numpy")]
     digest.update(f"{evaluation.windows.seconds} {pool} {VERSION} {versions}".encode())

@@ -130,6 +130,78 @@ def mask_image(
         return Picture(inline_svg(figure, alt), caption + (f", one in {every} named." if every > 1 else "."))
 
 
+def signal_image(seconds: float, names: Sequence[str], signal: NDArray[np.float64], events: bool) -> Picture:
+    """A window as it was recorded: (sensor, time) as an image, or one mark for every event that it counts."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _panel(height=3.2)
+        if events:
+            row, time = np.nonzero(signal)
+            at = (time + 0.5) * seconds / signal.shape[1]
+            axes.scatter(at, row, marker="|", s=14, lw=0.7, color=colour("ink"), rasterized=True)
+            axes.set(xlim=(0, seconds), ylim=(len(names) - 0.5, -0.5))
+        else:
+            scale = float(np.percentile(np.abs(signal), 98)) or 1.0
+            image = signal[:, _columns(signal.shape[1])]
+            extent = (0, seconds, len(names) - 0.5, -0.5)
+            axes.imshow(image, aspect="auto", cmap="RdBu_r", vmin=-scale, vmax=scale, extent=extent)
+        _rows(axes, names)
+        axes.set_title("What was recorded")
+        alt = f"A window of {len(names)} sensors and {seconds:g} seconds"
+        return Picture(inline_svg(figure, alt), f"{len(names)} sensors, {seconds:g} s.")
+
+
+def token_image(
+    seconds: float,
+    names: Sequence[str],
+    time: NDArray[np.float64],
+    row: NDArray[np.int64],
+    hue: NDArray[np.float64],
+    regular: bool,
+) -> Picture:
+    """The tokens of the same window, each where it belongs in time and row, in colours `hue` (token, 3) from 0 to 1."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _panel(height=3.2)
+        if regular:
+            grid = hue[np.lexsort((time, row))].reshape(len(names), -1, 3)
+            extent = (0, seconds, len(names) - 0.5, -0.5)
+            axes.imshow(grid, aspect="auto", interpolation="none", extent=extent)
+        else:
+            axes.scatter(time, row, c=hue, s=9, lw=0, rasterized=True)
+            axes.set(xlim=(0, seconds), ylim=(len(names) - 0.5, -0.5))
+        _rows(axes, names)
+        axes.set_title("Its tokens, encoded")
+        count = f"{len(time)} tokens"
+        return Picture(
+            inline_svg(figure, f"{count} in {len(names)} rows, like ones in like colours"),
+            f"{count} in {len(names)} rows: what the encoder says alike has like colours (three principal components).",
+        )
+
+
+def hues(embedding: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(token, width) -> (token, 3) from 0 to 1: the first three principal components, each stretched over its range."""
+    centred = embedding - embedding.mean(axis=0)
+    axes = np.linalg.svd(centred, full_matrices=False)[2][:3]
+    axes *= np.sign(axes.sum(axis=1, keepdims=True)) + (axes.sum(axis=1, keepdims=True) == 0)
+    values = np.pad(centred @ axes.T, ((0, 0), (0, 3 - len(axes))))
+    low, high = np.percentile(values, [2, 98], axis=0)
+    return np.asarray(((values - low) / np.maximum(high - low, 1e-12)).clip(0, 1))
+
+
+def _columns(times: int) -> NDArray[np.int64]:
+    """At most `POINTS` columns of an image, evenly spaced."""
+    return np.linspace(0, times - 1, min(times, POINTS)).round().astype(np.int64)
+
+
+def _rows(axes: Axes, names: Sequence[str]) -> None:
+    """Name the rows of an image, as many as can be read."""
+    every = -(-len(names) // 20)
+    rows = range(0, len(names), every)
+    axes.set_yticks(list(rows), labels=[names[row] for row in rows], fontsize=7.0)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("seconds")
+    axes.spines[["left", "bottom"]].set_visible(False)
+
+
 def _panel(height: float, width: float = 4.6) -> tuple[Figure, Axes]:
     """Inches as if at 96 pixels: the page shows it about that large, so 9 points stay readable on a phone."""
     figure = Figure(figsize=(width, height), layout="constrained")

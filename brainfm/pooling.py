@@ -16,7 +16,7 @@ def pool_tokens(tokens: Tokens, pool: Pool) -> Float[Tensor, "batch feature"]:
     """One vector a window. All but "mean" need a regular stream without padding."""
     if pool == "mean":
         weight = tokens.valid.unsqueeze(-1).to(tokens.embedding.dtype)
-        return (tokens.embedding * weight).sum(dim=1) / weight.sum(dim=1)
+        return (tokens.embedding * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
     if tokens.padded or not tokens.period:
         raise DataError(f"pool={pool} needs a regular stream without padding; use pool='mean'")
     grid = tokens.embedding.unflatten(1, (int(tokens.sensor.max()) + 1, -1))

@@ -63,6 +63,9 @@ class Corpus(Settings):
     """What to pretrain on: data cards, and who is never read."""
 
     cards: list[str] = Field(min_length=1)
+    store: str | None = Field(
+        default=None, description="a prepared store that holds them, a folder or an URL; else their files"
+    )
     hold_out: dict[str, list[str]] = {}
     """Card → places left out, each "subject", "subject/session" or "subject/session/run"."""
 
@@ -142,6 +145,15 @@ class PretrainRecipe(Recipe):
     mask: SerializeAsAny[Mask]
     objective: SerializeAsAny[Objective]
     train: Training
+
+    @field_validator("signals")
+    @classmethod
+    def _of_their_modality(cls, value: dict[str, SignalRecipe]) -> dict[str, SignalRecipe]:
+        for modality, signal in value.items():
+            if modality not in (reads := signal.tokenizer.reads):
+                kind, possible = signal.tokenizer.kind, ", ".join(reads)
+                raise ValueError(f"{modality} can't be read by the tokenizer {kind}, which is for {possible}")
+        return value
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:

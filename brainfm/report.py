@@ -1,6 +1,6 @@
 """The report of a run: one small offline HTML file and its numbers as JSON, made from plain data alone.
 
-A `Report` is a title and sections in reading order: `Scores`, `Losses`, `Reconstruction`, `MaskMap`, `Texts`.
+A `Report` is a title and sections in reading order: `Scores`, `Losses`, `Reconstruction`, `MaskMap`, `TokenMap`, `Texts`.
 It opens no recording and knows no model.
 """
 
@@ -44,6 +44,7 @@ __all__ = [
     "Row",
     "Scores",
     "Texts",
+    "TokenMap",
     "rich_table",
     "scores_json",
     "table",
@@ -152,6 +153,30 @@ class MaskMap:
 
 
 @dataclass(frozen=True)
+class TokenMap:
+    """One window of `seconds` and its tokens: `signal` (sensor, time); `time`, `row` (token,), `embedding` (token, width).
+
+    `names` are the sensors', `rows` what each row of tokens stands for; tokens that are not `regular` are events.
+    """
+
+    seconds: float
+    names: Sequence[str]
+    signal: NDArray[np.float64]
+    rows: Sequence[str]
+    time: NDArray[np.float64]
+    row: NDArray[np.int64]
+    embedding: NDArray[np.float64]
+    regular: bool = True
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        n = len(self.embedding)
+        if self.time.shape != (n,) or self.row.shape != (n,) or len(self.signal) != len(self.names):
+            found = f"times {self.time.shape}, rows {self.row.shape} and a signal {self.signal.shape}"
+            raise BrainfmError(f"the picture of {n} tokens of {len(self.names)} sensors has {found}")
+
+
+@dataclass(frozen=True)
 class Texts:
     """Texts to unfold, by name: the resolved recipe, the card."""
 
@@ -159,7 +184,7 @@ class Texts:
     title: str = ""
 
 
-Section = Scores | Losses | Reconstruction | MaskMap | Texts
+Section = Scores | Losses | Reconstruction | MaskMap | TokenMap | Texts
 
 
 @dataclass(frozen=True)
@@ -265,6 +290,16 @@ def _mask_map(one: MaskMap) -> dict[str, Any]:
     return {"pictures": drawn}
 
 
+def _token_map(one: TokenMap) -> dict[str, Any]:
+    hue = pictures.hues(one.embedding)
+    return {
+        "pictures": [
+            pictures.signal_image(one.seconds, one.names, one.signal, events=not one.regular),
+            pictures.token_image(one.seconds, one.rows, one.time, one.row, hue, one.regular),
+        ]
+    }
+
+
 def _nothing(_: Section) -> dict[str, Any]:
     return {}
 
@@ -283,6 +318,10 @@ def _mask_json(one: MaskMap) -> dict[str, Any]:
     return {"title": one.title, "hidden_share": dict(zip(one.names, one.hidden.mean(axis=1), strict=True))}
 
 
+def _token_json(one: TokenMap) -> dict[str, Any]:
+    return {"title": one.title, "sensors": len(one.names), "rows": len(one.rows), "tokens": len(one.time)}
+
+
 def _texts_json(one: Texts) -> dict[str, Any]:
     return {"title": one.title, "texts": one.texts}
 
@@ -292,12 +331,14 @@ DRAW: dict[type, Callable[[Any], dict[str, Any]]] = {
     Losses: _losses,
     Reconstruction: _reconstruction,
     MaskMap: _mask_map,
+    TokenMap: _token_map,
 }
 JSON: dict[type, tuple[str, Callable[[Any], dict[str, Any]]]] = {
     Scores: ("scores", scores_json),
     Losses: ("losses", _losses_json),
     Reconstruction: ("reconstructions", _reconstruction_json),
     MaskMap: ("masks", _mask_json),
+    TokenMap: ("tokens", _token_json),
     Texts: ("texts", _texts_json),
 }
 

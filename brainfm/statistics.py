@@ -17,18 +17,42 @@ BANDS = {
 }
 LINES = {f"{low}-{low + 2} Hz": (float(low), low + 2.0) for low in range(1, 45, 2)}
 """Two hertz each: with broad bands alone, pretraining forgets which frequency a steady-state response has."""
-RANGES = BANDS | LINES
+SLOW = {
+    "slow-5": (0.01, 0.027),
+    "slow-4": (0.027, 0.073),
+    "slow-3": (0.073, 0.198),
+    "slow-2": (0.198, 0.25),
+}
+"""Of the blood's oxygen (Zuo et al. 2010, after Buzsáki & Draguhn 2004)."""
+RANGES = {"fmri": SLOW, "spikes": BANDS}
+"""Modalities with bands of their own; the others have those of fields."""
 PLACES = ("mean", "x", "y", "z")
-SENSOR_NAMES = (*RANGES, "mobility", "complexity")
-WINDOW_NAMES = tuple(f"{name}_{place}" for name in SENSOR_NAMES for place in PLACES)
+
+
+def ranges(modality: str) -> dict[str, tuple[float, float]]:
+    """The bands of a modality, in hertz."""
+    return RANGES.get(modality, BANDS | LINES)
+
+
+def sensor_names(modality: str) -> tuple[str, ...]:
+    """What `sensor_statistics` gives."""
+    return (*ranges(modality), "mobility", "complexity", *(("rate",) if modality == "spikes" else ()))
+
+
+def window_names(modality: str) -> tuple[str, ...]:
+    """What `window_statistics` gives."""
+    return tuple(f"{name}_{place}" for name in sensor_names(modality) for place in PLACES)
 
 
 def sensor_statistics(
-    signal: Float[Tensor, "batch sensor time"], sfreq: float
+    signal: Float[Tensor, "batch sensor time"], sfreq: float, modality: str
 ) -> Float[Tensor, "batch sensor statistic"]:
-    """The logarithms of `SENSOR_NAMES` for every sensor alone. A band above the Nyquist frequency gives the last bin's power."""
+    """The logarithms of `sensor_names` for every sensor alone. A band above the Nyquist frequency gives the last bin's power."""
     signal = signal.float()
-    return torch.cat([band_power(signal, sfreq).log(), hjorth(signal)], dim=-1)
+    parts = [band_power(signal, sfreq, ranges(modality)).log(), hjorth(signal)]
+    if modality == "spikes":
+        parts.append((signal.mean(dim=-1, keepdim=True) * sfreq + 0.1).log())
+    return torch.cat(parts, dim=-1)
 
 
 def window_statistics(
@@ -36,19 +60,19 @@ def window_statistics(
     position: Float[Tensor, "batch sensor 3"],
     located: Bool[Tensor, "batch sensor"],
 ) -> Float[Tensor, "batch field"]:
-    """The fields of `WINDOW_NAMES`, the same for any montage: each statistic's mean and its slopes over the head."""
+    """The fields of `window_names`, the same for any montage: each statistic's mean and its slopes over the head."""
     return slopes(statistics, position.float(), located).flatten(1)
 
 
 def band_power(
-    signal: Float[Tensor, "batch sensor time"], sfreq: float
+    signal: Float[Tensor, "batch sensor time"], sfreq: float, ranges: dict[str, tuple[float, float]]
 ) -> Float[Tensor, "batch sensor band"]:
     """Power in each band per sensor, from one Hann-windowed periodogram; never zero."""
     window = torch.hann_window(signal.shape[-1], device=signal.device)
     centred = signal - signal.mean(dim=-1, keepdim=True)
     density = torch.fft.rfft(centred * window).abs().square() / (window.square().sum() * sfreq)
     frequency = torch.fft.rfftfreq(signal.shape[-1], 1 / sfreq).to(signal.device)
-    bands = [density[..., _bins(frequency, low, high)].mean(dim=-1) for low, high in RANGES.values()]
+    bands = [density[..., _bins(frequency, low, high)].mean(dim=-1) for low, high in ranges.values()]
     return torch.stack(bands, dim=-1) + 1e-8
 
 

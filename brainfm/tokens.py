@@ -25,12 +25,18 @@ class Tokens:
     modality: Int[Tensor, "batch token"]
     """Index into the model's `modalities`, whose names its config keeps."""
     sensor: Int[Tensor, "batch token"]
-    """Row of the window's sensor table; −1 for a latent source."""
+    """Row of the window's sensor table; with `virtual` of the tokenizer's own table (latent sources, clusters, regions)."""
+    region: Int[Tensor, "batch token"]
+    """Its region as a number (`batch.number_of` of the label); 0 for none."""
     valid: Bool[Tensor, "batch token"]
     """False is padding."""
     period: float = 0.0
     padded: bool = False
     """Whether any token is padding, known on the host so that the usual case needs no attention mask."""
+    virtual: bool = False
+    """Whether a token stands for several sensors together."""
+    who: Float[Tensor, "batch token width"] | None = None
+    """What is known of a token before its signal is seen, where place and time don't say all: a decoder asks with it."""
 
     @property
     def count(self) -> int:
@@ -56,7 +62,9 @@ class Tokens:
             located=pick(self.located),
             modality=pick(self.modality),
             sensor=pick(self.sensor),
+            region=pick(self.region),
             valid=pick(self.valid),
+            who=None if self.who is None else pick(self.who),
         )
 
 
@@ -70,10 +78,11 @@ class Target:
 
 @dataclass(frozen=True)
 class Tokenized:
-    """Tokens, and beside them what they stand for, keyed by modality."""
+    """Tokens, and beside them what they stand for, keyed by modality, and what the tokenizer itself is to learn."""
 
     tokens: Tokens
     targets: Mapping[str, Target] = field(default_factory=dict)
+    losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

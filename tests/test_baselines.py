@@ -24,6 +24,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "spectrogram": {},
     "binned_rates": {},
     "max_correlation": {},
+    "voxels": {"select": 1},
 }
 SPIKES = ("binned_rates", "max_correlation")
 """Decoders of counts, which are never negative."""
@@ -48,7 +49,7 @@ def _windows(kind: str, sensors: int = SENSORS, seed: int = 0) -> tuple[np.ndarr
     phase = rng.uniform(0, 2 * np.pi, (WINDOWS, 1))
     if kind == "cca":
         source = 0.6 * np.sin(2 * np.pi * np.where(label, 17, 13)[:, None] * time + phase)
-    elif kind == "erp_covariance":
+    elif kind in ("erp_covariance", "voxels"):
         source = label[:, None] * np.exp(-(((time - 0.5) / 0.1) ** 2))
     else:
         source = label[:, None] * np.sin(2 * np.pi * 10 * time + phase)

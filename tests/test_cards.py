@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from brainfm import folders
+from brainfm.data.audit import audit
 from brainfm.data.cards import DataCard, check, data_root, front_matter, list_cards, recount
-from brainfm.data.modalities import modality
+from brainfm.data.fetchers.url import Url
+from brainfm.data.modalities import known, modality
 from brainfm.data.new_card import new_card, pattern
 from brainfm.data.splits import in_words, split, strictest
 from brainfm.errors import DataError, RecipeError
 
 CARDS = list_cards()
+READ = [name for name in CARDS if DataCard.load(name).reader is not None]
+CATALOGUE = [name for name in CARDS if name not in READ]
 SMALL = """---
 title: two simulated people
 modality: eeg
@@ -49,39 +53,119 @@ def data_or_skip(card: DataCard) -> DataCard:
     return card
 
 
-def test_there_are_cards() -> None:
-    assert len(CARDS) >= 11
-    assert "simulated_eeg" in CARDS
+def test_there_are_cards_of_every_instrument() -> None:
+    assert len(CARDS) >= 32 and len(CATALOGUE) >= 30
+    assert "simulated_eeg" in READ
+    of = [DataCard.load(name).modality for name in CARDS]
+    assert {instrument: of.count(instrument) >= 5 for instrument in known()} == dict.fromkeys(known(), True)
 
 
 @pytest.mark.parametrize("name", CARDS)
 def test_every_card_loads_and_says_what_it_must(name: str) -> None:
     card = DataCard.load(name)
     assert card.name == name and len(card.hash) == 12
-    assert card.facts is not None and card.task is not None
-    assert set(card.facts.windows) == set(card.task.labels)
+    assert card.facts is not None
+    assert set(card.facts.windows) == set(card.task.labels if card.task else [])
     assert card.licence and card.citation and card.source
-    for word in ("onsent", "Cite" if card.folder else "cite"):
+    for word in ("onsent", "cite" if card.simulated else "Cite"):
         assert word in card.prose, f"the card {name} says nothing on {word}"
 
 
 @pytest.mark.parametrize("name", CARDS)
+def test_every_fact_has_a_source(name: str) -> None:
+    """Of catalogue cards always; of others where they say who may have them."""
+    card = DataCard.load(name)
+    if card.reader is None or card.access is not None:
+        assert audit(card) == []
+
+
+def test_the_audit_finds_what_is_planted(tmp_path: Path) -> None:
+    """Each flaw alone, in a card that is otherwise without one."""
+    right = """---
+title: a public set
+modality: eeg
+licence: CC0-1.0
+citation: somebody 2020
+source: https://example.org
+access: {kind: open}
+species: Homo sapiens
+facts: {subjects: 3}
+verified:
+  - {facts: [licence, citation, access, species, facts.subjects], by: literature, source: "https://example.org"}
+---
+Prose.
+"""
+    assert audit(DataCard.load(written(tmp_path, right))) == []
+    flaws = [
+        ("modality: eeg", "modality: ecg", "modality"),
+        ("citation: somebody 2020", "citation: FILL IN", "citation"),
+        ("access: {kind: open}\n", "", "access"),
+        ("licence: CC0-1.0", "licence: own terms", "licence"),
+        ("facts: {subjects: 3}", "facts: {subjects: 3, hours: 2.0}", "facts.hours"),
+        ('by: literature, source: "https://example.org"', "by: literature", "verified"),
+        (
+            "facts: {subjects: 3}",
+            "overlaps: [{card: nowhere, what: stimuli, why: x}]\nfacts: {subjects: 3}",
+            "overlaps",
+        ),
+        (
+            "{kind: open}",
+            "{kind: agreement, ask: https://example.org}\nfetch: {kind: moabb, id: X}",
+            "fetch",
+        ),
+    ]
+    for old, new, field in flaws:
+        assert old in right
+        text = right.replace(old, new, 1)
+        if field == "access":
+            text = text.replace("access, ", "")
+        assert field in {problem.field for problem in audit(DataCard.load(written(tmp_path, text)))}, new
+
+
+def test_a_source_for_a_fact_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    text = SMALL.replace("source: brainfm", "source: brainfm\nverified: [{facts: [facts.hours], by: files}]")
+    with pytest.raises(DataError, match=r"'facts\.hours' is no fact that this card states"):
+        DataCard.load(written(tmp_path, text))
+
+
+def test_no_two_cards_are_one_file() -> None:
+    """A hash that occurs twice would be a fact copied from one card into another."""
+    ways = [DataCard.load(name).fetch for name in CARDS]
+    hashes = [file.sha256 or file.md5 for way in ways if isinstance(way, Url) for file in way.files]
+    assert len(hashes) > 30
+    empty = {
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "d41d8cd98f00b204e9800998ecf8427e",
+    }
+    assert all(hashes.count(one) == 1 for one in hashes if one not in empty)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_a_catalogue_card_says_what_it_can_not_do(name: str) -> None:
+    card = DataCard.load(name)
+    with pytest.raises(DataError, match=f"{name} is a catalogue card") as caught:
+        card.recordings()
+    assert "\n" not in str(caught.value)
+    (problem,) = check(card)
+    assert "catalogue card" in problem.found
+
+
+@pytest.mark.parametrize("name", READ)
 def test_the_facts_of_every_card_hold_and_its_split_can_be_made(name: str) -> None:
     card = data_or_skip(DataCard.load(name))
     assert check(card) == []
-    assert card.task is not None
     recordings = card.recordings()
+    assert {recording.dataset for recording in recordings} == {name}
+    if card.task is None:
+        return
     windows = card.windows(recordings)
     folds = split(card.task.split, windows, recordings, card.task.folds, card.task.gap)
-    if card.modality not in (
-        "seeg",
-        "spikes",
-    ):  # one person's contacts or neurons say nothing of another's, who has others
+    own = card.modality in ("seeg", "spikes") or name == "simulated_fmri"
+    if not own:  # one person's contacts, neurons or voxels say nothing of another's, who has others
         assert card.task.split == strictest(recordings), "a card holds out as strictly as its data allow"
     assert in_words(card.task.split, folds, windows, recordings).startswith(
         f"{card.task.split}: {len(folds)} folds"
     )
-    assert {recording.dataset for recording in recordings} == {name}
 
 
 def test_check_names_what_is_wrong(tmp_path: Path) -> None:
@@ -89,6 +173,14 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
     wrong = DataCard.load(written(tmp_path, SMALL.replace("---\nSome", facts)))
     found = {problem.field: (problem.said, problem.found) for problem in check(wrong)}
     assert found == {"facts.subjects": ("3", "2"), "facts.sfreq": ("100.0", "128.0")}
+
+
+@pytest.mark.parametrize(
+    ("said", "fine"), [("0.0333", True), ("0.03", True), ("0.04", False), ("0.0341", False)]
+)
+def test_hours_are_compared_to_the_digits_that_are_given(tmp_path: Path, said: str, fine: bool) -> None:
+    text = SMALL.replace("---\nSome", f"facts: {{hours: {said}}}\n---\nSome")
+    assert (check(DataCard.load(written(tmp_path, text))) == []) == fine  # two minutes
 
 
 def test_what_a_card_does_not_say_is_counted_and_not_wrong(tmp_path: Path) -> None:
@@ -118,6 +210,8 @@ def test_the_hash_follows_the_facts_and_not_the_prose(tmp_path: Path) -> None:
     one = DataCard.load(written(tmp_path)).hash
     assert DataCard.load(written(tmp_path, SMALL.replace("Some prose", "Other prose"))).hash == one
     assert DataCard.load(written(tmp_path, SMALL.replace("seconds: 2.0", "seconds: 3.0"))).hash != one
+    told = SMALL.replace("source: brainfm", "source: brainfm\nspecies: Homo sapiens\naccess: {kind: open}")
+    assert DataCard.load(written(tmp_path, told)).hash == one
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,7 @@ def test_a_first_card_is_written_once(tmp_path: Path) -> None:
     tiny.write_edf(tmp_path / "study" / "sub01.edf", tiny.raw_of(tiny.person(1, 20.0)))
     result = tiny.brainfm("data", "new", tmp_path / "study", "--json")
     assert result.code == 0 and result.err == ""
-    assert result.json == {"card": str(tmp_path / "study.md")}
+    assert result.json == {"card": str(tmp_path / "study.md"), "log": []}
     assert tiny.brainfm("data", "check", tmp_path / "study.md", "--json").json["ok"]
     again = tiny.brainfm("data", "new", tmp_path / "study")
     assert "study.md exists already; choose another --out" in tiny.only_sentence(again)

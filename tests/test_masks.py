@@ -31,6 +31,7 @@ def tokens_of(batch: int = 64, sensors: int = SENSORS, times: int = TIMES, shuff
         located=torch.ones(batch, n, dtype=torch.bool),
         modality=torch.zeros(batch, n, dtype=torch.long),
         sensor=sensor.expand(batch, -1),
+        region=torch.zeros(batch, n, dtype=torch.long),
         valid=torch.ones(batch, n, dtype=torch.bool),
         period=PERIOD,
     )
@@ -187,3 +188,30 @@ def test_no_patch_is_spared() -> None:
     tokens = tokens_of(batch=512)
     share = grid(tokens, Block().draw(tokens, drawn(0))).float().mean(dim=(0, 1))
     assert share.max() - share.min() < 0.08
+
+
+@pytest.mark.parametrize("mask", EVERY)
+def test_padding_is_never_hidden(mask: type[Mask]) -> None:
+    """The share is of the shortest row, so that every row hides the same count."""
+    tokens = tokens_of(batch=32)
+    length = torch.randint(100, tokens.count + 1, (32, 1), generator=drawn(1))
+    tokens = replace(tokens, valid=torch.arange(tokens.count) < length, padded=True)
+    hidden = mask.model_validate({"share": 0.5}).draw(tokens, drawn(2))
+    assert tokens.valid.gather(1, hidden.hidden).all()
+    assert hidden.hidden.shape[1] == round(0.5 * int(length.min()))
+    assert hidden.seen.shape[1] == tokens.count - hidden.hidden.shape[1]
+
+
+def test_a_block_of_events_is_a_stretch_of_time() -> None:
+    """Events have no patches: what is hidden of a neuron comes in stretches, not spike by spike."""
+    rate, seconds = 40, 10.0
+    time = torch.rand(64, 400, generator=drawn(3)).sort(dim=1).values * seconds
+    events = replace(
+        tokens_of(batch=64, sensors=1, times=400, shuffled=False),
+        time=time,
+        sensor=torch.zeros_like(time).long(),
+    )
+    events = replace(events, period=0.0, located=torch.zeros_like(events.located))
+    where = Block(share=0.3, length=5).draw(events, drawn(4)).mask()
+    follows = float(where[:, 1:][where[:, :-1]].float().mean())
+    assert follows > 0.8, f"{follows} at {rate} spikes a second"

@@ -10,17 +10,19 @@ from torch import Tensor
 from brainfm.statistics import (
     BANDS,
     LINES,
-    RANGES,
-    SENSOR_NAMES,
-    WINDOW_NAMES,
+    SLOW,
     band_power,
     hjorth,
+    ranges,
+    sensor_names,
     sensor_statistics,
     slopes,
+    window_names,
     window_statistics,
 )
 
 SFREQ = 128.0
+FIELD = ranges("eeg")
 
 
 def sine(hertz: float, seconds: float = 4.0, amplitude: float = 1.0) -> Tensor:
@@ -41,7 +43,7 @@ def head(sensors: int = 24) -> Tensor:
     ("hertz", "band"), [(2.5, "delta"), (6, "theta"), (10, "alpha"), (20, "beta"), (38, "gamma")]
 )
 def test_a_sine_is_loudest_in_its_band(hertz: float, band: str) -> None:
-    power = dict(zip(RANGES, band_power(sine(hertz), SFREQ)[0, 0].tolist(), strict=True))
+    power = dict(zip(FIELD, band_power(sine(hertz), SFREQ, FIELD)[0, 0].tolist(), strict=True))
     loudest = max(BANDS, key=power.__getitem__)
     assert loudest == band
     assert power[band] > 50 * max(power[other] for other in BANDS if other != band)
@@ -50,7 +52,7 @@ def test_a_sine_is_loudest_in_its_band(hertz: float, band: str) -> None:
 def test_a_line_tells_neighbouring_frequencies_apart() -> None:
     """13, 17 and 21 Hz, the steady-state responses that broad bands confuse."""
     for hertz in (13.5, 17.5, 21.5):
-        power = dict(zip(RANGES, band_power(sine(hertz), SFREQ)[0, 0].tolist(), strict=True))
+        power = dict(zip(FIELD, band_power(sine(hertz), SFREQ, FIELD)[0, 0].tolist(), strict=True))
         loudest = max(LINES, key=power.__getitem__)
         assert LINES[loudest][0] <= hertz < LINES[loudest][1]
 
@@ -58,12 +60,14 @@ def test_a_line_tells_neighbouring_frequencies_apart() -> None:
 def test_band_power_is_a_density() -> None:
     """White noise of variance 1 has 2/sfreq per hertz one-sided, 1/sfreq as computed here, in every band."""
     noise = torch.randn(1, 400, 512, generator=torch.Generator().manual_seed(0))
-    power = band_power(noise, SFREQ).mean(dim=1)[0]
-    torch.testing.assert_close(power, torch.full((len(RANGES),), 1 / SFREQ), rtol=0.1, atol=0)
+    power = band_power(noise, SFREQ, FIELD).mean(dim=1)[0]
+    torch.testing.assert_close(power, torch.full((len(FIELD),), 1 / SFREQ), rtol=0.1, atol=0)
     torch.testing.assert_close(
-        band_power(10 * noise, SFREQ), 100 * band_power(noise, SFREQ), rtol=1e-3, atol=1e-5
+        band_power(10 * noise, SFREQ, FIELD), 100 * band_power(noise, SFREQ, FIELD), rtol=1e-3, atol=1e-5
     )
-    torch.testing.assert_close(band_power(noise + 7, SFREQ), band_power(noise, SFREQ), rtol=1e-2, atol=1e-5)
+    torch.testing.assert_close(
+        band_power(noise + 7, SFREQ, FIELD), band_power(noise, SFREQ, FIELD), rtol=1e-2, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("seconds", [0.25, 0.5, 2.0])
@@ -71,9 +75,25 @@ def test_band_power_is_a_density() -> None:
 def test_short_windows_low_rates_and_silence_stay_finite(seconds: float, sfreq: float) -> None:
     signal = torch.randn(2, 3, round(seconds * sfreq), generator=torch.Generator().manual_seed(0))
     signal[1, 2] = 0.0
-    values = sensor_statistics(signal, sfreq)
-    assert values.shape == (2, 3, len(SENSOR_NAMES))
-    assert torch.isfinite(values).all()
+    for modality in ("eeg", "meg", "seeg", "fmri", "spikes"):
+        values = sensor_statistics(signal.abs(), sfreq, modality)
+        assert values.shape == (2, 3, len(sensor_names(modality)))
+        assert torch.isfinite(values).all()
+
+
+def test_the_blood_has_slow_bands_of_its_own() -> None:
+    time = 2.0 * torch.arange(300)
+    wave = torch.sin(2 * math.pi * 0.05 * time)[None, None]
+    power = band_power(wave, 0.5, ranges("fmri"))[0, 0]
+    assert list(SLOW)[int(power.argmax())] == "slow-4"
+
+
+def test_spikes_are_described_by_their_rate() -> None:
+    counts = torch.zeros(1, 2, 200)
+    counts[0, 1, ::10] = 1.0  # twenty spikes in two seconds
+    values = sensor_statistics(counts, 100.0, "spikes")
+    rate = values[0, :, sensor_names("spikes").index("rate")].exp() - 0.1
+    torch.testing.assert_close(rate, torch.tensor([0.0, 10.0]), atol=1e-4, rtol=1e-4)
 
 
 def test_hjorth_is_its_definition() -> None:
@@ -146,8 +166,8 @@ def test_the_order_of_sensors_does_not_matter() -> None:
     signal = torch.randn(1, 24, 256, generator=torch.Generator().manual_seed(0))
     position, located = head(), torch.ones(1, 24, dtype=torch.bool)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
-    values = sensor_statistics(signal, SFREQ)
-    mixed = sensor_statistics(signal[:, order], SFREQ)
+    values = sensor_statistics(signal, SFREQ, "eeg")
+    mixed = sensor_statistics(signal[:, order], SFREQ, "eeg")
     torch.testing.assert_close(mixed, values[:, order])
     torch.testing.assert_close(
         window_statistics(mixed, position[:, order], located[:, order]),
@@ -163,10 +183,10 @@ def test_fields_are_named_in_their_order() -> None:
     quiet = 0.1 * torch.randn(1, 24, 512, generator=torch.Generator().manual_seed(0))
     signal = quiet + sine(10.0) * (1 + 8 * position[0, :, :1])
     fields = window_statistics(
-        sensor_statistics(signal, SFREQ), position, torch.ones(1, 24, dtype=torch.bool)
+        sensor_statistics(signal, SFREQ, "eeg"), position, torch.ones(1, 24, dtype=torch.bool)
     )[0]
-    assert fields.shape == (len(WINDOW_NAMES),)
-    named = dict(zip(WINDOW_NAMES, fields.tolist(), strict=True))
+    assert fields.shape == (len(window_names("eeg")),)
+    named = dict(zip(window_names("eeg"), fields.tolist(), strict=True))
     slope = {name: abs(value) for name, value in named.items() if not name.endswith("mean")}
     band = {name: slope[f"{name}_x"] for name in BANDS}
     assert max(band, key=band.__getitem__) == "alpha" and named["alpha_x"] > 0

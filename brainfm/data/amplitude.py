@@ -27,7 +27,12 @@ def variation(signal: Signal, within: float = 1.0, stretches: int = 60) -> NDArr
 
 
 def slow_variation(signal: Signal) -> NDArray[np.float64]:
-    """(sensor,) the same within a minute: haemodynamic responses take ten seconds."""
+    """(sensor,) the same within a minute: haemodynamic responses take ten seconds.
+
+    Of single maps, estimated responses without a course in time, their root mean square: a response is a change already.
+    """
+    if all(last - first == 1 for first, last in signal.stretches):
+        return np.asarray(np.sqrt(np.nanmean(signal.load() ** 2, axis=1)))
     return variation(signal, within=60.0)
 
 

@@ -1,25 +1,28 @@
 """Data cards: one Markdown file per dataset.
 
 The front matter holds the facts that the loader uses, the prose what people must know: consent, known faults,
-how to cite.
+how to cite. A card without a reader is a catalogue card: it says what a public set is, who may have it and how to
+get it, and takes a `reader`, `files` and `task` once somebody has it.
 """
 
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SerializeAsAny, ValidationError
+from pydantic import Field, SerializeAsAny, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from brainfm import folders
 from brainfm.baselines import Baseline
 from brainfm.data.events import EventSource, attach_events
+from brainfm.data.fetchers import Fetcher
 from brainfm.data.leaks import Split
+from brainfm.data.provenance import Access, Overlap, Verified
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Cut, Windows, require_classes
@@ -44,15 +47,38 @@ class Task(Settings):
 
 
 class Facts(Settings):
-    """What `check` counts again. `sensors` and `sfreq` hold for every recording; None where they differ."""
+    """What `check` counts again. `sensors` and `sfreq` hold for every recording; None where they differ.
 
-    subjects: int
-    sessions: int
-    recordings: int
-    sensors: int | None
-    sfreq: float | None
+    What a card leaves out is not known.
+    """
+
+    subjects: int | None = None
+    sessions: int | None = None
+    recordings: int | None = None
+    sensors: int | None = None
+    sfreq: float | None = None
+    hours: float | None = None
+    """Of signal, of all recordings together, to the digits that the card gives."""
     windows: dict[str, int] = Field(default={})
     """Windows per label."""
+
+
+PROVENANCE = frozenset(
+    {
+        "access",
+        "consent",
+        "use",
+        "species",
+        "device",
+        "reference",
+        "unit",
+        "paradigm",
+        "fetch",
+        "overlaps",
+        "verified",
+    }
+)
+"""What is told of a set beside how it is read: it decides no window."""
 
 
 class DataCard(Settings):
@@ -61,11 +87,28 @@ class DataCard(Settings):
     title: str
     modality: str
     licence: str
+    """An SPDX identifier, the owner's terms in words, or `none stated`."""
     citation: str
     source: str
-    folder: str
-    files: str
-    reader: SerializeAsAny[Reader]
+    access: Access | None = None
+    consent: str | None = None
+    """What the subjects agreed to, and which board said so."""
+    use: str | None = None
+    """Limits on the use beyond the licence."""
+    species: str | None = None
+    device: str | None = None
+    """The instrument and its sensors."""
+    reference: str | None = None
+    unit: str | None = None
+    """Of the numbers on disk."""
+    paradigm: str | None = None
+    """What the subjects did, and what is labelled."""
+    fetch: SerializeAsAny[Fetcher] | None = None
+    overlaps: list[Overlap] = Field(default=[])
+    verified: list[Verified] = Field(default=[])
+    folder: str = ""
+    files: str = ""
+    reader: SerializeAsAny[Reader] | None = None
     events: EventSource | None = None
     task: Task | None = None
     baseline: SerializeAsAny[Baseline] | None = None
@@ -94,12 +137,42 @@ class DataCard(Settings):
         except ValidationError as error:
             raise DataError(str(explain(error, path))) from None
 
+    @model_validator(mode="after")
+    def _verify_what_is_said(self) -> Self:
+        """Refuse a source for a fact that the card does not state."""
+        for name in (name for group in self.verified for name in group.facts):
+            if name not in self.stated:
+                known = ", ".join(sorted(self.stated))
+                raise ValueError(f"verified: {name!r} is no fact that this card states; it states {known}")
+        return self
+
+    @property
+    def stated(self) -> frozenset[str]:
+        """The names of the facts that this card states, as `verified` names them: species, facts.subjects."""
+        top = {name for name in ("licence", "citation", *PROVENANCE) if getattr(self, name)}
+        inside = self.facts.model_dump(exclude_unset=True) if self.facts else {}
+        return frozenset(top - {"verified"} | {f"facts.{name}" for name in inside})
+
+    @property
+    def simulated(self) -> bool:
+        """Whether brainfm makes the recordings itself."""
+        return self.reader is not None and not self.folder and not self.files
+
+    @property
+    def reading(self) -> Reader:
+        """How the files are read. Raises `DataError` for a catalogue card."""
+        if self.reader is None:
+            raise DataError(
+                f"{self.name} is a catalogue card: it tells of the set but not how its files are read; fetch them, and "
+                "let `brainfm data new FOLDER` write a card for what came"
+            )
+        return self.reader
+
     @property
     def hash(self) -> str:
-        """A hash of the front matter: what decides which windows there are. The prose may change freely."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()[
-            :12
-        ]
+        """A hash of what decides which windows there are. The prose and where the set comes from may change freely."""
+        decides = self.model_dump(mode="json", exclude=set(PROVENANCE))
+        return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def path(self) -> Path:
@@ -115,9 +188,10 @@ class DataCard(Settings):
 
     def entries(self) -> list[Entry]:
         """The recordings that there are, unread. Raises `DataError` where there are none."""
+        reader = self.reading
         # a simulated dataset has no files: its reader makes up its entries in any folder
         folder = self.path if self.folder else self.home
-        return self.reader.find(folder, self.files)
+        return reader.find(folder, self.files)
 
     def recordings(self, limit: int | None = None, entries: Sequence[Entry] | None = None) -> list[Recording]:
         """All recordings, the first `limit`, or those of `entries`: past the gate, with events, named."""
@@ -125,9 +199,9 @@ class DataCard(Settings):
 
     def read(self, entry: Entry) -> Recording:
         """One recording with its events and its place in the dataset. Raises `DataError` in one sentence."""
-        recording = self.reader.read(entry.path)
+        recording = self.reading.read(entry.path)
         if self.events is not None:
-            recording = attach_events(recording, self.events, entry, self.reader)
+            recording = attach_events(recording, self.events, entry, self.reading)
         recording.signal(self.modality)
         return replace(
             recording,
@@ -176,8 +250,16 @@ def recount(card: DataCard) -> tuple[Facts | None, list[Problem]]:
     return found, [
         Problem(f"facts.{field}", str(value), str(counted[field]))
         for field, value in said.items()
-        if value != counted[field]
+        if not agree(field, value, counted[field])
     ]
+
+
+def agree(field: str, said: Any, found: Any) -> bool:
+    """Whether a fact is as counted; hours to the digits that the card gives."""
+    if field != "hours" or said is None:
+        return bool(said == found)
+    digits = len(str(said).partition(".")[2])
+    return abs(said - found) <= 0.51 * 10.0**-digits
 
 
 def count(card: DataCard, recordings: Sequence[Recording]) -> Facts:
@@ -190,8 +272,22 @@ def count(card: DataCard, recordings: Sequence[Recording]) -> Facts:
         recordings=len(recordings),
         sensors=sensors.pop() if len(sensors) == 1 else None,
         sfreq=float(rates.pop()) if len(rates) == 1 else None,
+        hours=round(sum(signal.seconds for signal in signals) / 3600, 4),
         windows=card.windows(recordings).counts if card.task else {},
     )
+
+
+def overlaps_with(card: DataCard, datasets: Iterable[str]) -> list[Overlap]:
+    """What a card declares that it shares, and what the shipped cards among `datasets` declare that they share with it."""
+    shipped = [DataCard.load(name) for name in sorted(set(datasets) & set(list_cards()) - {card.name})]
+    theirs = [
+        # `only` names recordings of their set, not of this one: which of this one are meant is not known
+        one.model_copy(update={"card": other.name, "dataset": None, "only": []})
+        for other in shipped
+        for one in other.overlaps
+        if one.other == card.name
+    ]
+    return [*card.overlaps, *theirs]
 
 
 def list_cards() -> list[str]:

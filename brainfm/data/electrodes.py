@@ -24,7 +24,11 @@ class Electrodes(Settings):
         default="", description='its name beside the recording, such as "{stem}_electrodes.tsv"'
     )
     unit: Literal["m", "cm", "mm"] | None = None
-    space: Literal["mni", "own"] | None = Field(default=None, description="mni: x, y, z are MNI coordinates")
+    space: Literal["mni", "own", "head", "none"] | None = Field(
+        default=None,
+        description="mni: x, y, z are MNI coordinates; head: those of electrodes on the scalp, from the middle of the ears "
+        "to the right, the nose and up; none: not to be used",
+    )
     region: str = Field(default="", description="the column with anatomical labels")
 
 
@@ -33,7 +37,7 @@ def electrodes_of(path: Path, names: Sequence[str], said: Electrodes | None) -> 
 
     Raises `DataError` for a table that was named and is not there, that lacks a column, or whose unit nobody says.
     """
-    file = table_of(path, said.file if said else "")
+    file = None if said and said.space == "none" else table_of(path, said.file if said else "")
     if file is None:
         return None
     rows = read_table(file)
@@ -99,5 +103,7 @@ def unit_and_frame(file: Path, said: Electrodes) -> tuple[str, Frame]:
             f"{file.name} does not say its unit; say it in the reader: `electrodes: {{unit: mm}}` (or m, cm)"
         )
     space = str(known.get("iEEGCoordinateSystem", ""))
+    if said.space == "head":
+        return unit, "none"  # a `Given` without a frame is in head coordinates
     mni = said.space == "mni" or (said.space is None and space.upper().startswith("MNI"))
     return unit, "exact" if mni else "own"

@@ -101,7 +101,7 @@ def longest(recording: Recording) -> float:
 def stem(path: Path) -> str:
     """A recording's name without format and kind: `rest_raw.fif.gz` and `rest_eeg.vhdr` are `rest`."""
     name = path.name.removesuffix(".gz")
-    return re.sub(r"[-_](raw|eeg|meg|ieeg|epo)$", "", name.rpartition(".")[0] or name)
+    return re.sub(r"[-_](raw|eeg|meg|ieeg|epo|bold)$", "", name.rpartition(".")[0] or name)
 
 
 def beside(path: Path, name: str) -> Path:

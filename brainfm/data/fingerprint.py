@@ -14,6 +14,7 @@ speed, or a rate below 50 Hz. Spikes are their own landmarks: the intervals betw
 """
 
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ from scipy.signal import oaconvolve, resample_poly
 
 from brainfm.data.recording import Recording, Signal
 from brainfm.data.spike_times import SpikeTimes
+from brainfm.errors import DataError
 
 LOW, HIGH = 2.0, 15.0
 KERNEL_SECONDS = 1.0
@@ -62,14 +64,28 @@ class Fingerprint:
         return every[every % max(modulus, self.modulus) == 0]
 
 
+@runtime_checkable
+class Known(Protocol):
+    """Data that were prepared and know the fingerprint of the raw signal."""
+
+    def fingerprint(self) -> Fingerprint: ...
+
+
 def fingerprint(recording: Recording, modality: str, seconds: float = 30.0) -> Fingerprint:
     """The fingerprint of one modality's signal, with one list of hashes for every `seconds` of each
     contiguous stretch.
 
     Below 50 Hz the landmarks can't be placed and there is no hash: only an exact copy can be found. Of spikes, the
-    landmarks are the spikes themselves.
+    landmarks are the spikes themselves. Of a prepared recording, it is the fingerprint of the raw one.
     """
     signal = recording.signal(modality)
+    if isinstance(signal.data, Known):
+        kept = signal.data.fingerprint()
+        if kept.seconds_per_stretch != seconds:
+            raise DataError(
+                f"{recording.name} keeps its fingerprint by {kept.seconds_per_stretch:g} s, not {seconds:g}"
+            )
+        return kept
     if isinstance(signal.data, SpikeTimes):
         return thinned(seconds, of_spikes(signal.data, seconds))
     if signal.sfreq < LOWEST_RATE:

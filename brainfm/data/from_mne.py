@@ -87,8 +87,10 @@ def recording_of_epochs(
 
 
 def places(modality: str, given: Given, inside: Given | None) -> Given:
-    """The file's own places, but for contacts those of the table beside it, which is in another frame."""
-    return inside if modality == "seeg" and inside is not None else given
+    """The file's own places, but for contacts, or for the scalp, those of the table beside it, by its frame."""
+    if inside is None:
+        return given
+    return inside if modality == ("eeg" if inside.frame == "none" else "seeg") else given
 
 
 def good(selected: Selected, instance: Any) -> Selected:
@@ -162,6 +164,14 @@ def stored_unit(raw: Any, name: str) -> str:
         size = float(raw._raw_extras[0]["units"][raw.ch_names.index(name)])
         return {1e-6: "µV", 1e-3: "mV"}.get(size, "V")
     return "µV" if type(raw).__name__ in MICROVOLTS else "V"
+
+
+def labelled(raw: Any, name: str) -> bool:
+    """Whether the file itself says a channel's unit, so that `stored_unit` is no convention of the format."""
+    if type(raw).__name__ in MICROVOLTS:
+        return False
+    units = getattr(raw, "_orig_units", {})
+    return not units or spelled(units.get(name, "")) in UNITS["V"]
 
 
 def annotations(raw: Any) -> Events:

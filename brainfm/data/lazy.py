@@ -1,4 +1,4 @@
-"""Samples that stay in their file until they are sliced."""
+"""Samples that stay in their file, or are not computed, until they are sliced."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -95,8 +95,29 @@ class LazyDataset:
             ) from error
 
 
+class Computed:
+    """(sensor, time) data that `read(first, stop)`, (sensor, stop - first), computes when they are sliced."""
+
+    def __init__(self, shape: tuple[int, int], read: Callable[[int, int], NDArray[Any]]) -> None:
+        self.shape = shape
+        self.read = read
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        """The samples of `[sensors, times]`, each a slice, a list or one index, as for an array of two
+        axes."""
+        rows, columns = key if isinstance(key, tuple) else (key, slice(None))
+        first, stop, within = span(columns, self.shape[1])
+        return self.read(first, stop)[rows][..., within]
+
+
 def span(columns: Any, n_times: int) -> tuple[int, int, Any]:
     """The smallest stretch (first, after the last) that holds `columns`, and where they are within it."""
+    if isinstance(columns, slice) and columns.step in (
+        None,
+        1,
+    ):  # the usual case, without a number per sample
+        first, stop, _ = columns.indices(n_times)
+        return (first, stop, slice(None)) if first < stop else (0, min(1, n_times), slice(0, 0))
     wanted = np.arange(n_times)[columns]
     if np.ndim(wanted) == 0:
         return int(wanted), int(wanted) + 1, 0

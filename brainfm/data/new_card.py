@@ -3,15 +3,19 @@
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from brainfm.data.bids import DESCRIPTION, FORMATS, KEYS, named, sidecar
 from brainfm.data.events import EventSource, attach_events, bids_path, stem
 from brainfm.data.positions import canonical
 from brainfm.data.readers import Entry, Reader
+from brainfm.data.readers.bids import FOLDER, Bids, OnError
 from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.recording import Recording
+from brainfm.data.recordings import LogLine, line_of
 from brainfm.data.splits import strictest
 from brainfm.errors import DataError
 from brainfm.part import Settings
@@ -19,40 +23,105 @@ from brainfm.part import Settings
 SUFFIXES = (".edf", ".bdf", ".gdf", ".vhdr", ".set", ".fif", ".fif.gz", ".cnt", ".mff")
 """Formats that `mne_file` reads, the likeliest first."""
 
+LISTED = 100
+"""How many sensors the text names."""
+
 Namer = Callable[[str], str | None]
 
 
 @dataclass(frozen=True)
 class Look:
-    """What was found: the pattern of the files, how to read them, and where their events are."""
+    """What was found: the pattern of the files, how to read them, and where their events are.
+
+    `said` is what a dataset_description.json says, `more` are lines for the text.
+    """
 
     files: str
     modality: str
-    reader: MneFile
+    reader: Reader
     events: EventSource | None
     entries: list[Entry]
     recordings: list[Recording]
+    said: Mapping[str, Any] = field(default_factory=dict)
+    more: tuple[str, ...] = ()
+
+    @property
+    def log(self) -> list[LogLine]:
+        """What was repaired."""
+        return [line_of(one, said) for one in self.recordings for said in one.repairs]
 
 
-def new_card(folder: Path) -> str:
-    """The text of a card for the recordings under `folder`; `check` finds no fault with its facts.
+def new_card(folder: Path, on_error: OnError | None = None) -> str:
+    """The text of a card for the recordings under `folder`, as `look_at` finds them; `check` finds no fault with
+    its facts."""
+    return written(folder, look_at(folder, on_error))
 
-    Knows BIDS (sub-, ses-, run-, events.tsv), names such as Subject03_1.edf or S001R02.edf, and a folder per
-    subject. MEG's flat coils and flat contacts are left out with a note. Raises `DataError` where there is no
-    file to read, or where the files can't be read.
+
+def look_at(folder: Path, on_error: OnError | None = None) -> Look:
+    """What a folder holds, every recording read once.
+
+    Knows BIDS datasets (`on_error` as for `brainfm.read`), names as BIDS has them, names such as Subject03_1.edf
+    or S001R02.edf, and a folder per subject. MEG's flat coils and flat contacts are left out with a note. Raises
+    `DataError` where there is no file to read, or where the files can't be read.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; give the one that holds the recordings")
+    if (folder / DESCRIPTION).is_file():
+        return look_at_dataset(folder, on_error or "raise")
+    if on_error is not None:
+        raise DataError(f"{folder} is no BIDS dataset (no {DESCRIPTION}), to which alone on_error applies")
     suffix, names = recordings_in(folder)
     files = pattern(names, suffix)
     entries = MneFile().find(folder, files)
     modality = instrument(entries[0].path)
-    reader = (
-        reader_for(entries[0].path) if modality == "eeg" else MneFile(modalities=[modality], on_bad="drop")
-    )
+    reader: Reader = MneFile(modalities=[modality], on_bad="drop")
+    if modality == "eeg":
+        reader = reader_for(entries[0].path, MneFile.model_validate)
     events = events_of(entries)
     recordings = [read(entry, reader, events) for entry in entries]
-    return written(folder, Look(files, modality, reader, events, entries, recordings))
+    return Look(files, modality, reader, events, entries, recordings)
+
+
+def look_at_dataset(folder: Path, on_error: OnError) -> Look:
+    """What a BIDS dataset holds of the kind of recording that it has most of, read as `brainfm.read` reads it."""
+    every = Bids(on_error=on_error).find(folder, "")
+    datatypes = Counter(entry.path.parent.name for entry in every)
+    datatype = max(FORMATS, key=lambda one: datatypes[one])
+    entries = [entry for entry in every if entry.path.parent.name == datatype]
+    if datatype == "eeg":
+        reader = reader_for(
+            entries[0].path,
+            lambda settings: Bids(datatype=datatype, on_error=on_error, reader=dict(settings)),
+        )
+    else:
+        reader = Bids(datatype=datatype, on_error=on_error, on_bad="drop")
+    recordings = [reader.read(entry.path) for entry in entries]
+    held = recordings[0].signals
+    modality = next(
+        name for name in (*FOLDER, *held) if name in held and FOLDER.get(name, datatype) == datatype
+    )
+    others = [f"{count} of {name}" for name, count in datatypes.items() if name != datatype]
+    mended = sorted({mended for recording in recordings for mended in recording.repairs})
+    more = [
+        f"Entities: {values_of(entries)}.",
+        *([f"The dataset also holds {', '.join(others)}: each needs a card of its own."] if others else []),
+        *([f"Repaired: {'; '.join(mended)}."] if mended else []),
+    ]
+    said = sidecar([folder / DESCRIPTION])
+    return Look("", modality, reader, None, entries, recordings, said, tuple(more))
+
+
+def values_of(entries: Sequence[Entry]) -> str:
+    """The values of every entity in the names of recordings, with how many have each."""
+    pieces = []
+    for entity, key in KEYS.items():
+        counted = Counter(named(entry.path).entities.get(key) for entry in entries)
+        values = [
+            f"{value} ({count})" for value, count in sorted(counted.items(), key=str) if value is not None
+        ]
+        if values:
+            pieces.append(f"{entity} {', '.join(values[:20])}{', …' if len(values) > 20 else ''}")
+    return "; ".join(pieces)
 
 
 def recordings_in(folder: Path) -> tuple[str, list[str]]:
@@ -86,8 +155,8 @@ def bids(name: str) -> str | None:
     """sub-01/ses-02/eeg/sub-01_ses-02_task-rest_run-1_eeg, as far as its entities are there."""
     if not re.search(r"(^|/)sub-[^_/]+_", name):
         return None
-    for entity, field in (("sub", "subject"), ("ses", "session"), ("run", "run")):
-        name = re.sub(rf"(^|[_/]){entity}-[^_/]+", rf"\1{entity}-{{{field}}}", name)
+    for entity, word in (("sub", "subject"), ("ses", "session"), ("run", "run")):
+        name = re.sub(rf"(^|[_/]){entity}-[^_/]+", rf"\1{entity}-{{{word}}}", name)
     # what is left of the entities (task, acquisition) may differ from file to file
     return re.sub(r"_(task|acq|rec|desc|space)-[^_/]+", r"_\1-*", name)
 
@@ -121,20 +190,21 @@ def instrument(path: Path) -> str:
     return next(name for name in ("meg", "seeg", "eeg") if name in found)
 
 
-def reader_for(path: Path) -> MneFile:
-    """A reader that the first file passes the gate with.
+def reader_for(path: Path, make: Callable[[Mapping[str, Any]], Reader]) -> Reader:
+    """A reader that the first file of EEG passes the gate with; `make` turns settings of `mne_file` into one.
 
     Sensors without a known position are dropped where they are few, else positions are done without; a unit
     that alone makes the amplitudes plausible is named. The card shows both, for its author to check. Raises
     the gate's `DataError` where nothing helps.
     """
-    names = names_in(path)
+    names = make({"positions": "none"}).open(path).signal("eeg").sensors.name
     unknown = [name for name in names if canonical(name) is None]
     few = len(unknown) <= len(names) / 2
-    placed = [MneFile(), MneFile(drop=unknown) if few else MneFile(positions="none")]
-    scaled = [one.model_copy(update={"unit": unit}) for unit in ("mV", "µV") for one in placed]
+    placed: list[dict[str, Any]] = [{}, {"drop": unknown} if few else {"positions": "none"}]
+    scaled = [{**settings, "unit": unit} for unit in ("mV", "µV") for settings in placed]
     refusals: list[DataError] = []
-    for reader in [*placed, *scaled]:
+    for settings in [*placed, *scaled]:
+        reader = make(settings)
         try:
             reader.read(path)
         except DataError as error:
@@ -142,11 +212,6 @@ def reader_for(path: Path) -> MneFile:
         else:
             return reader
     raise refusals[1]
-
-
-def names_in(path: Path) -> list[str]:
-    """The file's sensors, whatever their positions and amplitudes are."""
-    return list(MneFile(positions="none").open(path).signal("eeg").sensors.name)
 
 
 def events_of(entries: Sequence[Entry]) -> EventSource | None:
@@ -171,11 +236,11 @@ def written(folder: Path, look: Look) -> str:
     labels = Counter(label for recording in look.recordings for label in recording.events.label)
     lines = [
         "---",
-        f"title: {quoted(folder.name)} # FILL IN: what was recorded",
+        f"title: {stated(look, 'Name') or quoted(folder.name)} # FILL IN: what was recorded",
         f"modality: {look.modality}",
-        "licence: FILL IN # CC0-1.0, CC-BY-4.0, ... or: none stated, local evaluation only",
-        "citation: FILL IN",
-        "source: FILL IN # a web address or a DOI",
+        f"licence: {stated(look, 'License') or 'FILL IN'} # CC0-1.0, CC-BY-4.0, ... or: none stated, local evaluation only",
+        f"citation: {stated(look, 'HowToAcknowledge') or stated(look, 'Authors') or 'FILL IN'}",
+        f"source: {stated(look, 'DatasetDOI') or 'FILL IN'} # a web address or a DOI",
         f"folder: {quoted(str(folder.resolve()))} # or relative to BRAINFM_DATA",
         f"files: {quoted(look.files)} # subject, session and run are taken from the names",
         f"reader: {as_yaml(look.reader)}{doubts(look.reader)}",
@@ -193,11 +258,23 @@ def written(folder: Path, look: Look) -> str:
     return "\n".join(lines) + "\n"
 
 
-def doubts(reader: MneFile) -> str:
+def stated(look: Look, key: str) -> str:
+    """What a dataset_description.json says under a key, quoted; "" where it says nothing."""
+    value = look.said.get(key) or ""
+    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return quoted(" ".join(text.split())) if text.strip() else ""
+
+
+def doubts(reader: Reader) -> str:
     """What the author should check about the reader, as a comment."""
+    settings = reader.reader if isinstance(reader, Bids) else dict(reader)
     said = [
-        *(["no position is known for what is dropped"] if reader.drop else []),
-        *(["CHECK the unit: the file's own gives amplitudes that are not plausible"] if reader.unit else []),
+        *(["no position is known for what is dropped"] if settings.get("drop") else []),
+        *(
+            ["CHECK the unit: the file's own gives amplitudes that are not plausible"]
+            if settings.get("unit")
+            else []
+        ),
     ]
     return f" # {'; '.join(said)}" if said else ""
 
@@ -229,8 +306,9 @@ def prose(folder: Path, look: Look, labels: Counter[str]) -> list[str]:
         "FILL IN: who did what, with which device, reference and filters.",
         "",
         f"Found: {len(look.entries)} recordings, {seconds / 60:.1f} minutes in all.",
-        f"Sensors of the first: {', '.join(names)}.",
+        f"Sensors of the first: {', '.join(names[:LISTED])}{f' and {len(names) - LISTED} more' if len(names) > LISTED else ''}.",
         f"Events: {counted}.",
+        *look.more,
         *([f"Notes of the reader: {'; '.join(notes)}."] if notes else []),
         "",
         "**Consent and licence.** FILL IN: what the people agreed to, and under which licence the files are.",

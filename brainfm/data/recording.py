@@ -17,6 +17,8 @@ from brainfm.errors import DataError
 Frame = Literal["exact", "approximate", "own", "none"]
 """How well `Sensors.position` is known in MNI space: measured there, brought there by a head or template transform,
 kept in a space of its own (another species, no transform), or not at all."""
+REPAIRED = "repaired: "
+"""How a note on a repair begins."""
 
 
 class Array2D(Protocol):
@@ -166,17 +168,24 @@ class Events:
 
 @dataclass(frozen=True)
 class Track:
-    """What went with the brain in time (cursor, audio, frames): `data` is (time, ...) at `rate` hertz from `start` seconds."""
+    """What went with the brain in time (cursor, audio, frames): `data` is (time, ...) at `rate` hertz from `start` seconds.
+
+    `names` say what the columns of a (time, column) track are, where they have names.
+    """
 
     data: NDArray[Any]
     rate: float
     unit: str = ""
     start: float = 0.0
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One continuous session of one subject. `signals` are keyed by modality ("eeg"); `notes` say what was repaired."""
+    """One continuous session of one subject. `signals` are keyed by modality ("eeg"); `notes` say what was repaired.
+
+    `facts` are what a dataset says beside the file: of BIDS its entities, the sidecar's and the participant's values.
+    """
 
     signals: Mapping[str, Signal]
     events: Events = field(default_factory=Events)
@@ -188,6 +197,12 @@ class Recording:
     source: str = ""
     content_hash: str = ""
     notes: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def repairs(self) -> tuple[str, ...]:
+        """The notes on what was wrong beside the file and how `on_error="repair"` mended it."""
+        return tuple(note.removeprefix(REPAIRED) for note in self.notes if note.startswith(REPAIRED))
 
     @property
     def name(self) -> str:

@@ -60,17 +60,22 @@ class SpikeTimes:
     def counts(self, first: int, stop: int) -> NDArray[np.float64]:
         """(neuron, bin) how often each neuron fired in the bins from `first` to before `stop`."""
         # a time that a division by the rate has rounded down still lies in its own bin
-        inside = slice(*np.searchsorted(self.time, [(first - 1e-6) / self.sfreq, (stop - 1e-6) / self.sfreq]))
-        bins = np.floor(self.time[inside] * self.sfreq + 1e-6).astype(np.int64).clip(first, stop - 1)
-        flat = self.neuron[inside] * (stop - first) + bins - first
+        time, neuron = self.inside((first - 1e-6) / self.sfreq, (stop - 1e-6) / self.sfreq)
+        bins = np.floor(time * self.sfreq + 1e-6).astype(np.int64).clip(first, stop - 1)
+        flat = neuron * (stop - first) + bins - first
         counted = np.bincount(flat, minlength=self.neurons * (stop - first))
         return counted.reshape(self.neurons, stop - first).astype(np.float64)
+
+    def inside(self, start: float, stop: float) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """(spike,) times and neurons of the spikes from `start` to before `stop` seconds."""
+        inside = slice(*np.searchsorted(self.time, [start, stop]))
+        return self.time[inside], self.neuron[inside]
 
     def rates(self) -> NDArray[np.float64]:
         """(neuron,) spikes a second over the whole recording."""
         return np.bincount(self.neuron, minlength=self.neurons) / self.seconds
 
-    def take(self, rows: Sequence[int]) -> Self:
+    def take(self, rows: Sequence[int]) -> "SpikeTimes":
         """These neurons, in this order."""
         place = np.full(self.neurons, -1)
         place[list(rows)] = np.arange(len(rows))

@@ -94,13 +94,15 @@ def device() -> str:
 
 
 def data_missing() -> dict[str, str]:
-    """Which cards' recordings are not on this machine."""
+    """Which cards' recordings are not on this machine. A catalogue card, which says nothing of how to read, is not one."""
     from brainfm.data.cards import DataCard, list_cards
     from brainfm.errors import DataError
 
     missing = {}
     for name in list_cards():
         card = DataCard.load(name)
+        if card.reader is None:
+            continue
         try:
             card.entries()
         except DataError:

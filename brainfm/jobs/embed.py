@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from brainfm.data.reading import read
+from brainfm.data.reading import read_one
 from brainfm.files import write_file
 from brainfm.model import BrainFM
 from brainfm.pooling import Pool
@@ -16,7 +16,7 @@ def embed(
 ) -> dict[str, Any]:
     """Write `values` (window, feature) and `start` (seconds) to `out` as npz; what was written, as a mapping."""
     model = BrainFM.from_pretrained(checkpoint)
-    found = model.embed(read(file, unit=unit), pool=pool, seconds=seconds)
+    found = model.embed(read_one(file, unit=unit), pool=pool, seconds=seconds)
 
     def write(passing: Path) -> None:
         with passing.open("wb") as stream:

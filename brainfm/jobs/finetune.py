@@ -95,7 +95,7 @@ def finetune(
     )
     panel = Panel.of([BrainFM.from_pretrained(checkpoint)], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
-    pool = options.pool or default_pool(panel.evaluation)
+    pool = options.pool or default_pool(panel.evaluation, next(iter(panel.models.values()))[0])
     baselines, notes = classical(panel.evaluation) if options.classical == "all" else ([], [])
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {
@@ -143,9 +143,9 @@ class Bench:
             labels=list(evaluation.windows.labels),
             modality=evaluation.modality,
             sensors=[name for name in raw[0] if all(name in others for others in raw)],
-            channels=len(names.pop()),
+            channels=len(model.rows(prepared[0], evaluation.modality)),
             window=recipe.window or evaluation.card.task.window,
-            reader=evaluation.card.reader,
+            reader=evaluation.card.reading,
             events=evaluation.card.events,
             card=evaluation.card.name,
             recipe=recipe.text,
@@ -187,6 +187,7 @@ class Bench:
         labelled = [self.panel.evaluation.recordings[index] for index in owners]
         model.manifest = start.manifest + Manifest.of(labelled, self.settings.modality, with_labels=True)
         stream = self.stream(model, rows)
+        model.adopt(stream, seed)
         plan = Plan({self.settings.modality: stream}, self.recipe.train.batch, seed)
         task = Finetuning(
             plan, _Decode(model), model, balance(stream.windows.label, len(self.settings.labels))

@@ -1,7 +1,7 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,20 @@ from brainfm.corpus import Plan, Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.preprocess import fit, prepare
 from brainfm.data.recording import Recording
+from brainfm.data.store import Store, open_store
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss
+from brainfm.objectives.masked_patches import waves
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 from brainfm.report import Section
 from brainfm.train import Outcome, Run, entropy, is_main, train
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
+FEWEST = 8  # events of a window that is trained on
 
 
 class Learner(nn.Module):
@@ -34,7 +37,7 @@ class Learner(nn.Module):
         self.model, self.mask, self.objective = model, mask, objective
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Loss:
-        tokenized = self.model.tokenize(batch)
+        tokenized = self.model.tokenize(batch, generator)
         hidden = self.mask.draw(tokenized.tokens, generator)
         return self.objective(batch, tokenized, self.model.encoder, hidden)
 
@@ -91,7 +94,8 @@ def gather(
     streams: dict[str, Stream] = {}
     signals: dict[str, SignalRecipe] = {}
     manifest = Manifest()
-    raw = corpus(recipe, limit)
+    store = open_store(recipe.data.store) if recipe.data.store else None
+    raw = corpus(recipe, limit, store)
     for modality, settings in recipe.signals.items():
         recordings = [recording for recording in raw if modality in recording.signals]
         if not recordings:
@@ -99,23 +103,24 @@ def gather(
                 f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on"
             )
         manifest += Manifest.of(recordings, modality, with_labels=False)
-        steps = fit(settings.prepare, recordings, modality)
+        done = store.done(settings.prepare, modality) if store else 0
+        steps = [*settings.prepare[:done], *fit(settings.prepare[done:], recordings, modality)]
         signals[modality] = settings.model_copy(update={"prepare": steps})
-        streams[modality] = stream(recordings, signals[modality], modality)
+        streams[modality] = stream(recordings, signals[modality], modality, done)
     return recipe.model_copy(update={"signals": signals}), streams, manifest
 
 
-def corpus(recipe: PretrainRecipe, limit: int | None = None) -> list[Recording]:
-    """The raw recordings of all cards, less those held out. Raises `DataError` where a held-out place is in no card."""
+def corpus(recipe: PretrainRecipe, limit: int | None = None, store: Store | None = None) -> list[Recording]:
+    """The recordings of all cards, raw or from a store, less those held out.
+
+    Raises `DataError` where a held-out place is in no card.
+    """
     kept = []
     for name in recipe.data.cards:
         card = DataCard.load(name)
-        entries = card.entries()
-        recordings = card.recordings(limit, entries)
+        recordings, every = recordings_of(card, limit, store)
         held = [recipe.data.held(card.name, one.subject, one.session, one.run) for one in recordings]
-        unread = [
-            recipe.data.held(card.name, one.subject, one.session, one.run) for one in entries[len(held) :]
-        ]
+        unread = [recipe.data.held(card.name, *place) for place in every[len(held) :]]
         if unknown := set(recipe.data.hold_out.get(card.name, [])).difference(*held, *unread):
             raise DataError(
                 f"data.hold_out: {card.name} has no recording of {', '.join(sorted(unknown))}; "
@@ -125,25 +130,58 @@ def corpus(recipe: PretrainRecipe, limit: int | None = None) -> list[Recording]:
     return kept
 
 
-def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: str) -> Stream:
-    """Prepared recordings and every whole window in them."""
-    prepared = prepare(recordings, settings.prepare, modality)
+def recordings_of(
+    card: DataCard, limit: int | None, store: Store | None
+) -> tuple[list[Recording], list[tuple[str, str, str]]]:
+    """A card's first recordings, from a store where one is given, and the places (subject, session, run) of all."""
+    if store is not None:
+        stored = store.recordings(card.name)
+        return stored[:limit], [(one.subject, one.session, one.run) for one in stored]
+    entries = card.entries()
+    return card.recordings(limit, entries), [(one.subject, one.session, one.run) for one in entries]
+
+
+def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: str, done: int = 0) -> Stream:
+    """Prepared recordings and every whole window in them; the first `done` steps are behind them already."""
+    prepared = prepare(recordings, settings.prepare[done:], modality)
     windows = Sliding(seconds=settings.seconds, stride=settings.stride)(prepared, modality, [])
     if not len(windows):
         raise DataError(
             f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"
         )
-    return Stream(modality, prepared, windows, settings.prepare)
+    found = Stream(modality, prepared, windows, settings.prepare, settings.tokenizer.ragged)
+    return with_enough(found) if found.ragged else found
+
+
+def with_enough(stream_: Stream) -> Stream:
+    """A stream of events less the windows that hold too few to hide some and see others; these are counted as dropped."""
+    enough = np.flatnonzero(stream_.lengths >= FEWEST)
+    if not len(enough):
+        raise DataError(f"no window of {stream_.modality} holds {FEWEST} events; lengthen it")
+    windows = stream_.windows.rows(enough)
+    if few := len(stream_.windows) - len(enough):
+        windows = replace(windows, dropped={**windows.dropped, f"fewer than {FEWEST} events": few})
+    return replace(stream_, windows=windows)
 
 
 def learner(recipe: PretrainRecipe, streams: dict[str, Stream]) -> Learner:
     """The untrained network of the recipe's seed, its objective fitted to the corpus's statistics."""
-    model = BrainFM.fresh(BrainFMConfig.of(recipe), recipe.seed)
+    model = BrainFM.fresh(met(BrainFMConfig.of(recipe), streams), recipe.seed)
     patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
     with seeded(entropy(recipe.seed, 1)):
         objective = recipe.objective.build(model.width, patches)
-    objective.fit([batch for stream_ in streams.values() for batch in sample(stream_, recipe.seed)])
+    sampled = [batch for stream_ in streams.values() for batch in sample(stream_, recipe.seed)]
+    with torch.no_grad():
+        objective.fit([(batch, waves(batch, model.tokenize(batch))) for batch in sampled])
     return Learner(model, recipe.mask, objective)
+
+
+def met(config: BrainFMConfig, streams: dict[str, Stream]) -> BrainFMConfig:
+    """The config of a network that knows the sensors of these streams; its first weights then follow from the seed alone."""
+    scout = BrainFM.fresh(config, 0)
+    for stream_ in streams.values():
+        scout.adopt(stream_)
+    return scout.config
 
 
 def sample(stream_: Stream, seed: int) -> list[Batch]:

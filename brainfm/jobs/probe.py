@@ -9,7 +9,7 @@ from brainfm.baselines import Baseline
 from brainfm.data.cards import DataCard
 from brainfm.data.cards import Metric as MetricName
 from brainfm.data.leaks import Split
-from brainfm.data.windows import layouts
+from brainfm.data.selection import FIELDS
 from brainfm.evaluation import Evaluation
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
@@ -49,7 +49,7 @@ def probe(checkpoints: Sequence[str | Path], card: str | Path, options: Options 
         DataCard.load(card), options.split, metric=options.metric, limit=options.limit, seed=options.seed
     )
     panel = Panel.of(models, evaluation, options.strict)
-    pool = options.pool or default_pool(panel.evaluation)
+    pool = options.pool or default_pool(panel.evaluation, next(iter(panel.models.values()))[0])
     seeds = list(panel.models)
     twins = seeds if len(seeds) > 1 else [seeds[0] + extra for extra in range(options.seeds)]
     baselines, notes = classical(panel.evaluation) if options.classical == "all" else ([], [])
@@ -120,12 +120,14 @@ def classical(evaluation: Evaluation) -> tuple[list[tuple[str, Baseline]], list[
     from brainfm.baselines.csp_lda import CspLda
     from brainfm.baselines.tangent_space import TangentSpace
 
-    if len(layouts(evaluation.recordings, evaluation.modality)) > 1:
+    if not evaluation.comparable:
         return [], ["classical decoders are left out: they need the same sensors and rate in every recording"]
     sensors = len(evaluation.recordings[0].signal(evaluation.modality).sensors)
-    several: list[Baseline] = [TangentSpace(), CspLda()] if sensors > 1 else []
+    standard: list[Baseline] = []
+    if evaluation.modality in FIELDS:  # blood and spikes have no rhythms in these bands
+        standard = [BandPower(), *([TangentSpace(), CspLda()] if sensors > 1 else [])]
     own = evaluation.card.baseline
-    parts = {part.kind: part for part in [BandPower(), *several]}
+    parts = {part.kind: part for part in standard}
     if own is not None:
         parts[own.kind if own.kind not in parts or parts[own.kind] == own else f"{own.kind}_card"] = own
     unlabelled = (

@@ -7,15 +7,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from brainfm.batch import Batch
 from brainfm.corpus import Stream
 from brainfm.data.cards import DataCard
+from brainfm.data.recording import Recording
 from brainfm.jobs.doctor import PACKAGES, version
 from brainfm.jobs.pretrain import Learner
+from brainfm.model import BrainFM
 from brainfm.objectives.masked_patches import MaskedPatchLoss, normalise
 from brainfm.recipe import Recipe, to_yaml
-from brainfm.report import Losses, MaskMap, Reconstruction, Report, Section, Texts, write_report
+from brainfm.report import (
+    Losses,
+    MaskMap,
+    Reconstruction,
+    Report,
+    Section,
+    Texts,
+    TokenMap,
+    write_report,
+)
 from brainfm.run_folder import read_log
 from brainfm.scores import Scores
+from brainfm.tokens import Hidden, Tokenized
 
 
 def write(title: str, sections: Sequence[Section], out: Path, recipe: Recipe | None = None) -> Path:
@@ -60,32 +73,67 @@ def losses(run: Path) -> list[Section]:
 
 @torch.inference_mode()
 def pictures(learner: Learner, stream: Stream, seed: int) -> list[Section]:
-    """One window: what was hidden, what was predicted there, and where on the head the mask fell.
-
-    Every patch is drawn as the objective sees it, at mean 0 and variance 1.
-    """
+    """One window: its tokens, what was hidden, what was predicted there, and where on the head the mask fell."""
     learner = learner.cpu().eval()
     row = int(np.random.default_rng([seed, 4]).integers(len(stream.windows)))
     batch = stream.batch(np.array([row]))
+    recording = stream.recordings[stream.windows.recording[row]]
     tokenized = learner.model.tokenize(batch)
+    sections: list[Section] = [token_map(learner.model, recording, batch, stream.windows.seconds)]
+    if not tokenized.tokens.period:
+        return sections  # events: the map shows them one by one
     hidden = learner.mask.draw(tokenized.tokens, torch.Generator().manual_seed(seed))
-    drawn = hidden.mask()[0].unflatten(0, (batch.signal.shape[1], -1)).numpy()
-    sensors = stream.recordings[stream.windows.recording[row]].signal(stream.modality).sensors
-    patch = learner.model.signals[stream.modality].tokenizer.seconds
-    mask = MaskMap(sensors.name, sensors.position, drawn, patch)
-    if not isinstance(learner.objective, MaskedPatchLoss):
-        return [mask]
-    seen = learner.model.encoder(tokenized.tokens.take(hidden.seen))
-    predicted = learner.objective.decode(stream.modality, seen, tokenized.tokens.take(hidden.hidden)).float()
-    whole = normalise(tokenized.targets[stream.modality].value)
-    shown = whole.scatter(1, hidden.hidden.unsqueeze(-1).expand_as(predicted), predicted)
-    times = batch.signal.shape[-1]
-    samples = whole.shape[-1]
-    picture = Reconstruction(
-        seconds=np.arange(times) / batch.sfreq,
-        names=sensors.name,
-        signal=whole.reshape(batch.signal.shape)[0].numpy(),
-        prediction=shown.reshape(batch.signal.shape)[0].numpy(),
-        hidden=drawn.repeat(samples, axis=1),
+    names = learner.model.rows(recording, stream.modality)
+    drawn = hidden.mask()[0].unflatten(0, (len(names), -1)).numpy()
+    if isinstance(learner.objective, MaskedPatchLoss):
+        sections.append(predicted(learner.model, learner.objective, batch, tokenized, hidden, names))
+    first = tokenized.tokens.take(torch.arange(0, tokenized.tokens.count, drawn.shape[1])[None])
+    place = torch.where(first.located[0, :, None], first.position[0], torch.nan).double().numpy()
+    head = not tokenized.tokens.virtual and stream.modality in ("eeg", "meg")
+    title = f"{stream.modality}: where the mask fell"
+    return [*sections, MaskMap(names, place, drawn, tokenized.tokens.period, head, title)]
+
+
+def token_map(model: BrainFM, recording: Recording, batch: Batch, seconds: float) -> TokenMap:
+    """The first window of a batch beside what the encoder makes of it."""
+    tokens = model(batch)
+    valid = tokens.valid[0]
+    names = recording.signal(batch.modality).sensors.name
+    return TokenMap(
+        seconds=seconds,
+        names=names,
+        signal=batch.signal[0].double().numpy(),
+        rows=model.rows(recording, batch.modality) or names,
+        time=tokens.time[0][valid].double().numpy(),
+        row=tokens.sensor[0][valid].numpy(),
+        embedding=tokens.embedding[0][valid].double().numpy(),
+        regular=tokens.period > 0,
+        title=f"{batch.modality}: a window and its tokens",
     )
-    return [picture, mask]
+
+
+def predicted(
+    model: BrainFM,
+    objective: MaskedPatchLoss,
+    batch: Batch,
+    tokenized: Tokenized,
+    hidden: Hidden,
+    names: Sequence[str],
+) -> Reconstruction:
+    """Every row of tokens as the objective sees it, each patch at mean 0 and variance 1, and what was told of the hidden ones."""
+    seen = model.encoder(tokenized.tokens.take(hidden.seen))
+    told = objective.decode(batch.modality, seen, tokenized.tokens.take(hidden.hidden)).float()
+    whole = normalise(tokenized.targets[batch.modality].value)
+    shown = whole.scatter(1, hidden.hidden.unsqueeze(-1).expand_as(told), told)
+    covered = hidden.mask().unsqueeze(-1).expand_as(whole)
+    signal, prediction, where = (
+        one[0].unflatten(0, (len(names), -1)).flatten(1).numpy() for one in (whole, shown, covered)
+    )
+    return Reconstruction(
+        seconds=np.arange(signal.shape[1]) / batch.sfreq,
+        names=names,
+        signal=signal,
+        prediction=prediction,
+        hidden=where,
+        title=f"{batch.modality}: what was hidden, and what was told of it",
+    )

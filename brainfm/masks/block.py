@@ -7,15 +7,18 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
-from brainfm.masks import Mask, hide_first
+from brainfm.masks import Mask, hide_least
 from brainfm.tokens import Hidden, Tokens
+
+EVENT = 0.1
+"""Seconds that stand for a patch where tokens are events."""
 
 
 class Block(Mask):
     """Hide blocks: all sensors within `radius` of a random one, for `length` patches from a random time.
 
     The defaults are the best of 30 geometries in the masking study (Guetschel et al. 2026, §4: 9 cm × 2 patches × 55 %).
-    A sensor without a position is near itself alone.
+    A sensor without a position is near itself alone. Events have no patches: a block of them lasts `length` times `EVENT`.
     """
 
     radius: float = Field(default=0.09, ge=0, description="metres")
@@ -31,7 +34,7 @@ class Block(Mask):
         covered = self._near(tokens, seeds) & self._soon(tokens, begin)
         # The first block that covers a token decides its turn; tokens that no block covers come last.
         first = torch.where(covered.any(dim=1), covered.float().argmax(dim=1), seeds.shape[1])
-        return hide_first((first + tie).argsort(dim=1), self.count(n))
+        return hide_least(first + tie, tokens, self.count(tokens))
 
     def _enough(self, n: int) -> int:
         """Seeds to draw: as many as hide the share even where blocks hold only their own `length` tokens, with overlap."""
@@ -50,7 +53,8 @@ class Block(Mask):
 
         Blocks may begin before the window, so that its first patch is hidden as often as any other.
         """
-        patch = (tokens.time - tokens.time.amin(dim=1, keepdim=True)).div(tokens.period).round()
+        passed = tokens.time - tokens.time.amin(dim=1, keepdim=True)
+        patch = passed.div(tokens.period).round() if tokens.period else passed.div(EVENT).floor()
         starts = patch.amax(dim=1, keepdim=True) + self.length
         later = patch.unsqueeze(1) - ((begin * starts).floor() - (self.length - 1)).unsqueeze(2)
         return (later >= 0) & (later < self.length)

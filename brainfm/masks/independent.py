@@ -2,7 +2,7 @@
 
 import torch
 
-from brainfm.masks import Mask, hide_first
+from brainfm.masks import Mask, hide_least
 from brainfm.tokens import Hidden, Tokens
 
 
@@ -11,4 +11,4 @@ class Independent(Mask):
 
     def draw(self, tokens: Tokens, generator: torch.Generator) -> Hidden:
         noise = torch.rand(tokens.time.shape, generator=generator)
-        return hide_first(noise.argsort(dim=1).to(tokens.time.device), self.count(tokens.count))
+        return hide_least(noise.to(tokens.time.device), tokens, self.count(tokens))

@@ -4,7 +4,7 @@ Beside it, targets for the window as a whole: the pooled features of what was se
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,12 @@ from brainfm.batch import Batch
 from brainfm.layers.attention import CrossBlock, heads_for
 from brainfm.layers.position import PositionFeatures
 from brainfm.objectives import Loss, Objective
-from brainfm.statistics import SENSOR_NAMES, WINDOW_NAMES, sensor_statistics, window_statistics
+from brainfm.pooling import pool_tokens
+from brainfm.statistics import sensor_names, sensor_statistics, window_names, window_statistics
 from brainfm.tokens import Hidden, Tokenized, Tokens
+
+Waves = Float[Tensor, "batch row time"]
+"""The signal of every row of tokens."""
 
 
 class MaskedPatches(Objective):
@@ -50,26 +54,31 @@ class MaskedPatchLoss(nn.Module):
         self.weights = {"patches": 1.0}
         if part.statistics:
             self.weights["statistics"] = part.statistics
-            self.describe = Describe(width)
+            self.describe = nn.ModuleDict({modality: Describe(width, modality) for modality in patches})
 
     @torch.no_grad()
-    def fit(self, batches: list[Batch]) -> None:
-        """Learn the corpus's mean and spread of each statistic, so that all weigh the same."""
+    def fit(self, batches: Sequence[tuple[Batch, Tensor]]) -> None:
+        """Learn the corpus's mean and spread of each statistic of each modality, so that all weigh the same."""
         if self.part.statistics:
-            self.describe.fit(batches)
+            for modality, describe in self.describe.items():
+                assert isinstance(describe, Describe)
+                describe.fit([(batch, rows) for batch, rows in batches if batch.modality == modality])
 
     def forward(self, batch: Batch, tokenized: Tokenized, encoder: nn.Module, hidden: Hidden) -> Loss:
         seen = encoder(tokenized.tokens.take(hidden.seen))
         target = normalise(self.target(batch, tokenized, hidden)).detach()
         predicted = self.decode(batch.modality, seen, tokenized.tokens.take(hidden.hidden))
-        parts = {"patches": F.mse_loss(predicted.float(), target)}
+        parts = {"patches": F.mse_loss(predicted.float(), target), **tokenized.losses}
         if self.part.statistics:
-            parts["statistics"] = self.describe(batch, seen)
-        return Loss(parts, self.weights)
+            describe: nn.Module = self.describe[batch.modality]
+            parts["statistics"] = describe(batch, waves(batch, tokenized), seen)
+        return Loss(parts, {**dict.fromkeys(tokenized.losses, 1.0), **self.weights})
 
     def decode(self, modality: str, seen: Tokens, asked: Tokens) -> Float[Tensor, "batch hidden time"]:
         """Normalised patches at the places and times of `asked`, from what was seen."""
         x = self.ask + self.where(asked.position, asked.located)
+        if asked.who is not None:
+            x = x + asked.who.to(x.dtype)
         for block in self.blocks:
             x = block(x, asked.time, seen.embedding, seen.time, seen.valid if seen.padded else None)
         return self.predict[modality](self.norm(x))
@@ -83,50 +92,57 @@ class MaskedPatchLoss(nn.Module):
 
 
 class Describe(nn.Module):
-    """Tell each sensor's statistics from the mean of its seen tokens, and the head's fields from the mean of all.
+    """Tell each row's statistics from the mean of its seen tokens, and the head's fields from the mean of all.
 
-    The targets come from the whole window, hidden parts included; a sensor of which nothing was seen is not asked.
+    A row is a sensor, or what stands for several. The targets come from the whole window, hidden parts included; a row of
+    which nothing was seen is not asked.
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, modality: str) -> None:
         super().__init__()
-        self.sensor, self.window = nn.Linear(width, len(SENSOR_NAMES)), nn.Linear(width, len(WINDOW_NAMES))
-        self.mean = nn.Buffer(torch.zeros(len(SENSOR_NAMES)))
-        self.std = nn.Buffer(torch.ones(len(SENSOR_NAMES)))
-        self.window_mean = nn.Buffer(torch.zeros(len(WINDOW_NAMES)))
-        self.window_std = nn.Buffer(torch.ones(len(WINDOW_NAMES)))
+        told, fields = len(sensor_names(modality)), len(window_names(modality))
+        self.sensor, self.window = nn.Linear(width, told), nn.Linear(width, fields)
+        self.mean, self.std = nn.Buffer(torch.zeros(told)), nn.Buffer(torch.ones(told))
+        self.window_mean, self.window_std = nn.Buffer(torch.zeros(fields)), nn.Buffer(torch.ones(fields))
 
-    def fit(self, batches: list[Batch]) -> None:
-        """Mean and spread of each statistic over these windows."""
-        sensors = [sensor_statistics(batch.signal, batch.sfreq) for batch in batches]
-        windows = torch.cat(
-            [
-                window_statistics(values, b.position, b.located)
-                for values, b in zip(sensors, batches, strict=True)
-            ]
-        )
-        every = torch.cat([values.flatten(0, 1) for values in sensors])
-        self.mean.copy_(every.mean(dim=0))
-        self.std.copy_(every.std(dim=0, correction=0).clamp(min=1e-3))
+    def fit(self, batches: Sequence[tuple[Batch, Tensor]]) -> None:
+        """Mean and spread of each statistic over these windows and their rows."""
+        rows = torch.cat([statistics(batch, waves_).flatten(0, 1) for batch, waves_ in batches])
+        windows = torch.cat([fields(batch) for batch, _ in batches])
+        self.mean.copy_(rows.mean(dim=0))
+        self.std.copy_(rows.std(dim=0, correction=0).clamp(min=1e-3))
         self.window_mean.copy_(windows.mean(dim=0))
         self.window_std.copy_(windows.std(dim=0, correction=0).clamp(min=1e-3))
 
-    def forward(self, batch: Batch, seen: Tokens) -> Float[Tensor, ""]:
-        values = sensor_statistics(batch.signal, batch.sfreq)
-        fields = window_statistics(values, batch.position, batch.located)
-        pooled, counted = per_sensor(seen, values.shape[1])
-        told = self.sensor(pooled).float()
-        wanted = ((values - self.mean) / self.std).clamp(-5, 5)
-        sensor = F.smooth_l1_loss(told[counted], wanted[counted])
-        wanted = ((fields - self.window_mean) / self.window_std).clamp(-5, 5)
-        return sensor + F.smooth_l1_loss(self.window(seen.embedding.mean(dim=1)).float(), wanted)
+    def forward(self, batch: Batch, waves_: Waves, seen: Tokens) -> Float[Tensor, ""]:
+        wanted = ((fields(batch) - self.window_mean) / self.window_std).clamp(-5, 5)
+        loss = F.smooth_l1_loss(self.window(pool_tokens(seen, "mean")).float(), wanted)
+        pooled, counted = per_row(seen, waves_.shape[1])
+        wanted = ((statistics(batch, waves_) - self.mean) / self.std).clamp(-5, 5)
+        return loss + F.smooth_l1_loss(self.sensor(pooled).float()[counted], wanted[counted])
 
 
-def per_sensor(
-    tokens: Tokens, sensors: int
-) -> tuple[Float[Tensor, "batch sensor width"], Bool[Tensor, "batch sensor"]]:
-    """The mean of each sensor's tokens, and which sensors have any."""
-    member = F.one_hot(tokens.sensor, sensors).to(tokens.embedding.dtype)
+def waves(batch: Batch, tokenized: Tokenized) -> Waves:
+    """What each row of tokens stands for over the whole window; the sensors themselves where tokens are events."""
+    if not tokenized.tokens.period:
+        return batch.signal
+    rows = int(tokenized.tokens.sensor.max()) + 1
+    return tokenized.targets[batch.modality].value.unflatten(1, (rows, -1)).flatten(2)
+
+
+def statistics(batch: Batch, waves_: Waves) -> Float[Tensor, "batch row statistic"]:
+    """The statistics of each row."""
+    return sensor_statistics(waves_, batch.sfreq, batch.modality)
+
+
+def fields(batch: Batch) -> Float[Tensor, "batch field"]:
+    """The statistics of the window as a whole, from its sensors."""
+    return window_statistics(statistics(batch, batch.signal), batch.position, batch.located)
+
+
+def per_row(tokens: Tokens, rows: int) -> tuple[Float[Tensor, "batch row width"], Bool[Tensor, "batch row"]]:
+    """The mean of each row's tokens, and which rows have any."""
+    member = F.one_hot(tokens.sensor, rows).to(tokens.embedding.dtype) * tokens.valid.unsqueeze(-1)
     count = member.sum(dim=1)
     pooled = member.transpose(1, 2) @ tokens.embedding / count.clamp(min=1).unsqueeze(-1)
     return pooled, count > 0

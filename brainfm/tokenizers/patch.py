@@ -7,13 +7,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
-from brainfm.errors import DataError
+from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.sensor import SensorFeatures
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized, Tokens
+from brainfm.tokens import Target, Tokenized
 
 
 class Patch(Tokenizer):
-    """Cut every sensor into patches of `seconds` and embed each alone.
+    """Cut every sensor into patches of `seconds` and embed each alone, with the sensor's kind and orientation.
 
     Nothing is normalised across patches or sensors: a loud artefact on one electrode cannot change the token of another, as
     it does through LaBraM's and CBraMod's group norm.
@@ -34,39 +35,22 @@ class PatchTokenizer(nn.Module):
         self.embed = (
             nn.Linear(part.times, width) if part.embed == "linear" else convolution(part.times, width)
         )
+        self.sensor = SensorFeatures(width)
 
-    def forward(self, batch: Batch) -> Tokenized:
-        patches = self.cut(batch)
-        n_batch, sensors, times, samples = patches.shape
-        flat = patches.reshape(n_batch, sensors * times, samples)
-        per_sensor = torch.arange(sensors, device=flat.device).repeat_interleave(times)
-        centre = (torch.arange(times, device=flat.device) + 0.5) * self.part.seconds
-        tokens = Tokens(
-            embedding=self.embed(flat),
-            time=centre.repeat(sensors).expand(n_batch, -1),
-            position=batch.position[:, per_sensor],
-            located=batch.located[:, per_sensor],
-            modality=torch.full_like(per_sensor, self.modality).expand(n_batch, -1),
-            sensor=per_sensor.expand(n_batch, -1),
-            valid=batch.valid[:, per_sensor],
-            period=self.part.seconds,
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
+        patches = patches_of(batch, self.part.times, self.part.sfreq)
+        tokens = grid_tokens(
+            self.embed(patches),
+            self.part.seconds,
+            self.modality,
+            batch.position,
+            batch.located,
+            batch.region,
+            batch.valid,
+            self.sensor(batch.kind, batch.orientation),
             padded=batch.padded,
         )
-        return Tokenized(tokens, {batch.modality: Target(flat, batch.sfreq)})
-
-    def cut(self, batch: Batch) -> Float[Tensor, "batch sensor patch time"]:
-        """Whole patches; raises `DataError` where the window is not a whole number of them."""
-        if abs(batch.sfreq - self.part.sfreq) > 1e-6:
-            raise DataError(
-                f"this tokenizer wants {self.part.sfreq:g} Hz, the signal has {batch.sfreq:g} Hz: resample it"
-            )
-        samples = self.part.times
-        if batch.signal.shape[-1] % samples or not batch.signal.shape[-1]:
-            raise DataError(
-                f"a window of {batch.signal.shape[-1]} samples is not a whole number of patches of {samples}: "
-                f"choose a window that is a multiple of {self.part.seconds:g} s"
-            )
-        return batch.signal.unflatten(-1, (-1, samples))
+        return Tokenized(tokens, {batch.modality: Target(patches.flatten(1, 2), batch.sfreq)})
 
 
 def convolution(samples: int, width: int) -> nn.Sequential:
@@ -89,11 +73,13 @@ def convolution(samples: int, width: int) -> nn.Sequential:
 
 
 class _Rows(nn.Module):
-    """Apply a module that knows one batch axis to (batch, token, ...)."""
+    """Apply a module that knows one batch axis to (batch, sensor, patch, ...)."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
 
-    def forward(self, x: Float[Tensor, "batch token 1 time"]) -> Float[Tensor, "batch token width"]:
-        return self.module(x.flatten(0, 1)).unflatten(0, x.shape[:2])
+    def forward(
+        self, x: Float[Tensor, "batch sensor patch 1 time"]
+    ) -> Float[Tensor, "batch sensor patch width"]:
+        return self.module(x.flatten(0, 2)).unflatten(0, x.shape[:3])

@@ -5,6 +5,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,19 +15,23 @@ from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 from brainfm.part import suggest
 
+Whose = Literal["all", "subject", "session"]
+
 
 @dataclass(frozen=True)
 class Kind:
     """What one kind of sensor measures.
 
     `plausible` are the smallest and largest typical amplitudes (the modality's `amplitude`, median over sensors) and `flat`
-    the one under which a sensor measures nothing, all in the SI `unit`.
+    the one under which a sensor measures nothing, all in the SI `unit`. `whose` are its names: Cz is everyone's, a contact or
+    a voxel one person's, a sorted neuron one session's.
     """
 
     unit: str
     plausible: tuple[float, float]
     typical: float
     flat: float
+    whose: Whose = "all"
 
 
 @dataclass(frozen=True)
@@ -59,3 +64,13 @@ def modality(name: str) -> Modality:
         raise DataError(f"modality {name!r} is not known{suggest(name, known())}")
     found: Modality = getattr(importlib.import_module(f"{__name__}.{name}"), name.upper())
     return found
+
+
+def owner(recording: Recording, name: str) -> str:
+    """Whose the sensors' names are, "dataset/subject" or "dataset/subject/session"; "" where they mean the same to everyone."""
+    kinds = modality(name).kinds
+    whose = {kinds[kind].whose for kind in set(recording.signal(name).sensors.kind) if kind in kinds}
+    person = f"{recording.dataset}/{recording.subject}" if recording.subject else recording.name
+    if "session" in whose:
+        return f"{person}/{recording.session}"
+    return person if "subject" in whose else ""

@@ -136,8 +136,9 @@ FMRI = Modality(
     name="fmri",
     words="BOLD signal in percent or z",
     kinds={
-        kind: Kind("%", plausible=(0.02, 30.0), typical=1.0, flat=1e-6)
-        for kind in ("voxel", "parcel", "vertex")
+        "voxel": Kind("%", plausible=(0.02, 30.0), typical=1.0, flat=1e-6, whose="subject"),
+        "vertex": Kind("%", plausible=(0.02, 30.0), typical=1.0, flat=1e-6, whose="subject"),
+        "parcel": Kind("%", plausible=(0.02, 30.0), typical=1.0, flat=1e-6),
     },
     montage="",
     sfreq=0.5,

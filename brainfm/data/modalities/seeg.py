@@ -87,7 +87,8 @@ SEEG = Modality(
     name="seeg",
     words="intracranial EEG",
     kinds={
-        kind: Kind("V", plausible=(3e-7, 5e-3), typical=5e-5, flat=1e-9) for kind in ("seeg", "ecog", "dbs")
+        kind: Kind("V", plausible=(3e-7, 5e-3), typical=5e-5, flat=1e-9, whose="subject")
+        for kind in ("seeg", "ecog", "dbs")
     },
     montage="",
     sfreq=256.0,

@@ -148,8 +148,8 @@ SPIKES = Modality(
     words="a neuron's rate",
     kinds={
         # a sorted neuron; a threshold's crossings, or several neurons that could not be told apart
-        "neuron": Kind("Hz", plausible=(0.01, 300.0), typical=5.0, flat=0.0),
-        "multiunit": Kind("Hz", plausible=(0.01, 2000.0), typical=40.0, flat=0.0),
+        "neuron": Kind("Hz", plausible=(0.01, 300.0), typical=5.0, flat=0.0, whose="session"),
+        "multiunit": Kind("Hz", plausible=(0.01, 2000.0), typical=40.0, flat=0.0, whose="session"),
     },
     montage="",
     sfreq=RESOLUTION,

@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data.lazy import Computed
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.part import Part
+
+Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 class Step(Part):
@@ -21,6 +25,18 @@ class Step(Part):
     def __call__(self, recording: Recording, modality: str) -> Recording:
         """The recording with that modality's signal changed; never in place."""
         raise NotImplementedError  # a family's base class; every part in this folder has its own
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """What the call gives, its samples computed when they are sliced, in memory that does not grow with the recording.
+
+        `scratch` is a folder for passing files. A step that does not say how is called, on the whole in memory.
+        """
+        return self(recording, modality)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it must be fitted on training recordings before it is used."""
+        return changes_in_fit(self)
 
     def on_window(self, window: NDArray[Any], sensors: Sensors | None = None) -> NDArray[Any]:
         """What the step does to windows (..., sensor, time) once they are cut; most do nothing there."""
@@ -62,7 +78,45 @@ def on_windows(steps: Sequence[Step], windows: NDArray[Any], sensors: Sensors | 
     return windows
 
 
-def by_stretch(signal: Signal, change: Callable[[NDArray[np.float64]], NDArray[np.float64]]) -> Signal:
+def prepare_lazily(recording: Recording, steps: Sequence[Step], modality: str, scratch: Path) -> Recording:
+    """The recording after every step, its samples computed when they are sliced."""
+    for step in steps:
+        recording = step.lazily(recording, modality, scratch)
+    return recording
+
+
+def by_stretch(signal: Signal, change: Change) -> Signal:
     """The signal with `change`, (sensor, time) to the same shape, applied to each stretch alone."""
     data = signal.load()
     return replace(signal, data=np.concatenate([change(data[:, a:b]) for a, b in signal.stretches], axis=1))
+
+
+def by_stretch_lazily(signal: Signal, change: Change, reach: int) -> Signal:
+    """The same when it is sliced, for a change in which no sample depends on one further away than `reach`.
+
+    What `change` is given of a stretch is all of it, or longer than `reach`.
+    """
+    edges = np.array([0, *signal.breaks, signal.n_times])
+
+    def read(first: int, stop: int) -> NDArray[np.float64]:
+        pieces = []
+        for row in range(int(np.searchsorted(edges, first, side="right")) - 1, len(edges) - 1):
+            a, b = int(edges[row]), int(edges[row + 1])
+            if a >= stop:
+                break
+            here, there = max(a, first), min(b, stop)
+            start, end = max(a, here - reach), min(b, there + reach)
+            piece = change(np.asarray(signal.data[:, start:end], np.float64))
+            pieces.append(piece[:, here - start : there - start])
+        return np.concatenate(pieces, axis=1)
+
+    return replace(signal, data=Computed((len(signal.sensors), signal.n_times), read))
+
+
+def at_each_time(signal: Signal, change: Change, sensors: Sensors) -> Signal:
+    """The signal of these `sensors` that `change` makes of (sensor, time), one time from one time, when it is sliced."""
+
+    def read(first: int, stop: int) -> NDArray[np.float64]:
+        return change(np.asarray(signal.data[:, first:stop], np.float64))
+
+    return replace(signal, data=Computed((len(sensors), signal.n_times), read), sensors=sensors)

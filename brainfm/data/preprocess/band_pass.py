@@ -1,12 +1,14 @@
 """Band-pass, high-pass or low-pass filter with zero phase."""
 
+from pathlib import Path
+
 import mne
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-from brainfm.data.preprocess import Step, by_stretch
-from brainfm.data.recording import Recording
+from brainfm.data.preprocess import Change, Step, by_stretch, by_stretch_lazily
+from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 
 
@@ -26,7 +28,18 @@ class BandPass(Step):
     def __call__(self, recording: Recording, modality: str) -> Recording:
         """Raises `DataError` where the band does not fit below half the sampling rate."""
         signal = recording.signal(modality)
-        self._check(signal.sfreq, recording.name)
+        change, _, notes = self._filter(signal, recording.name)
+        return recording.with_signal(modality, by_stretch(signal, change)).noting(*notes)
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """Half the FIR on either side of a sample decides it; with a whole one MNE's padding stays at the true edges."""
+        signal = recording.signal(modality)
+        change, taps, notes = self._filter(signal, recording.name)
+        return recording.with_signal(modality, by_stretch_lazily(signal, change, taps)).noting(*notes)
+
+    def _filter(self, signal: Signal, where: str) -> tuple[Change, int, list[str]]:
+        """What is done to a stretch, the length of the FIR, and a note where stretches are shorter than that."""
+        self._check(signal.sfreq, where)
         taps = len(mne.filter.create_filter(None, signal.sfreq, self.low, self.high, verbose="error"))
         short = sum(end - start <= taps for start, end in signal.stretches)
 
@@ -36,11 +49,8 @@ class BandPass(Step):
             filtered = mne.filter.filter_data(stretch, signal.sfreq, self.low, self.high, verbose="error")
             return np.asarray(filtered, np.float64)
 
-        filtered = recording.with_signal(modality, by_stretch(signal, change))
-        if short:
-            note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
-            return filtered.noting(f"band_pass: {note}; Butterworth there")
-        return filtered
+        note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
+        return change, taps, [f"band_pass: {note}; Butterworth there"] if short else []
 
     def _check(self, sfreq: float, where: str) -> None:
         if self.low is None and self.high is None:

@@ -1,12 +1,14 @@
 """Remove the power line and its harmonics, or any narrow lines."""
 
+from pathlib import Path
+
 import mne
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import filtfilt, iirnotch
 
-from brainfm.data.preprocess import Step, by_stretch
-from brainfm.data.recording import Recording
+from brainfm.data.preprocess import Change, Step, by_stretch, by_stretch_lazily
+from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 
 QUALITY = 30.0
@@ -27,7 +29,18 @@ class Notch(Step):
     def __call__(self, recording: Recording, modality: str) -> Recording:
         """Raises `DataError` where a frequency is not below half the sampling rate."""
         signal = recording.signal(modality)
-        freqs = self._freqs(signal.sfreq, recording.name)
+        change, _, notes = self._filter(signal, recording.name)
+        return recording.with_signal(modality, by_stretch(signal, change)).noting(*notes)
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """Half the FIR on either side of a sample decides it; with a whole one MNE's padding stays at the true edges."""
+        signal = recording.signal(modality)
+        change, taps, notes = self._filter(signal, recording.name)
+        return recording.with_signal(modality, by_stretch_lazily(signal, change, taps)).noting(*notes)
+
+    def _filter(self, signal: Signal, where: str) -> tuple[Change, int, list[str]]:
+        """What is done to a stretch, the length of the FIR, and a note where stretches are shorter than that."""
+        freqs = self._freqs(signal.sfreq, where)
         # MNE's transition is half a hertz on each side, for which a Hamming FIR needs 3.3 / 0.5 seconds
         taps = int(np.ceil(6.6 * signal.sfreq)) + 1
         short = sum(end - start <= taps for start, end in signal.stretches)
@@ -39,11 +52,8 @@ class Notch(Step):
                 mne.filter.notch_filter(stretch, signal.sfreq, freqs, verbose="error"), np.float64
             )
 
-        filtered = recording.with_signal(modality, by_stretch(signal, change))
-        if short:
-            note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
-            return filtered.noting(f"notch: {note}; second-order notch there")
-        return filtered
+        note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
+        return change, taps, [f"notch: {note}; second-order notch there"] if short else []
 
     def _freqs(self, sfreq: float, where: str) -> list[float]:
         if (self.freqs is None) == (self.line is None):

@@ -1,11 +1,14 @@
 """Keep some sensors: by kind, by name, or all but some."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from pydantic import Field
 
-from brainfm.data.preprocess import Step
-from brainfm.data.recording import Recording, Sensors
+from brainfm.data.preprocess import Step, at_each_time
+from brainfm.data.recording import Recording, Sensors, Signal
+from brainfm.data.spike_times import SpikeTimes
 from brainfm.errors import DataError
 from brainfm.part import suggest
 
@@ -21,9 +24,25 @@ class Pick(Step):
         """Raises `DataError` where a wanted sensor is missing or none is left."""
         signal = recording.signal(modality)
         rows = self._rows(signal.sensors, recording.name)
-        left = [name for row, name in enumerate(signal.sensors.name) if row not in set(rows)]
-        picked = recording.with_signal(modality, signal.take(rows))
-        return picked.noting(f"pick: left out {', '.join(left)}") if left else picked
+        return self._with(recording, modality, signal.take(rows))
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """These rows of what is sliced; spikes stay events."""
+        signal = recording.signal(modality)
+        rows = self._rows(signal.sensors, recording.name)
+        table = signal.sensors.take(rows)
+        if isinstance(signal.data, SpikeTimes):
+            return self._with(
+                recording, modality, replace(signal, data=signal.data.take(rows), sensors=table)
+            )
+        return self._with(recording, modality, at_each_time(signal, lambda data: data[rows], table))
+
+    @staticmethod
+    def _with(recording: Recording, modality: str, picked: Signal) -> Recording:
+        kept = set(picked.sensors.name)
+        left = [name for name in recording.signal(modality).sensors.name if name not in kept]
+        changed = recording.with_signal(modality, picked)
+        return changed.noting(f"pick: left out {', '.join(left)}") if left else changed
 
     def _rows(self, sensors: Sensors, where: str) -> list[int]:
         wanted = sensors.name if self.names is None else self.names

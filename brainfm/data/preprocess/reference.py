@@ -1,14 +1,15 @@
 """Re-reference: what every electrode is measured against."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.preprocess import Step
+from brainfm.data.preprocess import Change, Step, at_each_time
 from brainfm.data.preprocess.pick import known
-from brainfm.data.recording import Recording, Sensors
+from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
 
 POTENTIALS = ("eeg", "seeg", "ecog")
@@ -29,16 +30,34 @@ class Reference(Step):
         if self.to == "none":
             return recording
         signal = recording.signal(modality)
-        groups = self._groups(signal.sensors, recording.name)
-        data = signal.load().copy()
-        for rows, against in groups:
-            data[rows] -= data[against].mean(axis=0)
-        changed = recording.with_signal(modality, replace(signal, data=data))
-        if isinstance(self.to, list) and len(self.to) == 1:
-            keep = [row for row, name in enumerate(signal.sensors.name) if name != self.to[0]]
-            changed = changed.with_signal(modality, changed.signal(modality).take(keep))
-            return changed.noting(f"reference: {self.to[0]}, which is left out because it is now zero")
-        return changed.noting(f"reference: {self.to if isinstance(self.to, str) else ', '.join(self.to)}")
+        change, keep, note = self._change(signal, recording.name)
+        made = replace(signal, data=change(signal.load()), sensors=signal.sensors.take(keep))
+        return recording.with_signal(modality, made).noting(note)
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """Each time on its own."""
+        if self.to == "none":
+            return recording
+        signal = recording.signal(modality)
+        change, keep, note = self._change(signal, recording.name)
+        made = at_each_time(signal, change, signal.sensors.take(keep))
+        return recording.with_signal(modality, made).noting(note)
+
+    def _change(self, signal: Signal, where: str) -> tuple[Change, list[int], str]:
+        """What is done to (sensor, time), the rows that it leaves, and a note."""
+        groups = self._groups(signal.sensors, where)
+        alone = self.to[0] if isinstance(self.to, list) and len(self.to) == 1 else None
+        keep = [row for row, name in enumerate(signal.sensors.name) if name != alone]
+
+        def change(data: NDArray[np.float64]) -> NDArray[np.float64]:
+            data = data.copy()
+            for rows, against in groups:
+                data[rows] -= data[against].mean(axis=0)
+            return data[keep]
+
+        if alone is not None:
+            return change, keep, f"reference: {alone}, which is left out because it is now zero"
+        return change, keep, f"reference: {self.to if isinstance(self.to, str) else ', '.join(self.to)}"
 
     def _groups(self, sensors: Sensors, where: str) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         """Rows to change and the rows whose mean is subtracted from them."""

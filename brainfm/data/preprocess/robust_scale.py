@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from brainfm.data.preprocess import Step
+from brainfm.data.preprocess import Step, at_each_time
 from brainfm.data.recording import Recording, Sensors
+from brainfm.data.spool import Spool
 from brainfm.errors import DataError
 
 TO_SD = 1.4826
@@ -64,11 +66,42 @@ class RobustScale(Step):
             return recording.noting("robust_scale: each window on its own, when it is cut")
         signal = recording.signal(modality)
         data = signal.load()
-        centre, scale = self._known(data, signal.sensors, recording.name)
+        centre, scale = (
+            measure(data, signal.sensors, self.per, recording.name)
+            if self.scope == "recording"
+            else self._learnt(signal.sensors, recording.name)
+        )
         scaled, clipped = self._clip((data - centre) / scale)
-        sensors = replace(signal.sensors, unit=("1",) * len(signal.sensors))
-        changed = recording.with_signal(modality, replace(signal, data=scaled, sensors=sensors))
+        changed = recording.with_signal(
+            modality, replace(signal, data=scaled, sensors=without_unit(signal.sensors))
+        )
         return changed.noting(said(self.scope, scale[:, 0], signal.sensors, clipped))
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """From a spool in `scratch`, on which median and MAD are measured: float32, so within 1e-7 of the largest value."""
+        if self.scope == "window":
+            return self(recording, modality)
+        signal = recording.signal(modality)
+        spool = Spool.of(signal, scratch)
+        centre, scale = (
+            pooled(*columns(spool), signal.sensors, self.per, recording.name)
+            if self.scope == "recording"
+            else self._learnt(signal.sensors, recording.name)
+        )
+
+        def change(data: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.asarray(self._clip((data - centre) / scale)[0])
+
+        made = at_each_time(replace(signal, data=spool), change, without_unit(signal.sensors))
+        clipped = [self._clip((block.T - centre) / scale)[1] * len(block) for block in spool.blocks()]
+        share = sum(clipped) / signal.n_times
+        return recording.with_signal(modality, made).noting(
+            said(self.scope, scale[:, 0], signal.sensors, share)
+        )
+
+    @property
+    def learns(self) -> bool:
+        return self.scope == "training_set" and self.value is None
 
     def on_window(self, window: NDArray[Any], sensors: Sensors | None = None) -> NDArray[Any]:
         """Windows (..., sensor, time), each scaled on its own with scope `window`; else as they are."""
@@ -78,12 +111,8 @@ class RobustScale(Step):
         centre, scale = measure(window, sensors, self.per, "a window")
         return self._clip((window - centre) / scale)[0].astype(window.dtype)
 
-    def _known(
-        self, data: NDArray[np.float64], sensors: Sensors, where: str
-    ) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Centre and scale, (sensor, 1) each."""
-        if self.scope == "recording":
-            return measure(data, sensors, self.per, where)
+    def _learnt(self, sensors: Sensors, where: str) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Centre and scale of the training recordings, (sensor, 1) each."""
         if self.value is None or self.centre is None:
             raise DataError(
                 "robust_scale with scope training_set must be fitted on training recordings before it is used"
@@ -111,6 +140,23 @@ def measure(
     """Median and 1.4826 · MAD over time, (..., sensor, 1) each. Raises `DataError` for a flat sensor."""
     centre = np.median(data, axis=-1, keepdims=True)
     scale = TO_SD * np.median(np.abs(data - centre), axis=-1, keepdims=True)
+    return pooled(centre, scale, sensors, per, where)
+
+
+def columns(spool: Spool) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The same two of a spool, before they are pooled, (sensor, 1) each."""
+    middle, distance = spool.robust()
+    return middle[:, None], TO_SD * distance[:, None]
+
+
+def pooled(
+    centre: NDArray[Any],
+    scale: NDArray[Any],
+    sensors: Sensors,
+    per: Literal["all", "sensor"],
+    where: str,
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """With `per: all` one scale for the sensors of a kind. Raises `DataError` for a flat sensor."""
     if per == "all":
         for kind in set(sensors.kind):
             rows = [row for row, other in enumerate(sensors.kind) if other == kind]
@@ -121,6 +167,11 @@ def measure(
             f"{where}: sensor {sensors.name[row]} is flat or not finite and can't be scaled; leave it out"
         )
     return centre, scale
+
+
+def without_unit(sensors: Sensors) -> Sensors:
+    """The table once the signal is divided by its own scale."""
+    return replace(sensors, unit=("1",) * len(sensors))
 
 
 def said(scope: str, scale: NDArray[np.float64], sensors: Sensors, clipped: float) -> str:

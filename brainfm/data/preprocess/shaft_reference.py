@@ -3,13 +3,14 @@
 import re
 from collections import defaultdict
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.preprocess import Step
-from brainfm.data.recording import Recording, Sensors
+from brainfm.data.preprocess import Change, Step, at_each_time
+from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
 
 NUMBERED = re.compile(r"^(.*?)(\d+)$")
@@ -29,27 +30,40 @@ class ShaftReference(Step):
     def __call__(self, recording: Recording, modality: str) -> Recording:
         """Raises `DataError` where a name has no number, or where no contact has the neighbours it takes."""
         signal = recording.signal(modality)
-        runs = neighbours(signal.sensors, recording.name)
+        change, table, notes = self._change(signal, recording.name)
+        made = replace(signal, data=change(signal.load()), sensors=table)
+        return recording.with_signal(modality, made).noting(*notes)
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """Each time on its own."""
+        signal = recording.signal(modality)
+        change, table, notes = self._change(signal, recording.name)
+        return recording.with_signal(modality, at_each_time(signal, change, table)).noting(*notes)
+
+    def _change(self, signal: Signal, where: str) -> tuple[Change, Sensors, list[str]]:
+        """What is done to (contact, time), the table of what it gives, and notes."""
+        runs = neighbours(signal.sensors, where)
         length = 2 if self.to == "bipolar" else 3
         groups = [run[start : start + length] for run in runs for start in range(len(run) - length + 1)]
         if not groups:
-            raise DataError(
-                f"{recording.name}: no shaft has {length} contacts in a row, which {self.to} needs"
-            )
-        data = signal.load()
+            raise DataError(f"{where}: no shaft has {length} contacts in a row, which {self.to} needs")
         weights = np.array([1.0, -1.0]) if self.to == "bipolar" else np.array([-0.5, 1.0, -0.5])
-        made = np.stack([weights @ data[group] for group in groups])
+
+        def change(data: NDArray[np.float64]) -> NDArray[np.float64]:
+            return np.stack([weights @ data[group] for group in groups])
+
         table = (
             paired(signal.sensors, groups)
             if self.to == "bipolar"
             else signal.sensors.take([g[1] for g in groups])
         )
-        changed = recording.with_signal(modality, replace(signal, data=made, sensors=table))
         used = {row for group in groups for row in group}
         alone = [name for row, name in enumerate(signal.sensors.name) if row not in used]
-        notes = [f"shaft_reference: {self.to}, {len(made)} of {len(data)} contacts"]
-        return changed.noting(
-            *notes, *([f"left out, without neighbours: {', '.join(alone)}"] if alone else [])
+        notes = [f"shaft_reference: {self.to}, {len(groups)} of {len(signal.sensors)} contacts"]
+        return (
+            change,
+            table,
+            [*notes, *([f"left out, without neighbours: {', '.join(alone)}"] if alone else [])],
         )
 
 

@@ -1,15 +1,18 @@
 """Readers: one file per family of formats, each turning a file into a `Recording`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from brainfm.data.gate import OnBad, trustworthy
 from brainfm.data.recording import Events, Recording
 from brainfm.errors import DataError
 from brainfm.part import Part
+
+if TYPE_CHECKING:
+    from brainfm.data.recordings import Recordings
 
 FIELDS = ("subject", "session", "run")
 FOLDERS = frozenset({".mff", ".ds", ".mefd", ".nwb"})
@@ -29,9 +32,27 @@ class Entry:
 class Reader(Part):
     """Turns one file into a `Recording` in SI units. A part of this family has its own `open`."""
 
+    suffixes: ClassVar[tuple[str, ...]] = ()
+    """How the names of the files end that this reader reads, in lower case (".nii.gz"): what `brainfm.read` goes by, the
+    longest first. "" is for folders that only `recognises` tells from others."""
+
     on_bad: OnBad = "refuse"
     """What to do with a sensor that is flat or not finite: refuse the file, or leave the sensor out with a
     note."""
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a path is of this format; asked of folders, and where several readers read the same suffix."""
+        return True
+
+    @classmethod
+    def of(cls, settings: Mapping[str, Any]) -> Self:
+        """The reader with these settings, as `brainfm.read` is given them. Raises pydantic's `ValidationError`."""
+        return cls.model_validate(settings)
+
+    def dataset(self, path: Path) -> "Recordings | None":
+        """The recordings of a path that stands for several; None where it stands for one."""
+        return None
 
     def find(self, folder: Path, pattern: str) -> list[Entry]:
         """The recordings under `folder` whose relative path fits `pattern`, in sorted order.

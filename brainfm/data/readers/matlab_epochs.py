@@ -1,7 +1,7 @@
 """A MATLAB file that holds an array of windows, with their labels and sensors' names in other variables."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,8 @@ Axis = Literal["window", "sensor", "time"]
 
 class MatlabEpochs(Reader, SensorChoice):
     """One `.mat` file (up to version 7) per recording."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".mat",)
 
     windows: str = Field(description="the variable that holds the windows")
     axes: list[Axis] = Field(description="what its axes are, in order; without `sensor` there is one sensor")

@@ -4,7 +4,7 @@ import configparser
 import re
 import struct
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import mne
 import numpy as np
@@ -44,10 +44,40 @@ class MneFile(Reader, SensorChoice):
     """One file (or EGI folder) through `mne.io.read_raw`, left on disk until sliced, except where it is
     compressed."""
 
+    suffixes: ClassVar[tuple[str, ...]] = (
+        ".edf",
+        ".bdf",
+        ".gdf",
+        ".vhdr",
+        ".ahdr",
+        ".set",
+        ".fif",
+        ".fif.gz",
+        ".cnt",
+        ".mff",
+        ".ds",
+        ".con",
+        ".sqd",
+        ".mefd",
+        ".cdt",
+        ".nxe",
+        ".nedf",
+        ".lay",
+        "",
+    )
+
     unit: str | None = None
     """The unit of the stored numbers (V, mV, µV), where the file's own label is wrong."""
     electrodes: Electrodes | None = None
-    """Where contacts in the brain are, if the table beside the recording does not say all."""
+    """Where contacts in the brain are, if the table beside the recording does not say all; with `space: head`,
+    where electrodes on the scalp are."""
+    maxshield: bool = False
+    """Whether to read MEG that was recorded under active shielding and not filtered since (Maxwell), which is distorted."""
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether a folder is a recording of 4D or KIT, or a path ends as one of MNE's formats does."""
+        return bool(meg_in(path)) if path.is_dir() and not path.suffix else True
 
     def open(self, path: Path) -> Recording:
         """The field signals of the file. Raises `DataError` if it is missing, broken, cut short or holds none."""
@@ -60,7 +90,8 @@ class MneFile(Reader, SensorChoice):
         make = recording_of_epochs if isinstance(loaded, mne.BaseEpochs) else recording_of_raw
         bare = [name.removeprefix(self.strip) for name in loaded.ch_names]
         inside = set(self.types(loaded.ch_names, loaded.get_channel_types())) & INTRACRANIAL
-        given = electrodes_of(path, bare, self.electrodes) if inside else None
+        scalp = self.electrodes is not None and self.electrodes.space == "head"
+        given = electrodes_of(path, bare, self.electrodes) if inside or scalp else None
         return make(loaded, self, self.unit, path.name, given)
 
     def load(self, path: Path) -> Any:
@@ -69,8 +100,13 @@ class MneFile(Reader, SensorChoice):
             raise DataError(f"{path} does not exist")
         check_length(path)
         try:
-            loaded = opened(path)
+            loaded = opened(path, self.maxshield)
         except UNREADABLE as error:
+            if "Active Shielding" in str(error):
+                raise DataError(
+                    f"{path.name} was recorded under active shielding, which distorts it until it is filtered (MNE's "
+                    "maxwell_filter); to read it all the same, say `maxshield: true`"
+                ) from error
             raise DataError(f"{path.name} can't be read ({first_line(error)})") from error
         if path.suffix == ".vhdr":
             check_points(path, loaded.n_times)
@@ -100,8 +136,23 @@ class MneFile(Reader, SensorChoice):
             return int(getattr(self.load(path), "first_samp", 0))
 
 
-def opened(path: Path) -> Any:
-    """MNE's object of the file, raw or in epochs."""
+def meg_in(folder: Path) -> list[Path]:
+    """The data of a folder that is one recording of MEG: 4D's (c,rfDC beside a config) or KIT's."""
+    if (folder / "config").is_file():
+        return sorted(folder.glob("[ce],rf*"))[:1]
+    found = [path for path in sorted(folder.glob("*")) if path.suffix in (".con", ".sqd")]
+    return found if len(found) == 1 else []
+
+
+def opened(path: Path, maxshield: bool = False) -> Any:
+    """MNE's object of the file or folder, raw or in epochs."""
+    if path.is_dir() and (files := meg_in(path)):
+        if files[0].suffix in (".con", ".sqd"):
+            return mne.io.read_raw_kit(files[0])
+        shape = "hs_file" if (path / "hs_file").is_file() else None
+        return mne.io.read_raw_bti(files[0], head_shape_fname=shape)
+    if maxshield and path.name.endswith((".fif", ".fif.gz")):
+        return mne.io.read_raw_fif(path, allow_maxshield="yes", preload=path.suffix == ".gz")
     if path.name.endswith(("-epo.fif", "_epo.fif", "-epo.fif.gz", "_epo.fif.gz")):
         return mne.read_epochs(path)
     if path.name.endswith(("-ave.fif", "_ave.fif", "-ave.fif.gz", "_ave.fif.gz")):

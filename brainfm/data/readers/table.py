@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,8 @@ GAP = 0.5
 
 class Table(Reader, SensorChoice):
     """One table per recording."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".csv", ".tsv", ".csv.gz", ".tsv.gz")
 
     sensors: list[str] = Field(default=[], description="their columns; default: all but times and markers")
     timestamps: str = Field(default="", description="the column with times in seconds, if there is one")

@@ -4,7 +4,7 @@ import io
 import re
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ from brainfm.errors import DataError
 class ZipSegments(Reader, SensorChoice):
     """One archive per recording; nothing is unpacked to disk. A member is (time,), or (sensor, time) either
     way round."""
+
+    suffixes: ClassVar[tuple[str, ...]] = (".zip",)
 
     members: str = Field(
         description='which members are segments, such as "*/{label}/*.mat" (`{label}` is the code)'

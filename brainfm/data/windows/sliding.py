@@ -18,12 +18,14 @@ class Sliding(Cut):
 
     A window carries the label of which at least the share `overlap` of it lies inside events, the largest
     share winning: a window wholly inside an event always carries its label. One that touches no labelled
-    event carries `background`, where given.
+    event carries `background`, where given. `lag`, in seconds, is how long after an event the signal tells of it: fMRI's
+    blood answers about five seconds late, so a window is labelled by what happened `lag` before it.
     """
 
     stride: float | None = Field(default=None, gt=0)
     overlap: float = Field(default=0.5, gt=0, le=1)
     background: str | None = None
+    lag: float = 0.0
 
     def __call__(self, recordings: Sequence[Recording], modality: str, labels: Sequence[str]) -> Windows:
         """Every window; with `labels`, those that carry one. Raises `DataError` where labels can't be had."""
@@ -33,7 +35,11 @@ class Sliding(Cut):
         for index, recording in enumerate(recordings):
             signal = recording.signal(modality)
             starts = self._starts(signal.stretches, signal.sfreq, dropped) / signal.sfreq
-            marks = self._labels(starts, recording.events, labels) if labels else np.full(len(starts), -1)
+            marks = (
+                self._labels(starts - self.lag, recording.events, labels)
+                if labels
+                else np.full(len(starts), -1)
+            )
             kept = (marks >= 0) | (len(labels) == 0)
             if unused := int((marks == -1).sum()) if labels else 0:
                 dropped["in no labelled event"] += unused

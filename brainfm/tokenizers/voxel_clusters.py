@@ -1,0 +1,164 @@
+"""Voxel clusters: voxels of all people in one table, pooled into clusters that all people share (Brain-IT).
+
+Beliy et al. 2025, arXiv:2510.25976, §3.1: a voxel's token is its response times its own embedding; each cluster attends to its
+member voxels, and a skip from the cluster's centre gives even an empty one a token. A person who was not trained on takes over
+embedding and cluster of the nearest known voxels.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
+from pydantic import Field
+from torch import Tensor, nn
+
+from brainfm.batch import Batch
+from brainfm.data.recording import Sensors
+from brainfm.errors import DataError
+from brainfm.layers.groups import group_mean, group_softmax, group_sum, places_of, without_padding
+from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.vocabulary import Knowing, Vocabulary
+from brainfm.tokenizers import Tokenizer
+from brainfm.tokens import Target, Tokenized
+
+
+class VoxelClusters(Tokenizer):
+    """`clusters` tokens for every `seconds`, whatever the number of voxels."""
+
+    reads = ("fmri",)
+
+    clusters: int = Field(default=128, ge=2)
+    hidden: int = Field(default=64, ge=2, description="width of a voxel's embedding")
+
+    def rows(self, sensors: Sensors, owner: str) -> tuple[str, ...]:
+        return tuple(f"cluster {row + 1}" for row in range(self.clusters))
+
+    def build(self, width: int, modality: int) -> "VoxelClustersTokenizer":
+        return VoxelClustersTokenizer(self, width, modality)
+
+
+class VoxelClustersTokenizer(Knowing):
+    """`Batch -> Tokenized`, cluster after cluster, each in order of time."""
+
+    def __init__(self, part: VoxelClusters, width: int, modality: int) -> None:
+        super().__init__()
+        self.part, self.modality = part, modality
+        self.vocabulary = Vocabulary(part.hidden)
+        self.cluster = nn.Buffer(torch.zeros(0, dtype=torch.int64))
+        self.feature = nn.Buffer(torch.zeros(0, 3))
+        """(voxel, feature) by which neighbours are found: places, unless `adopt` was given something better."""
+        self.response = nn.Linear(part.times, part.hidden, bias=False)
+        self.centre = nn.Parameter(torch.randn(part.clusters, width) / math.sqrt(width))
+        self.query = nn.Linear(width, part.hidden, bias=False)
+        self.key = nn.Linear(part.hidden, part.hidden, bias=False)
+        self.value = nn.Linear(part.hidden, width, bias=False)
+        self.skip = nn.Linear(width, width, bias=False)
+        self.norm = nn.LayerNorm(width, bias=False)
+
+    def adopt(self, batch: Batch) -> None:
+        """Make room for the voxels of a batch of one person, by their places.
+
+        The first to come are clustered (k-means, the same each time); later ones join the cluster of their nearest neighbour.
+        """
+        place = torch.where(batch.located[0, :, None], batch.position[0], torch.nan)
+        self.join(batch.identity[0].tolist(), place.double().cpu().numpy())
+
+    def join(self, ids: Sequence[int], feature: NDArray[np.float64]) -> None:
+        """Add voxels by (voxel, feature): a new one takes over embedding and cluster of its nearest one (Brain-IT, §3.1)."""
+        known = set(self.vocabulary.ids)
+        fresh = [row for row, one in enumerate(ids) if one not in known]
+        if not fresh:
+            return
+        values = np.nan_to_num(feature[fresh])  # a voxel without a place is at the origin
+        if len(self.cluster):
+            nearest = self.nearest(torch.from_numpy(values).float())
+            cluster = self.cluster[nearest]
+        else:
+            nearest, cluster = None, self.clustered(values)
+        before = len(self.vocabulary)
+        self.vocabulary.adopt([ids[row] for row in fresh])
+        if nearest is not None:
+            with torch.no_grad():
+                self.vocabulary.table[before:] = self.vocabulary.table[nearest]
+        device = self.cluster.device
+        self.cluster = nn.Buffer(torch.cat([self.cluster, cluster.to(device)]))
+        told = torch.from_numpy(values).float().to(device)
+        old = self.feature if len(self.feature) else told[:0]
+        self.feature = nn.Buffer(torch.cat([old, told]))
+
+    def clustered(self, feature: NDArray[np.float64]) -> Int[Tensor, " voxel"]:
+        """k-means over the first voxels; fewer voxels than clusters get one each."""
+        from sklearn.cluster import KMeans
+
+        count = min(self.part.clusters, len(np.unique(feature, axis=0)))
+        found = KMeans(count, n_init=1, random_state=0).fit_predict(feature)
+        return torch.from_numpy(found.astype(np.int64))
+
+    def nearest(self, feature: Float[Tensor, "voxel feature"]) -> Int[Tensor, " voxel"]:
+        """The known voxel nearest to each, by the features."""
+        return torch.cdist(feature.to(self.feature.device), self.feature).argmin(dim=1)
+
+    def known(self) -> dict[str, Any]:
+        return {
+            **super().known(),
+            "cluster": self.cluster.tolist(),
+            "feature": [[round(value, 5) for value in row] for row in self.feature.tolist()],
+        }
+
+    def restore(self, known: Mapping[str, Any]) -> None:
+        super().restore(known)
+        self.cluster = nn.Buffer(torch.tensor(known["cluster"], dtype=torch.int64))
+        self.feature = nn.Buffer(torch.tensor(known["feature"]))
+
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
+        batch = without_padding(batch)
+        count = self.part.clusters
+        row = self.row_of(batch)
+        group = self.cluster[row]
+        patches = patches_of(batch, self.part.times, self.part.sfreq)
+        token = self.response(patches) * self.vocabulary.table[row].view(1, len(row), 1, -1)
+        asks = self.query(self.centre)[group].view(1, len(row), 1, -1)
+        weight = (asks * self.key(token)).sum(dim=-1) / math.sqrt(self.part.hidden)
+        weight = group_softmax(weight, group, count).unsqueeze(-1)
+        pooled = group_sum(weight * self.value(token), group, count)
+        grid = self.norm(F.relu(self.skip(self.centre).view(1, count, 1, -1) + pooled))
+        mean = group_mean(patches.flatten(2), group, count).unflatten(-1, patches.shape[2:])
+        position, located = places_of(batch, group, count)
+        tokens = grid_tokens(
+            grid,
+            self.part.seconds,
+            self.modality,
+            position,
+            located,
+            torch.zeros_like(located, dtype=torch.int64),
+            torch.ones_like(located),
+            self.centre.expand(len(batch), -1, -1),
+            virtual=True,
+        )
+        return Tokenized(tokens, {batch.modality: Target(mean.flatten(1, 2), batch.sfreq)})
+
+    def row_of(self, batch: Batch) -> Int[Tensor, " voxel"]:
+        """The table's row of each voxel of a batch, that of the nearest known one for a voxel that is not in it."""
+        if not len(self.vocabulary):
+            raise DataError(
+                "this tokenizer has met no voxel yet: pretrain with it, or let it `adopt` the recordings"
+            )
+        row, known = self.vocabulary.rows(batch.identity)
+        if not bool((batch.identity == batch.identity[0]).all()):
+            raise DataError("voxels of several people in one batch; give each person a batch of their own")
+        if bool(known[0].all()):
+            return row[0]
+        return torch.where(known[0], row[0], self.nearest(self.placed(batch)))
+
+    def placed(self, batch: Batch) -> Float[Tensor, "voxel 3"]:
+        """Places of a batch's voxels. Raises `DataError` where the known ones were adopted by other features."""
+        if self.feature.shape[1] != 3:
+            raise DataError(
+                "voxels were adopted by features of their own; `join` the new ones with theirs first"
+            )
+        return batch.position[0] * batch.located[0, :, None]
