@@ -22,9 +22,13 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "cca": {"frequencies": [13.0, 17.0]},
     "erp_covariance": {},
     "spectrogram": {},
+    "binned_rates": {},
+    "max_correlation": {},
     "voxels": {"select": 1},
     "connectivity": {},
 }
+SPIKES = ("binned_rates", "max_correlation")
+"""Decoders of counts, which are never negative."""
 
 
 def _baseline(kind: str, **settings: Any) -> Baseline:
@@ -37,6 +41,9 @@ def _windows(kind: str, sensors: int = SENSORS, seed: int = 0) -> tuple[np.ndarr
     """
     rng = np.random.default_rng(seed)
     label, domain = rng.integers(0, 2, WINDOWS), np.arange(WINDOWS) % 4
+    if kind in SPIKES:  # every neuron fires more in one of the classes
+        rate = np.array([0.02, 0.06])[(label[:, None] + np.arange(sensors)) % 2]
+        return rng.poisson(rate[:, :, None], (WINDOWS, sensors, TIMES)).astype(float), label, domain
     time = np.arange(TIMES) / SFREQ
     signal = rng.standard_normal((WINDOWS, sensors, TIMES))
     pattern = rng.standard_normal(sensors)
@@ -89,7 +96,7 @@ def test_neither_unit_nor_repetition_changes_an_answer(kind: str) -> None:
     assert np.allclose(volts, microvolts, atol=1e-6)
 
 
-@pytest.mark.parametrize("kind", sorted(set(SETTINGS) - {"csp_lda", "connectivity"}))
+@pytest.mark.parametrize("kind", sorted(set(SETTINGS) - {"csp_lda", "connectivity", "max_correlation"}))
 def test_serves_a_single_sensor(kind: str) -> None:
     assert _score(_baseline(kind), *_windows(kind, sensors=1)) > 0.6
 
@@ -123,6 +130,12 @@ def test_every_classifier_of_voxels_serves_three_classes_of_single_maps(classifi
     probability = decoder.predict_proba(signal[domain == 2], domain[domain == 2])
     assert probability.shape == (30, 4) and (probability[:, 3] == 0).all()
     assert (probability.argmax(axis=1) == label[domain == 2]).mean() > 0.8
+
+
+def test_a_correlation_over_one_count_is_refused() -> None:
+    with pytest.raises(DataError, match="one neuron in one bin"):
+        _baseline("max_correlation").build(SFREQ, 1, 2)
+    assert _score(_baseline("max_correlation", bins=4), *_windows("max_correlation", sensors=2)) > 0.6
 
 
 def test_csp_refuses_a_single_sensor() -> None:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import replace
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -105,12 +105,10 @@ def test_arrays_of_times_are_those_neurons(
 
 
 def test_units_are_called_after_their_place(tmp_path: Path, trains: list[np.ndarray]) -> None:
-    reader = in_structs(tmp_path / "a.mat", trains).model_copy(
-        update={"multiunit": ["n3.*"], "region": "CA1"}
-    )
+    reader = in_structs(tmp_path / "a.mat", trains).model_copy(update={"multiunit": ["n3*"], "region": "CA1"})
     sensors = reader.read(tmp_path / "a.mat").signal("spikes").sensors
-    assert sensors.name == ("n1.1", "n1.2", "n1.3", "n3.1") or sensors.name == ("n1.1", "n1.2", "n1.3", "n3")
-    assert sensors.kind == ("neuron", "neuron", "neuron", "multiunit") or sensors.name[3] == "n3"
+    assert sensors.name == ("n1.1", "n1.2", "n1.3", "n3")
+    assert sensors.kind == ("neuron", "neuron", "neuron", "multiunit")
     assert set(sensors.region) == {"CA1"}
 
 
@@ -303,7 +301,7 @@ def test_a_wrong_bin_is_found(tmp_path: Path, binned: np.ndarray) -> None:
         reader.read(tmp_path / "a.npz")
     microseconds = reader.model_copy(update={"step": 5e-5, "unit": "count"})
     np.savez(tmp_path / "a.npz", y=binned[:, 0])
-    with pytest.raises(DataError, match="fires at 3e"):
+    with pytest.raises(DataError, match=r"fires at 3\.6e\+04 Hz, but a neuron's rate lies between"):
         microseconds.read(tmp_path / "a.npz")
 
 
@@ -755,7 +753,16 @@ def test_the_real_clock_in_milliseconds_is_the_same_recording(tmp_path: Path) ->
     np.savez(tmp_path / "a.npz", **{f"n{row:02d}": spikes.train(row) * 1e3 for row in range(spikes.neurons)})
     again = SpikeArrays(unit="ms", stop=spikes.seconds * 1e3).read(tmp_path / "a.npz")
     np.testing.assert_allclose(again.signal("spikes").data.time, spikes.time, atol=1e-9)
-    renamed = replace(recording.signal("spikes"), sensors=again.signal("spikes").sensors)
-    np.testing.assert_array_equal(again.signal("spikes").load(), renamed.load())
     with pytest.raises(DataError, match="ms labelled s"):
         SpikeArrays(unit="s").read(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(("reader", "package"), [(Nwb, "pynwb"), (Temporaldata, "h5py")])
+def test_a_missing_package_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reader: type[Reader], package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    path = tmp_path / f"a{reader.suffixes[0]}"
+    path.write_bytes(b"anything")
+    with pytest.raises(DataError, match=f"needs {package} to be read: pip install"):
+        reader().read(path)

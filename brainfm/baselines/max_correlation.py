@@ -12,6 +12,7 @@ from brainfm.baselines import Baseline, Decoder, Fold
 from brainfm.baselines.binned_rates import OfCounts, counts
 from brainfm.data.preprocess import Step
 from brainfm.data.preprocess.bin_counts import BinCounts
+from brainfm.errors import DataError
 
 
 class MaxCorrelation(Baseline):
@@ -27,6 +28,12 @@ class MaxCorrelation(Baseline):
         return (BinCounts(seconds=self.resolution, wider="keep"),)
 
     def build(self, sfreq: float, n_sensors: int, n_classes: int) -> Decoder:
+        """Raises `DataError` for a single count, which correlates with nothing."""
+        if n_sensors * self.bins < 2:
+            raise DataError(
+                "max_correlation can't tell templates apart by one neuron in one bin; give it `bins`"
+            )
+
         def features(signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
             return counts(signal, self.bins).reshape(len(signal), -1)
 

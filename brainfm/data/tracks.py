@@ -106,7 +106,7 @@ def regular(time: NDArray[np.float64], data: NDArray[Any], unit: str, where: str
 def trodes(path: Path) -> tuple[NDArray[np.float64], dict[str, NDArray[Any]]]:
     """Times in seconds and the other fields of a file of SpikeGadgets' Trodes: settings in text, then records.
 
-    Source: "Trodes extracted data file format", docs.spikegadgets.com. Raises `DataError` if it is missing or broken.
+    The settings name the fields and their types themselves. Raises `DataError` if the file is missing or broken.
     """
     if not path.exists():
         raise DataError(f"{path.name} should lie beside the recording, and does not")

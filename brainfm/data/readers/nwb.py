@@ -66,9 +66,13 @@ class Nwb(Reader):
 
     def open(self, path: Path) -> Recording:
         """Spikes, events and behaviour; field potentials stay in the file until they are sliced."""
-        from hdmf.build.errors import ConstructError
-        from pynwb import NWBHDF5IO
-
+        try:
+            from hdmf.build.errors import ConstructError
+            from pynwb import NWBHDF5IO
+        except ImportError:
+            raise DataError(
+                f"{path.name} needs pynwb to be read: pip install 'brainfm-toolkit[spikes]'"
+            ) from None
         if path.is_dir():
             raise DataError(f"{path.name} is a folder of zarr; export it to HDF5 with hdmf-zarr first")
         if not path.exists():

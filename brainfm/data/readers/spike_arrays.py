@@ -21,7 +21,8 @@ Train = tuple[str, NDArray[np.float64]]
 
 
 class SpikeArrays(Reader, Clock):
-    """One file per recording. A neuron is called after its place in the file: `n2.7` is the 7th unit of the 2nd tetrode."""
+    """One file per recording. A neuron is called after its place in the file: `n2.7` is the 7th unit of the 2nd tetrode, `n3`
+    the 3rd's only one, since MATLAB does not tell one unit from a cell with one."""
 
     suffixes: ClassVar[tuple[str, ...]] = SUFFIXES
 

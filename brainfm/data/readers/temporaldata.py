@@ -44,8 +44,7 @@ class Temporaldata(Reader):
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """Whether a file of a suffix that others share is one of these."""
-        import h5py
-
+        h5py = need_h5py(path)
         try:
             with h5py.File(path, "r") as file:
                 return word_of(file.attrs.get("object")) == "Data"
@@ -54,10 +53,9 @@ class Temporaldata(Reader):
 
     def open(self, path: Path) -> Recording:
         """Spikes, events and tracks. Raises `DataError` for another kind of HDF5, or one without spikes."""
-        import h5py
-
         if not path.exists():
             raise DataError(f"{path} does not exist")
+        h5py = need_h5py(path)
         try:
             with h5py.File(path, "r") as file:
                 if word_of(file.attrs.get("object")) != "Data":
@@ -157,12 +155,19 @@ class Temporaldata(Reader):
         return tracks, left
 
 
+def need_h5py(path: Path) -> Any:
+    """h5py. Raises `DataError` that says how to get it."""
+    try:
+        import h5py
+    except ImportError:
+        raise DataError(f"{path.name} needs h5py to be read: pip install 'brainfm-toolkit[spikes]'") from None
+    return h5py
+
+
 def walk(group: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Every object below a `Data` group under its dotted name, the recording's own domain excepted."""
-    import h5py
-
     for name, one in group.items():
-        if not isinstance(one, h5py.Group) or name == "domain":
+        if not hasattr(one, "items") or name == "domain":  # an array, or when the recording was observed
             continue
         if is_a(one, "Data"):
             yield from walk(one, f"{prefix}{name}.")
