@@ -48,7 +48,7 @@ class StoredSamples:
         axes."""
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         first, stop, within = span(columns, self.times)
-        return decode(self._stored(first, stop), self.scale, self.offset).T[rows][..., within]
+        return decode(self._stored(first, stop), self.scale, self.offset)[rows][..., within]
 
     def _stored(self, first: int, stop: int) -> NDArray[Any]:
         """(time, sensor) as they lie in the file."""
