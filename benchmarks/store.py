@@ -27,10 +27,10 @@ from typing import Any
 
 import numpy as np
 
-SENSORS, SFREQ, MINUTES, RECORDINGS = 64, 200.0, 10, 4
+SENSORS, SFREQ, MINUTES, RECORDINGS = 64, 200.0, 5, 4
 SECONDS = 10.0
 COUNT = round(SECONDS * SFREQ)
-TURNS = 7
+TURNS = 5
 ROWS = 5000
 Window = np.ndarray
 Read = Callable[[int, int], Window]
@@ -43,7 +43,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     options.add_argument("--json", action="store_true", help="one JSON object on stdout")
-    options.add_argument("--windows", type=int, default=300, help="windows of a turn")
+    options.add_argument("--windows", type=int, default=100, help="windows of a turn")
     options.add_argument("--torch-brain", default="", help="a Python that has torch_brain")
     options.add_argument("--worker", default="", help=argparse.SUPPRESS)
     chosen = options.parse_args()
