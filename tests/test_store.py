@@ -719,9 +719,9 @@ def test_thousands_of_recordings_open_by_one_file(store: Store, monkeypatch: pyt
 
     for listing in ("listdir", "scandir", "walk"):
         monkeypatch.setattr(os, listing, never)
-    began = time.perf_counter()
+    began = time.process_time()
     found = open_store(store.root).recordings()
-    took = time.perf_counter() - began
+    took = time.process_time() - began
     assert len(found) == 5000 and found[-1].subject == "02499"
     assert found[4999].signal("eeg").data[:, 0:5].shape == (8, 5)
-    assert took < 20  # about a second; a stand-in for "no scan", not a measurement
+    assert took < 20  # about a second of one core; benchmarks/store.py measures it

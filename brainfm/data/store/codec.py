@@ -6,12 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data.preprocess.robust_scale import TO_SD
 from brainfm.data.spool import Spool
 from brainfm.errors import DataError
 
 Held = Literal["int16", "float16"]
-TO_SD = 1.4826
-"""Standard deviation over MAD of a normal distribution."""
 STEPS = 65534
 """Steps of int16 from the smallest to the largest sample; −32768 stays unused, so that the range is symmetric."""
 LARGEST = 60000.0
