@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from brainfm.data import fingerprint as prints
 from brainfm.data import preprocess, spool
 from brainfm.data.lazy import Computed
 from brainfm.data.preprocess import Step, prepare_lazily
@@ -143,3 +144,39 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(spool, "AT_ONCE", 10_000)
     short, long = peak(60_000, tmp_path), peak(900_000, tmp_path)
     assert long < 1.3 * short, (short, long)
+
+
+def rhythmic(n: int) -> Recording:
+    """A recording with landmarks, of which nothing is in memory."""
+    waves = np.random.default_rng(7).uniform(2.5, 14, (4, 12))
+
+    def read(first: int, stop: int) -> np.ndarray:
+        time = np.arange(first, stop) / SFREQ
+        return 1e-5 * np.sin(2 * np.pi * waves[..., None] * time + waves[::-1, :, None] ** 3).sum(axis=1)
+
+    sensors = Sensors.of(["A1", "A2", "A3", "A4"], "seeg", "V")
+    return Recording({"seeg": Signal(Computed((4, n), read), SFREQ, sensors, (40_000,))})
+
+
+def test_a_fingerprint_by_pieces_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = rhythmic(100_000)
+    monkeypatch.setattr(prints, "LONGEST", 1e9)
+    whole = prints.fingerprint(raw, "seeg")
+    monkeypatch.setattr(prints, "PIECE", 1)
+    pieces = prints.fingerprint(raw, "seeg")
+    assert whole.hashes().size > 300 and len(whole.stretches) == len(pieces.stretches) > 13
+    assert prints.overlap(whole, pieces) > 0.99 and prints.overlap(pieces, whole) > 0.99
+    for one, other in zip(whole.stretches, pieces.stretches, strict=True):
+        assert len(set(one) ^ set(other)) <= 0.02 * max(len(one), 50)
+
+
+def test_a_fingerprint_needs_no_more_memory_for_a_longer_recording(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prints, "PIECE", 1)
+    most = []
+    for n in (60_000, 400_000):
+        raw = rhythmic(n)
+        tracemalloc.start()
+        prints.fingerprint(raw, "seeg")
+        most.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert most[1] < 1.3 * most[0], most

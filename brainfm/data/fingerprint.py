@@ -13,6 +13,7 @@ survive a new reference, artefact subtraction (ICA, SSP), filters that are not z
 speed, or a rate below 50 Hz. Spikes are their own landmarks: the intervals between a neuron's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -44,6 +45,13 @@ or more was found again.
 """
 LOWEST_RATE = 50.0
 """Hertz below which a signal between `LOW` and `HIGH` has no sharp extrema."""
+PIECE = 1 << 24
+"""Samples over all sensors that are looked at at once, within `SHORTEST` to `LONGEST` seconds of signal."""
+SHORTEST, LONGEST = 60.0, 600.0
+BEFORE, AFTER = 2.0, 30.0
+"""Seconds looked at around a piece: what a landmark at its first sample leans on, and how far a run of intervals goes on."""
+SPARE = 16
+"""Times `MOST` that is kept until the whole recording is seen, and what is to be kept of it known."""
 FEWEST = 8
 """Hashes that must be found for a recording to count as seen, however short it is."""
 
@@ -91,19 +99,55 @@ def fingerprint(recording: Recording, modality: str, seconds: float = 30.0) -> F
     if signal.sfreq < LOWEST_RATE:
         return Fingerprint(seconds, 1, [])
     stretches: list[NDArray[np.uint32]] = []
-    for start, end in signal.stretches:
-        stretches += _in_stretches(
-            *landmarks(_rows(signal, start, end), signal.sfreq), (end - start) / signal.sfreq, seconds
-        )
-    return thinned(seconds, stretches)
-
-
-def thinned(seconds: float, stretches: list[NDArray[np.uint32]]) -> Fingerprint:
-    """The hashes that the smallest sufficient modulus keeps."""
     modulus = 1
-    while sum(np.count_nonzero(s % modulus == 0) for s in stretches) > MOST * len(stretches):
+    for start, end in signal.stretches:
+        n = max(1, int(np.ceil((end - start) / signal.sfreq / seconds)))
+        mine = [np.zeros(0, np.uint32)] * n
+        for times, hashes in _by_piece(signal, start, end):
+            place = np.minimum(np.floor(times / seconds).astype(int), n - 1)
+            for k in np.unique(place).tolist():
+                mine[k] = np.union1d(mine[k], hashes[place == k])
+            modulus, mine = _sparser(mine, SPARE * MOST * n, modulus)
+        modulus, stretches = _sparser([*stretches, *mine], SPARE * MOST * (len(stretches) + n), modulus)
+    return thinned(seconds, stretches, modulus)
+
+
+def _by_piece(
+    signal: Signal, start: int, end: int
+) -> Iterator[tuple[NDArray[np.float64], NDArray[np.uint32]]]:
+    """The landmarks of a contiguous stretch, piece after piece, in memory that does not grow with its length.
+
+    As of the whole, but for runs of intervals that go on for longer than `AFTER`: signal between 2 and 15 Hz has none.
+    """
+    rate, sensors = signal.sfreq, max(1, len(signal.sensors))
+    step = round(float(np.clip(PIECE / sensors / rate, SHORTEST, LONGEST)) * rate)
+    for first in range(start, end, step):
+        stop = min(first + step, end)
+        begin = max(start, first - round(BEFORE * rate))
+        data = _rows(signal, begin, min(end, stop + round(AFTER * rate)))
+        for row in range(0, len(data), 16):
+            times, hashes = landmarks(data[row : row + 16], rate)
+            times = times + (begin - start) / rate
+            after = first == start or times >= (first - start) / rate
+            kept = np.flatnonzero(after & ((stop == end) | (times < (stop - start) / rate)))
+            yield times[kept], hashes[kept]
+
+
+def _sparser(
+    stretches: list[NDArray[np.uint32]], most: int, modulus: int
+) -> tuple[int, list[NDArray[np.uint32]]]:
+    """The hashes that the first sufficient doubling of the modulus leaves, `most` in all."""
+    stretches = [s[s % modulus == 0] for s in stretches]
+    while sum(map(len, stretches)) > most:
         modulus *= 2
-    return Fingerprint(seconds, modulus, [s[s % modulus == 0].tolist() for s in stretches])
+        stretches = [s[s % modulus == 0] for s in stretches]
+    return modulus, stretches
+
+
+def thinned(seconds: float, stretches: list[NDArray[np.uint32]], modulus: int = 1) -> Fingerprint:
+    """The hashes that the smallest sufficient modulus keeps, from the one that they are thinned by already."""
+    modulus, stretches = _sparser(stretches, MOST * len(stretches), modulus)
+    return Fingerprint(seconds, modulus, [s.tolist() for s in stretches])
 
 
 def of_spikes(spikes: SpikeTimes, seconds: float) -> list[NDArray[np.uint32]]:

@@ -1,6 +1,6 @@
 """Samples that stay in their file, or are not computed, until they are sliced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +108,14 @@ class Computed:
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         first, stop, within = span(columns, self.shape[1])
         return self.read(first, stop)[rows][..., within]
+
+
+def slices(pieces: Sequence[tuple[Any, int, int]]) -> Iterable[NDArray[Any]]:
+    """`data[:, first:stop]` of each (data, first, stop). Data of one kind that can be read together are: behind an URL, windows
+    that are waited for one by one cost a journey each."""
+    kinds = {type(data) for data, _, _ in pieces}
+    together = getattr(kinds.pop(), "together", None) if len(kinds) == 1 else None
+    return together(pieces) if together else (data[:, first:stop] for data, first, stop in pieces)
 
 
 def span(columns: Any, n_times: int) -> tuple[int, int, Any]:

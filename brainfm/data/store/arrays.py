@@ -1,6 +1,6 @@
 """Samples, spikes and tracks that stay in their store until they are sliced."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ from brainfm.data.fingerprint import Fingerprint
 from brainfm.data.lazy import span
 from brainfm.data.spike_times import SpikeTimes
 from brainfm.data.store.codec import Held, decode
-from brainfm.data.store.files import StoredFile
+from brainfm.data.store.files import StoredFile, read_together
 
 SPIKE = np.dtype([("time", "<f8"), ("neuron", "<i4")])
 """A spike as it is stored: seconds from the recording's start, and the row that fired. Packed, in order of time."""
@@ -48,17 +48,22 @@ class StoredSamples:
         axes."""
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         first, stop, within = span(columns, self.times)
-        return decode(self._stored(first, stop), self.scale, self.offset).T[rows][..., within]
+        return self._decoded(self.file.read(*self._bytes(first, stop)))[rows][..., within]
 
-    def _stored(self, first: int, stop: int) -> NDArray[Any]:
-        """(time, sensor) as they lie in the file."""
-        sensors = len(self.scale)
-        row = 2 * sensors
-        return (
-            self.file.read(first * row, stop * row)
-            .view("<i2" if self.dtype == "int16" else "<f2")
-            .reshape(-1, sensors)
-        )
+    @staticmethod
+    def together(pieces: Sequence[tuple["StoredSamples", int, int]]) -> Iterator[NDArray[np.float32]]:
+        """Stretches (first, stop) of several, (sensor, time) each, asked for at the same time."""
+        asked = [(data.file, *data._bytes(first, stop)) for data, first, stop in pieces]
+        for (data, _, _), held in zip(pieces, read_together(asked), strict=True):
+            yield data._decoded(held)
+
+    def _bytes(self, first: int, stop: int) -> tuple[int, int]:
+        """Where the samples of a stretch begin and end in the file."""
+        return 2 * len(self.scale) * first, 2 * len(self.scale) * stop
+
+    def _decoded(self, held: NDArray[np.uint8]) -> NDArray[np.float32]:
+        stored = held.view("<i2" if self.dtype == "int16" else "<f2").reshape(-1, len(self.scale))
+        return decode(stored, self.scale, self.offset)
 
 
 class StoredSpikes(SpikeTimes):

@@ -6,12 +6,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data.preprocess.robust_scale import TO_SD
 from brainfm.data.spool import Spool
 from brainfm.errors import DataError
 
 Held = Literal["int16", "float16"]
-TO_SD = 1.4826
-"""Standard deviation over MAD of a normal distribution."""
 STEPS = 65534
 """Steps of int16 from the smallest to the largest sample; −32768 stays unused, so that the range is symmetric."""
 LARGEST = 60000.0
@@ -35,8 +34,8 @@ class Coding:
         return np.rint(scaled).astype("<i2") if self.dtype == "int16" else scaled.astype("<f2")
 
     def error(self, block: NDArray[np.float32], stored: NDArray[np.int16] | NDArray[np.float16]) -> float:
-        """The largest error in a block, in robust scales of its sensor."""
-        given = decode(stored, self.scale.astype(np.float32), self.offset.astype(np.float32))
+        """The largest error in a block (time, sensor), in robust scales of its sensor."""
+        given = decode(stored, self.scale.astype(np.float32), self.offset.astype(np.float32)).T
         return float((np.abs(given.astype(np.float64) - block) / self.robust).max())
 
 
@@ -45,9 +44,10 @@ def decode(
     scale: NDArray[np.float32],
     offset: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """(time, sensor) samples as they were, to within the error."""
-    samples = np.multiply(stored, scale, dtype=np.float32)
-    samples += offset
+    """(sensor, time) samples as they were, to within the error, from (time, sensor) as they are stored."""
+    samples = stored.T.astype(np.float32, order="C")  # turned first: scaling along rows is 2.5 times as fast
+    samples *= scale[:, None]
+    samples += offset[:, None]
     return samples
 
 

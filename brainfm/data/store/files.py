@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -35,9 +35,13 @@ class StoredFile:
         if stop <= start:
             return np.zeros(0, np.uint8)
         found = fetched(self.root, self.name, lambda fs, path: fs.cat_file(path, start=start, end=stop))
-        if len(found) != stop - start:
+        return self.complete(found, stop - start)
+
+    def complete(self, found: bytes, wanted: int) -> NDArray[np.uint8]:
+        """What came, if it is as long as what was asked for."""
+        if len(found) != wanted:
             raise DataError(
-                f"{self.root}/{self.name}: {len(found)} bytes came where {stop - start} were asked for; "
+                f"{self.root}/{self.name}: {len(found)} bytes came where {wanted} were asked for; "
                 "its server must know range requests, and the file be whole (brainfm data check)"
             )
         return np.frombuffer(found, np.uint8)
@@ -48,6 +52,21 @@ class StoredFile:
         for start in range(0, self.size, BLOCK):
             digest.update(self.read(start, min(start + BLOCK, self.size)).data)
         return digest.hexdigest()
+
+
+def read_together(asked: Sequence[tuple[StoredFile, int, int]]) -> Iterator[NDArray[np.uint8]]:
+    """The bytes of several stretches (file, start, stop) of one store; behind an URL all are on their way at once."""
+    root = asked[0][0].root if asked else ""
+    if not is_remote(root) or any(file.root != root or stop <= start for file, start, stop in asked):
+        yield from (file.read(start, stop) for file, start, stop in asked)
+        return
+    fs, base = filesystem(root)
+    files, starts, stops = zip(*asked, strict=True)
+    found = fs.cat_ranges([f"{base}/{file.name}" for file in files], starts, stops, on_error="return")
+    for (file, start, stop), held in zip(asked, found, strict=True):
+        # what failed is asked for again, alone: that one either comes or says what is wrong
+        broken = isinstance(held, BaseException)
+        yield file.read(start, stop) if broken else file.complete(held, stop - start)
 
 
 @lru_cache(maxsize=4096)

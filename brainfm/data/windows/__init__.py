@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from brainfm.data.lazy import slices
 from brainfm.data.preprocess import Step, on_windows
 from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
@@ -94,7 +95,8 @@ def take(
     first = used[0].signal(modality)
     count = n_samples(windows.seconds, first.sfreq)
     out = np.empty((len(rows), len(first.sensors), count), np.float32)
-    for position, row in enumerate(rows):
+    signals, pieces = [], []
+    for row in rows:
         recording = recordings[windows.recording[row]]
         signal = recording.signal(modality)
         at = place(signal, windows.start[row], windows.seconds)
@@ -102,8 +104,10 @@ def take(
             raise DataError(
                 f"{recording.name}: the window at {windows.start[row]:.3f} s crosses a break or an end"
             )
-        window = np.asarray(signal.data[:, at : at + count], np.float64)
-        out[position] = on_windows(steps, window, signal.sensors)
+        signals.append(signal)
+        pieces.append((signal.data, at, at + count))
+    for position, (signal, window) in enumerate(zip(signals, slices(pieces), strict=True)):
+        out[position] = on_windows(steps, np.asarray(window, np.float64), signal.sensors)
     return out
 
 
