@@ -15,7 +15,7 @@ from brainfm.errors import DataError
 SUFFIXES = (".mat", ".npz", ".json")
 
 
-def load(path: Path) -> dict[str, Any]:
+def variables_of(path: Path) -> dict[str, Any]:
     """The variables by name: arrays, numbers, words, and for MATLAB cells (arrays of objects) and structs.
 
     Raises `DataError` if the file is missing, broken, of another format or of MATLAB's version 7.3. Nothing in it is run.

@@ -13,7 +13,7 @@ from brainfm.data.readers import Reader
 from brainfm.data.recording import Events, Recording, Sensors, Signal, Track
 from brainfm.data.segments import as_word
 from brainfm.data.trial_counts import Axis, Piece, Run, TrialCounts
-from brainfm.data.variables import SUFFIXES, load, variable
+from brainfm.data.variables import SUFFIXES, variable, variables_of
 from brainfm.errors import DataError
 
 
@@ -47,7 +47,7 @@ class BinnedCounts(Reader):
     def open(self, path: Path) -> Recording:
         """The counts per `step`, an event per trial (or run of one label), the tracks. Raises `DataError` where they
         do not fit."""
-        content = load(path)
+        content = variables_of(path)
         parts = [TrialCounts.of(piece, self.axes, self.apart, content, path.name) for piece in self.pieces]
         if len(neurons := {len(part.values) for part in parts}) > 1:
             raise DataError(f"{path.name}: its pieces hold {' and '.join(map(str, sorted(neurons)))} neurons")

@@ -14,7 +14,7 @@ from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording, Sensors
 from brainfm.data.spike_trains import Clock, recording_of_trains
 from brainfm.data.tracks import PlaceFile, Zones
-from brainfm.data.variables import SUFFIXES, fields, load, variable
+from brainfm.data.variables import SUFFIXES, fields, variable, variables_of
 from brainfm.errors import DataError
 
 Train = tuple[str, NDArray[np.float64]]
@@ -51,7 +51,7 @@ class SpikeArrays(Reader, Clock):
 
     def open(self, path: Path) -> Recording:
         """The neurons' spikes; the tracks of the files beside it, and an event for every stay in a zone."""
-        content, tick = load(path), self.tick(path.name)
+        content, tick = variables_of(path), self.tick(path.name)
         found = content if not self.times else variable(content, self.times, path.name)
         units = self.flat(found, content, path) if self.neurons else list(trains(found, self.field, "n"))
         if not units:
