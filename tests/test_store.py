@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,7 +22,10 @@ import numpy as np
 import pytest
 import tiny
 
+from brainfm.data import fingerprint as prints
+from brainfm.data import spool
 from brainfm.data.fingerprint import fingerprint
+from brainfm.data.lazy import Computed
 from brainfm.data.modalities import modality
 from brainfm.data.preprocess import Step, prepare
 from brainfm.data.preprocess.band_pass import BandPass
@@ -726,3 +730,32 @@ def test_thousands_of_recordings_open_by_one_file(store: Store, monkeypatch: pyt
     assert len(found) == 5000 and found[-1].subject == "02499"
     assert found[4999].signal("eeg").data[:, 0:5].shape == (8, 5)
     assert took < 20  # about a second of one core; benchmarks/store.py measures it
+
+
+def peak(n: int, root: Path) -> int:
+    """Bytes held at most while a recording of n samples, of which nothing is in memory, is prepared and written."""
+    hertz = np.random.default_rng(7).uniform(2.5, 14, (4, 6))
+
+    def read(first: int, stop: int) -> np.ndarray:
+        return 1e-5 * np.sin(hertz[..., None] * np.arange(first, stop) / 40).sum(axis=1)
+
+    sensors = Sensors.of(["A", "B", "C", "D"], "eeg", "V")
+    raw = Recording({"eeg": Signal(Computed((4, n), read), 250.0, sensors)}, dataset=f"long{n}")
+    for folder in (PASSING, RECEIPTS):
+        (root / folder).mkdir(parents=True, exist_ok=True)
+    tracemalloc.start()
+    write_recording(root, Order({"eeg": STEPS}), raw, "long", f"{n:032x}")
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return most
+
+
+def test_preparing_needs_no_more_memory_for_a_longer_recording(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spool, "BLOCK", 40_000)
+    monkeypatch.setattr(spool, "AT_ONCE", 10_000)
+    monkeypatch.setattr(prints, "PIECE", 1)
+    peak(30_000, tmp_path)  # what is imported late is not the recording's
+    short, long = peak(60_000, tmp_path), peak(300_000, tmp_path)
+    assert long < 1.3 * short, (short, long)
