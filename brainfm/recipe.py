@@ -45,8 +45,8 @@ class Training(Settings):
     log_with: Literal["none", "tensorboard", "wandb"] = "none"
 
 
-WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}}
-"""Values that change how a run goes on, never what it finds."""
+WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}, "codes": {"usage"}}
+"""Values that change how a run goes on or is judged, never what it learns."""
 
 
 class SignalRecipe(Settings):
