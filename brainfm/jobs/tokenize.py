@@ -277,7 +277,7 @@ def measure(codec: Codec, batches: Sequence[Batch], say: Say | None = None) -> M
 
 
 def rate_distortion(codec: Codec, batches: Sequence[Batch], whole: Measured) -> list[dict[str, Any]]:
-    """What fewer bits would say: by the first quantizers alone, or by codes merged with their neighbours."""
+    """What fewer bits would say, fewest first: the first quantizers alone, or codes merged with their neighbours."""
     seconds, sizes = codec.recipe.tokenizer.seconds, codec.sizes
     found = []
     for words, kept, say in coarser(codec, whole.counts):
@@ -286,7 +286,8 @@ def rate_distortion(codec: Codec, batches: Sequence[Batch], whole: Measured) -> 
         found.append({"by": words, "bits_per_second": bits} | errors(one))
     words = f"all {len(sizes)} quantizers" if len(sizes) > 1 else f"{sizes[0]} codes"
     bits = whole.rows_per_sensor * capacity(sizes, seconds)
-    return [*found, {"by": words, "bits_per_second": bits} | errors(whole)]
+    found.append({"by": words, "bits_per_second": bits} | errors(whole))
+    return sorted(found, key=lambda one: float(one["bits_per_second"]))
 
 
 def errors(one: Measured) -> dict[str, float]:
