@@ -95,7 +95,8 @@ def advice(health: Health, of_size: Callable[[int], str]) -> str:
         return (
             f"{said}, evenly (perplexity {worst.perplexity:.0f}): {more} would say more, if the error matters"
         )
-    return f"{said}, perplexity {worst.perplexity:.0f}: the size fits"
+    few = ", though a few codes say most tokens" if worst.perplexity < 0.1 * worst.codes else ""
+    return f"{said}, perplexity {worst.perplexity:.1f}: the size fits{few}"
 
 
 def fitting(usage: Usage, threshold: float) -> int:

@@ -182,6 +182,16 @@ def test_dead_codes_start_again() -> None:
     assert counts[0] <= 4 and counts[1] >= 11
 
 
+def test_codes_start_again_where_vectors_are_badly_said() -> None:
+    """As in a quiet neuron's counts: nearly all vectors are the same one, and a vector at random has its code already."""
+    rare = 3 * torch.randn(20, WIDTH, generator=by(17))
+    x = torch.cat([torch.zeros(4000, WIDTH), rare.repeat(3, 1)])
+    module = started("vq", codes=16, kmeans=False, decay=0.8)
+    for step in range(30):
+        module(x, by(step))
+    assert used(module, x) >= 13
+
+
 def test_kmeans_and_restart_use_more_codes_than_neither() -> None:
     """The ablation: a codebook at random beside one that starts where the vectors are."""
     x = vectors(600, seed=15)
@@ -269,7 +279,8 @@ def test_what_is_advised_would_have_passed(found: int) -> None:
 
 
 def test_advice_on_one_that_fits_and_on_one_that_is_full() -> None:
-    assert "the size fits" in advice(health(60, 64, perplexity=20.0), of_size("vq"))
+    assert advice(health(60, 64, perplexity=20.0), of_size("vq")).endswith("perplexity 20.0: the size fits")
+    assert advice(health(60, 64, perplexity=2.0), of_size("vq")).endswith("a few codes say most tokens")
     assert "codes: 128 would say more" in advice(health(64, 64, perplexity=50.0), of_size("vq"))
 
 

@@ -12,6 +12,10 @@ from torch import Tensor, nn
 from brainfm.errors import DataError
 
 
+FEW = 2**12
+"""Codes that start again in one step, at most."""
+
+
 @dataclass(frozen=True)
 class Quantised:
     """Vectors as their codes say them, the codes, and what the quantizer itself is to learn (zero if nothing)."""
@@ -25,8 +29,9 @@ class Codebooks(nn.Module):
     """One codebook, or several of which each says what the ones before left over (Zeghidour et al. 2021, algorithm 1).
 
     The codes follow the vectors by a running mean (van den Oord et al. 2017, appendix A.1), one that is hardly used starts again
-    at a vector of the batch (Zeghidour et al. 2021, §III-C), and gradients pass by the rotation trick (Fifty et al. 2024). All
-    that training changes is in buffers of float32, whatever the precision around it, so a checkpoint holds it.
+    at a vector of the batch (Zeghidour et al. 2021, §III-C), rather one that is badly said than any: most stretches of a quiet
+    neuron are the same, and have their code already. Gradients pass by the rotation trick (Fifty et al. 2024). All that training
+    changes is in buffers of float32, whatever the precision around it, so a checkpoint holds it.
     """
 
     def __init__(
@@ -43,15 +48,18 @@ class Codebooks(nn.Module):
         from vector_quantize_pytorch import ResidualVQ  # slow to import, and needed here alone
 
         self.sizes = (codes,) * depth
+        self.restart = restart
         self.residual = ResidualVQ(
             dim=width,
             num_quantizers=depth,
             codebook_size=codes,
             kmeans_init=kmeans,
             decay=decay,
-            threshold_ema_dead_code=restart,
+            threshold_ema_dead_code=0,  # `start_again` does it
             commitment_weight=commitment,
         )
+        for layer in self.residual.layers:  # patience: one that starts again is not unused in the next step
+            layer._codebook.reset_cluster_size = 2 * restart
 
     @property
     def tables(self) -> Float[Tensor, "quantizer code width"]:
@@ -79,9 +87,26 @@ class Codebooks(nn.Module):
     ) -> Quantised:
         """In training the generator draws where an unused code starts again."""
         with torch.autocast(x.device.type, enabled=False), drawing(generator if self.training else None, x):
-            value, codes, losses = self.residual(x.float().flatten(0, -2).unsqueeze(0))
-        shape = x.shape[:-1]
-        return Quantised(value.reshape(x.shape), codes.reshape(*shape, -1).long(), losses.float().mean())
+            vectors = x.float().flatten(0, -2)
+            value, codes, losses = self.residual(vectors.unsqueeze(0))
+            if self.training and self.restart:
+                self.start_again(vectors.detach(), codes[0])
+        codes = codes.long().reshape(*x.shape[:-1], -1)
+        return Quantised(value.reshape(x.shape), codes, losses.float().mean())
+
+    @torch.no_grad()
+    def start_again(self, left: Float[Tensor, "token width"], codes: Int[Tensor, "token quantizer"]) -> None:
+        """Move codes with fewer than `restart` vectors a step (their running mean) to vectors, the worse said the likelier."""
+        for layer, chosen in zip(self.residual.layers, codes.T, strict=True):
+            book = layer._codebook
+            left = left - layer.codebook[chosen]
+            error = left.square().sum(dim=-1)
+            dead = book.cluster_size < self.restart
+            count = min(int(dead.sum()), int((error > 0).sum()), FEW)
+            if count:
+                dead[0, dead[0].nonzero()[count:, 0]] = False
+                at = torch.multinomial(error, count)
+                book.replace((left + layer.codebook[chosen])[at].unsqueeze(0), batch_mask=dead)
 
     def lookup(self, codes: Int[Tensor, "*token quantizer"]) -> Float[Tensor, "*token width"]:
         """What codes say; of the first few quantizers alone if only those are given."""
