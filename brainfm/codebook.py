@@ -95,8 +95,8 @@ def advice(health: Health, of_size: Callable[[int], str]) -> str:
         return (
             f"{said}, evenly (perplexity {worst.perplexity:.0f}): {more} would say more, if the error matters"
         )
-    few = ", though a few codes say most tokens" if worst.perplexity < 0.1 * worst.codes else ""
-    return f"{said}, perplexity {worst.perplexity:.1f}: the size fits{few}"
+    mostly = ", though a few codes say most tokens" if worst.perplexity < 0.1 * worst.codes else ""
+    return f"{said}, perplexity {worst.perplexity:.1f}: the size fits{mostly}"
 
 
 def fitting(usage: Usage, threshold: float) -> int:

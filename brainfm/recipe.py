@@ -226,7 +226,9 @@ class TokenizeRecipe(SignalRecipe, Recipe):
         """The same recipe on other cards; who is held out stays so where the card stays."""
         kept = {Path(card).stem for card in cards}
         held = {card: places for card, places in self.data.hold_out.items() if card in kept}
-        return self.model_copy(update={"data": Corpus(cards=list(cards), hold_out=held)})
+        return self.model_copy(
+            update={"data": Corpus(cards=list(cards), hold_out=held, store=self.data.store)}
+        )
 
 
 class FinetuneRecipe(Recipe):

@@ -190,6 +190,14 @@ def test_held_out_people_are_not_trained_on(card: Path, tmp_path: Path) -> None:
     assert [entry.subject for entry in data.manifest.entries] == ["01"]
 
 
+def test_other_cards_keep_who_is_held_out_of_those_that_stay(card: Path, tmp_path: Path) -> None:
+    held = {card.stem: ["02"], "simulated_eeg": ["01"]}
+    path = write(tmp_path, card, data={"cards": [str(card), "simulated_eeg"], "hold_out": held})
+    on = TokenizeRecipe.load(path).on([str(card)])
+    assert on.data.cards == [str(card)] and on.data.hold_out == {card.stem: ["02"]}
+    assert on.hash != TokenizeRecipe.load(path).hash
+
+
 def test_stretches_that_are_kept_back_share_no_sample(recipe: Path) -> None:
     loaded = TokenizeRecipe.load(recipe, ["stride=0.5"])
     data = gather(loaded)

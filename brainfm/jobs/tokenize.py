@@ -20,6 +20,7 @@ from brainfm.corpus import Plan, Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.preprocess import fit
 from brainfm.data.recording import Recording
+from brainfm.data.store import open_store
 from brainfm.errors import BrainfmError, DataError
 from brainfm.files import write_folder, write_json
 from brainfm.jobs.pretrain import corpus, sample, stream
@@ -119,14 +120,20 @@ def train_codes(chosen: TokenizeRecipe, out: Path, quiet: bool = False, limit: i
 def gather(recipe: TokenizeRecipe, limit: int | None = None) -> Corpora:
     """Read and prepare the corpus; what is held out is a part of its recordings, or else of each one's stretches."""
     modality = recipe.codes.modality
-    kept, out = ([one for one in some if modality in one.signals] for some in corpus(recipe.data, limit))
+    store = open_store(recipe.data.store) if recipe.data.store else None
+    kept, out = (
+        [one for one in some if modality in one.signals] for some in corpus(recipe.data, limit, store)
+    )
     if not kept:
         raise DataError(f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on")
-    recipe = recipe.model_copy(update={"prepare": fit(recipe.prepare, kept, modality)})
+    done = store.done(recipe.prepare, modality) if store else 0
+    steps = [*recipe.prepare[:done], *fit(recipe.prepare[done:], kept, modality)]
+    recipe = recipe.model_copy(update={"prepare": steps})
     manifest = Manifest.of(kept, modality, with_labels=False)
-    whole = stream(kept, recipe, modality)
+    whole = stream(kept, recipe, modality, done)
     if out:
-        return Corpora(recipe, whole, stream(out, recipe, modality), "held-out recordings", manifest)
+        test = stream(out, recipe, modality, done)
+        return Corpora(recipe, whole, test, "held-out recordings", manifest)
     train_, test, on = kept_back(whole)
     return Corpora(recipe, train_, test, on, manifest)
 

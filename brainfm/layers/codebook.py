@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from brainfm.errors import DataError
 
-
 FEW = 2**12
 """Codes that start again in one step, at most."""
 
