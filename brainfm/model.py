@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +133,8 @@ class BrainFM(PreTrainedModel):
             )
         self.manifest = Manifest()
         self.load_report = LoadReport(0)
+        self.codecs: dict[str, Any] = {}
+        """By modality, what fills in the tokens' codes (`attach`). Each stays a checkpoint of its own."""
 
     @property
     def knowing(self) -> list[tuple[str, Knowing]]:
@@ -192,7 +194,25 @@ class BrainFM(PreTrainedModel):
     def tokenize(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         """Tokens of a batch, before the encoder; in training a generator draws what a tokenizer leaves out."""
         self.require(batch.modality)
-        return self.tokenizers[batch.modality](batch, generator)
+        tokenized: Tokenized = self.tokenizers[batch.modality](batch, generator)
+        if batch.modality not in self.codecs:
+            return tokenized
+        code = self.codecs[batch.modality].codes(batch)
+        return replace(tokenized, tokens=replace(tokenized.tokens, code=code))
+
+    def attach(self, codec: Any) -> None:
+        """Let a trained `codec.Codec` say the code of every token of its modality.
+
+        Raises `DataError` where it was trained on tokens that are made otherwise than this model's.
+        """
+        self.require(codec.modality)
+        own, its = self.signals[codec.modality], codec.recipe
+        if (own.prepare, own.tokenizer) != (its.prepare, its.tokenizer):
+            raise DataError(
+                f"the codec's {codec.modality} tokens are made otherwise than this model's; "
+                "train it with the `prepare` and `tokenizer` of the model's recipe"
+            )
+        self.codecs[codec.modality] = codec.to(self.device).eval()
 
     def rows(self, recording: Recording, modality: str) -> tuple[str, ...]:
         """What each row of tokens of a prepared recording stands for; none where its tokens are events."""

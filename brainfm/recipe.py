@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -24,6 +24,7 @@ from brainfm.heads import Head
 from brainfm.masks import Mask
 from brainfm.objectives import Objective
 from brainfm.part import Settings, explain
+from brainfm.quantizers import Quantizer
 from brainfm.sizes import SIZES, apply_size
 from brainfm.tokenizers import Tokenizer
 
@@ -44,8 +45,8 @@ class Training(Settings):
     log_with: Literal["none", "tensorboard", "wandb"] = "none"
 
 
-WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}}
-"""Values that change how a run goes on, never what it finds."""
+WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}, "codes": {"usage"}}
+"""Values that change how a run goes on or is judged, never what it learns."""
 
 
 class SignalRecipe(Settings):
@@ -165,6 +166,69 @@ class PretrainRecipe(Recipe):
     @classmethod
     def derive(cls, data: dict[str, Any]) -> dict[str, Any]:
         return apply_size(data) if str(data.get("size", "tiny")) in SIZES else data
+
+
+class Codes(Settings):
+    """How what the tokens of one modality hold becomes discrete codes."""
+
+    modality: str
+    quantizer: SerializeAsAny[Quantizer]
+    hidden: int = Field(default=128, ge=1, description="width of the layers between signal and codes")
+    width: int = Field(default=32, ge=1, description="of a code's vector")
+    context: int = Field(
+        default=1, ge=0, description="tokens before and after that the decoder sees beside one"
+    )
+    spectrum: float = Field(default=0.3, ge=0, description="weight of the spectrum beside the signal")
+    usage: float = Field(
+        default=0.8, ge=0, le=1, description="share of the codes that must occur in held-out windows"
+    )
+
+
+class TokenizeRecipe(SignalRecipe, Recipe):
+    """A tokenizer whose codes are trained: a file of `tokenizers/` that has, beside what all have, these sections."""
+
+    folder: ClassVar[str] = "tokenizers"
+    codes: Codes
+    data: Corpus
+    train: Training
+
+    @property
+    def signal(self) -> SignalRecipe:
+        """How the signal becomes tokens, without the codes."""
+        return SignalRecipe.model_validate({name: getattr(self, name) for name in SignalRecipe.model_fields})
+
+    @classmethod
+    def derive(cls, data: dict[str, Any]) -> dict[str, Any]:
+        if "tokenizer" in data and "codes" not in data:
+            coded = ", ".join(
+                name for name in folders.names(cls.folder, ".yaml") if name.startswith("codes_")
+            )
+            raise RecipeError(
+                f"this tokenizer has no `codes:` section, so there is nothing to train; these have: {coded}"
+            )
+        return data
+
+    @model_validator(mode="after")
+    def _of_its_modality(self) -> Self:
+        if self.codes.modality not in self.tokenizer.reads:
+            raise ValueError(
+                f"{self.codes.modality} can't be read by the tokenizer {self.tokenizer.kind}, "
+                f"which is for {', '.join(self.tokenizer.reads)}"
+            )
+        if self.tokenizer.ragged:
+            raise ValueError(
+                f"{self.tokenizer.kind} makes a token of every event, which is discrete already and has no codes; "
+                "take a tokenizer of stretches, such as spike_counts"
+            )
+        return self
+
+    def on(self, cards: Sequence[str]) -> Self:
+        """The same recipe on other cards; who is held out stays so where the card stays."""
+        kept = {Path(card).stem for card in cards}
+        held = {card: places for card, places in self.data.hold_out.items() if card in kept}
+        return self.model_copy(
+            update={"data": Corpus(cards=list(cards), hold_out=held, store=self.data.store)}
+        )
 
 
 class FinetuneRecipe(Recipe):

@@ -37,6 +37,8 @@ class Tokens:
     """Whether a token stands for several sensors together."""
     who: Float[Tensor, "batch token width"] | None = None
     """What is known of a token before its signal is seen, where place and time don't say all: a decoder asks with it."""
+    code: Int[Tensor, "batch token quantizer"] | None = None
+    """What a trained codec says of the token (`codec.Codec`); None where none is attached."""
 
     @property
     def count(self) -> int:
@@ -65,6 +67,7 @@ class Tokens:
             region=pick(self.region),
             valid=pick(self.valid),
             who=None if self.who is None else pick(self.who),
+            code=None if self.code is None else pick(self.code),
         )
 
 

@@ -11,6 +11,7 @@ import tiny
 
 VERBS = ["demo", "show", "pretrain", "probe", "finetune", "predict", "embed", "doctor"]
 DATA = ["data list", "data show", "data check", "data new"]
+TOKENIZE = ["tokenize train", "tokenize inspect"]
 
 
 def seconds_to_help() -> float:
@@ -43,7 +44,7 @@ print([name for name in heavy if name in sys.modules], file=sys.stderr)
     assert "Usage: " in found.stdout
 
 
-@pytest.mark.parametrize("verb", [*VERBS, *DATA])
+@pytest.mark.parametrize("verb", [*VERBS, *DATA, *TOKENIZE])
 def test_every_verb_helps_with_an_example(verb: str) -> None:
     result = tiny.brainfm(*verb.split(), "--help")
     assert result.code == 0 and result.err == ""
@@ -54,7 +55,7 @@ def test_every_verb_helps_with_an_example(verb: str) -> None:
 def test_every_verb_is_tested_here() -> None:
     shown = tiny.brainfm("--help").out.partition("Commands:")[2] + " "
     listed = {line.split()[0] for line in shown.splitlines() if line[:2] == "  " and line[2:3].isalpha()}
-    assert listed == {*VERBS, "data"}
+    assert listed == {*VERBS, "data", "tokenize"}
 
 
 def test_no_verb_shows_the_help() -> None:

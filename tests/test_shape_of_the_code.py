@@ -22,16 +22,27 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
-    "metrics", "scores", "palette", "pictures", "report",
+    "metrics", "scores", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "tokens", "statistics", "masks", "layers", "pooling",
-    "tokenizers", "encoders", "objectives", "heads",
-    "sizes", "recipe", "corpus", "manifest", "checkpoint", "model",
+    "tokenizers", "encoders", "objectives", "heads", "quantizers",
+    "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "progress", "run_folder", "train", "evaluation", "probes", "panel", "jobs", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""
 RANK = {f"brainfm.{name}": rank for rank, names in enumerate(ORDER) for name in names.split()}
-NO_TORCH = ("data", "baselines", "metrics", "scores", "palette", "pictures", "report", "manifest", "folders")
+NO_TORCH = (
+    "data",
+    "baselines",
+    "metrics",
+    "scores",
+    "palette",
+    "codebook",
+    "pictures code_pictures",
+    "report",
+    "manifest",
+    "folders",
+)
 
 
 def name_of(path: Path) -> str:
