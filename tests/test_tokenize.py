@@ -303,6 +303,14 @@ def test_a_modality_that_the_tokenizer_cannot_read_is_refused(card: Path, tmp_pa
         TokenizeRecipe.load(write(tmp_path, card, tokenizer=settings))
 
 
+def of_spikes(folder: Path) -> Path:
+    """A card of one simulated recording of another instrument."""
+    reader = "{kind: simulated, modality: spikes, subjects: 1, seconds: 10.0, sensors: 4}"
+    path = tiny.card(folder, "of_spikes", reader, more="")
+    path.write_text(path.read_text(encoding="utf-8").replace("modality: eeg\n", "modality: spikes\n"))
+    return path
+
+
 def test_mistakes_are_one_sentence(run: Path, card: Path, recipe: Path, tmp_path: Path) -> None:
     def sentence(*words: Any) -> str:
         return tiny.only_sentence(tiny.brainfm("tokenize", *words))
@@ -314,7 +322,7 @@ def test_mistakes_are_one_sentence(run: Path, card: Path, recipe: Path, tmp_path
     assert "'codez' is not known" in sentence(
         "train", recipe, "--set", "codes.quantizer={kind: vq, codez: 3}"
     )
-    assert "hold no eeg recording" in sentence("inspect", run, "--card", "simulated_meg")
+    assert "hold no eeg recording" in sentence("inspect", run, "--card", of_spikes(tmp_path))
     assert "belongs to a run of another recipe" in sentence("train", recipe, "--out", run, "--seed", "3")
     assert "can't start a codebook of 100000 codes" in sentence(
         "train", recipe, "--out", tmp_path / "b", "--set", "codes.quantizer={kind: vq, codes: 100000}"
