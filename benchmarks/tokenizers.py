@@ -96,9 +96,10 @@ def row(name: str, out: Path) -> dict[str, Any]:
 def classical(codec: Codec) -> dict[str, float]:
     """Residual k-means of the raw patches, fitted on training windows, on the windows that the codec was scored on."""
     data = gather(codec.recipe)
-    samples = codec.recipe.tokenizer.times
     batches = sample(data.train, codec.recipe.seed)
-    train_ = np.concatenate([codec.reconstruct(batch).held.numpy().reshape(-1, samples) for batch in batches])
+    train_ = np.concatenate(
+        [codec.rows(*codec.held(batch)).detach().flatten(0, 1).numpy() for batch in batches]
+    )
     tables = residual_kmeans(train_, codec.sizes)
     r, error = zip(*(scores(codec, data.test, rows, tables) for rows in pieces(data.test)), strict=True)
     return {

@@ -90,12 +90,15 @@ class Codec(nn.Module):
         tokenized = self.tokenizer(batch, generator)
         return tokenized, tokenized.tokens.count // (int(tokenized.tokens.sensor.max()) + 1)
 
+    def rows(self, tokenized: Tokenized, times: int) -> Patches:
+        """What the tokens of each row of each window hold, padding left out."""
+        patches = tokenized.targets[self.modality].value.unflatten(1, (-1, times))
+        return patches[tokenized.tokens.valid.unflatten(1, (-1, times)).all(dim=-1)]
+
     def forward(self, batch: Batch, generator: torch.Generator) -> Loss:
         """What training minimises, on the rows that are no padding."""
         tokenized, times = self.held(batch, generator)
-        patches = tokenized.targets[self.modality].value.detach().unflatten(1, (-1, times))
-        valid = tokenized.tokens.valid.unflatten(1, (-1, times)).all(dim=-1)
-        loss = self.patches(patches[valid], generator)
+        loss = self.patches(self.rows(tokenized, times).detach(), generator)
         own = dict.fromkeys(tokenized.losses, 1.0)
         return Loss({**loss.parts, **tokenized.losses}, {**loss.weights, **own})
 
@@ -116,12 +119,10 @@ class Codec(nn.Module):
 
         `say` gives the vectors of codes otherwise than the quantizer's own `lookup`: by fewer quantizers, by fewer codes.
         """
-        tokenized, times = self.held(batch)
-        held = tokenized.targets[self.modality].value.unflatten(1, (-1, times))
-        valid = tokenized.tokens.valid.unflatten(1, (-1, times)).all(dim=-1)
-        codes = self.patches.encode(held[valid]).codes
+        held = self.rows(*self.held(batch))
+        codes = self.patches.encode(held).codes
         told = self.patches.decode((say or self.patches.quantizer.lookup)(codes))
-        return Reconstructed(held[valid].flatten(1), told.flatten(1), codes)
+        return Reconstructed(held.flatten(1), told.flatten(1), codes)
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, the recipe and how the codes were used as JSON, and the manifest of what was seen."""

@@ -167,8 +167,8 @@ def learner(data: Corpora) -> Codec:
     codec.manifest = data.manifest
     codec.eval()
     with torch.no_grad():
-        held = [codec.reconstruct(batch).held for batch in sample(data.train, seed)]
-    patches = torch.cat([rows.unflatten(1, (-1, data.recipe.tokenizer.times)).flatten(0, 1) for rows in held])
+        rows = [codec.rows(*codec.held(batch)) for batch in sample(data.train, seed)]
+    patches = torch.cat([one.flatten(0, 1) for one in rows])
     codec.patches.fit(patches, torch.Generator().manual_seed(entropy(seed, 3)))
     return codec.train()
 
