@@ -4,7 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, NullFormatter
 from numpy.typing import NDArray
 
 from brainfm.codebook import Usage, correlations, spectral_errors, spectrum
@@ -31,7 +33,7 @@ def reconstruction(name: str, held: NDArray[np.float64], told: NDArray[np.float6
         signal.margins(x=0)
         spectra.set_title(f"spectral error {error:.2f}" if np.isfinite(error) else "no spectrum")
         spectra.set_xlabel("hertz")
-        spectra.set_yscale("log")
+        logarithmic(spectra)
         spectra.margins(x=0)
         return Picture(inline_svg(figure, f"{name}: signal and spectrum, and what the codes say of them"))
 
@@ -71,7 +73,7 @@ def usage(counts: Sequence[NDArray[np.int64]]) -> Picture:
                 np.arange(1, len(used) + 1), used, color=colour(hues[number % len(hues)]), lw=1.5, label=label
             )
             axes.axhline(1 / len(one), color=colour("rule"), lw=1)
-        axes.set_yscale("log")
+        logarithmic(axes)
         axes.set_xlim(0, max(len(one) for one in counts) + 1)
         axes.set_xlabel("code, most frequent first")
         axes.set_ylabel("share of the tokens")
@@ -80,3 +82,10 @@ def usage(counts: Sequence[NDArray[np.int64]]) -> Picture:
         dead = sum(Usage.of(one).dead for one in counts)
         caption = f"{dead} codes never occurred; the line is where all would be equally frequent."
         return Picture(inline_svg(figure, f"How often codes occur, {dead} never"), caption)
+
+
+def logarithmic(axes: Axes) -> None:
+    """A logarithmic axis whose numbers are plain words: the page draws no formulas."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

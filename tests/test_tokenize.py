@@ -90,6 +90,7 @@ def test_a_run_leaves_a_codec_its_log_and_a_report(run: Path, codec: Codec) -> N
     assert [row["step"] for row in tiny.rows(run)] == [1, 2, 3, 4, 5, 6]
     assert {"signal", "amplitude", "phase", "commitment"} <= tiny.rows(run)[0].keys()
     page = (run / "report.html").read_text(encoding="utf-8")
+    assert "mathdefault" not in page, "an axis is labelled with a formula"
     assert "What the codes say" in page and "Rate and distortion" in page and "Which codes are used" in page
     assert codec.health is not None and codec.health.ok
     assert [entry.subject for entry in codec.manifest.entries] == ["01", "02"]
