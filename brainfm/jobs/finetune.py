@@ -96,7 +96,7 @@ def finetune(
     panel = Panel.of([BrainFM.from_pretrained(checkpoint)], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
     pool = options.pool or default_pool(panel.evaluation, next(iter(panel.models.values()))[0])
-    baselines, notes = classical(panel.evaluation) if options.classical == "all" else ([], [])
+    baselines, notes = classical(panel.evaluation, options.classical)
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {
             "untrained": [panel.untrained(seed, options.protocol, pool) for seed in bench.seeds],

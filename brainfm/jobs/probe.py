@@ -33,7 +33,8 @@ class Options:
     seed: int = 0
     limit: int | None = None
     strict: bool = False
-    classical: Literal["all", "none"] = "all"
+    classical: Literal["all", "card", "none"] = "all"
+    """The standard decoders and the card's own, the card's own alone, or none."""
     quiet: bool = False
 
 
@@ -52,7 +53,7 @@ def probe(checkpoints: Sequence[str | Path], card: str | Path, options: Options 
     pool = options.pool or default_pool(panel.evaluation, next(iter(panel.models.values()))[0])
     seeds = list(panel.models)
     twins = seeds if len(seeds) > 1 else [seeds[0] + extra for extra in range(options.seeds)]
-    baselines, notes = classical(panel.evaluation) if options.classical == "all" else ([], [])
+    baselines, notes = classical(panel.evaluation, options.classical)
     with bar("probing", len(seeds) + len(twins) + len(baselines), quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {"untrained": [], "frozen": []}
         for seed in twins:
@@ -111,11 +112,15 @@ def scores(
     )
 
 
-def classical(evaluation: Evaluation) -> tuple[list[tuple[str, Baseline]], list[str]]:
+def classical(
+    evaluation: Evaluation, which: Literal["all", "card", "none"] = "all"
+) -> tuple[list[tuple[str, Baseline]], list[str]]:
     """The standard decoders that the sensors allow, and the card's own: what its paradigm is usually scored with.
 
     With them, why any is left out.
     """
+    if which == "none":
+        return [], []
     from brainfm.baselines.band_power import BandPower
     from brainfm.baselines.csp_lda import CspLda
     from brainfm.baselines.tangent_space import TangentSpace
@@ -124,7 +129,7 @@ def classical(evaluation: Evaluation) -> tuple[list[tuple[str, Baseline]], list[
         return [], ["classical decoders are left out: they need the same sensors and rate in every recording"]
     sensors = len(evaluation.recordings[0].signal(evaluation.modality).sensors)
     standard: list[Baseline] = []
-    if evaluation.modality in FIELDS:  # blood and spikes have no rhythms in these bands
+    if evaluation.modality in FIELDS and which == "all":  # blood and spikes have no rhythms in these bands
         standard = [BandPower(), *([TangentSpace(), CspLda()] if sensors > 1 else [])]
     own = evaluation.card.baseline
     parts = {part.kind: part for part in standard}
