@@ -92,6 +92,8 @@ class Run:
     quiet: bool = False
     rates: Mapping[str, float] = field(default_factory=dict)
     """Parameter-name prefix → multiple of the learning rate; 0 freezes."""
+    several: bool = False
+    """Whether steps differ in which weights they use, as those of several instruments do."""
 
 
 def train(run: Run) -> Outcome:
@@ -135,7 +137,7 @@ def train(run: Run) -> Outcome:
 
 def accelerator_of(run: Run) -> Any:
     """Accelerate, set up for this run. Raises `BrainfmError` where the tracker that it asks for is not installed."""
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     AcceleratorState._reset_state()  # it refuses a process a second run of another precision
@@ -145,6 +147,7 @@ def accelerator_of(run: Run) -> Any:
             f"train.log_with={tracked} needs {tracked}; `pip install {tracked}`, or leave it at none: log.jsonl is always written"
         )
     accelerator = Accelerator(
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=run.several)],
         mixed_precision=run.training.precision,
         log_with=None if tracked == "none" else tracked,
         project_dir=str(run.out),

@@ -159,6 +159,23 @@ def test_two_processes_leave_one_log_one_report_and_one_answer(card: Path, tmp_p
     assert names == ["checkpoints", "identity.json", "log.jsonl", "recipe.yaml", "report.html", "report.json"]
 
 
+def test_two_processes_train_on_two_instruments(tmp_path: Path) -> None:
+    """A step of one instrument leaves the other's tokenizer without a gradient, which must not stop the processes."""
+    cards = {path.stem: path for path in tiny.five_instruments(tmp_path, subjects=1)}
+    both = f"data.cards=[{cards['eeg']}, {cards['spikes']}]"
+    signals = "signals={eeg: patch_250ms, spikes: spike_counts_250ms}"
+    overrides = tiny.sets(
+        *tiny.NETWORK, both, signals, "train.steps=6", "train.batch=16", "train.precision=no"
+    )
+    launched = tiny.shell(
+        *["pretrain", "smoke", "--out", str(tmp_path / "run"), *overrides, "--json"],
+        before=[*LAUNCH, "2", "--main_process_port", "0"],
+    )
+    result = tiny.ended(launched)
+    assert result.code == 0, result.err
+    assert len(tiny.rows(tmp_path / "run")) == 6
+
+
 @pytest.fixture
 def run(whole: dict[int, Path], tmp_path: Path) -> Path:
     """A copy of a run that has ended, to spoil."""

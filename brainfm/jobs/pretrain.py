@@ -76,7 +76,9 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     task = Pretraining(Plan(streams, recipe.train.batch, recipe.seed), learner(recipe, streams))
     task.module.model.manifest = manifest
     identity = {"recipe": chosen.hash, "data": manifest.digest}
-    outcome = train(Run(task, recipe.train, recipe.seed, out, recipe.text, identity, quiet))
+    outcome = train(
+        Run(task, recipe.train, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
+    )
     if not is_main():
         return Pretrained(outcome, [])
     drawn = [
