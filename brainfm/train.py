@@ -147,6 +147,7 @@ def accelerator_of(run: Run) -> Any:
             f"train.log_with={tracked} needs {tracked}; `pip install {tracked}`, or leave it at none: log.jsonl is always written"
         )
     accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),  # unless told, it takes several processes without one for strangers
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=run.several)],
         mixed_precision=run.training.precision,
         log_with=None if tracked == "none" else tracked,

@@ -147,10 +147,12 @@ def test_it_runs_under_accelerate_launch(card: Path, whole: dict[int, Path], tmp
     ]
 
 
+TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+"""Two processes on one CPU; Accelerate's own launcher starts several for GPUs alone."""
+
+
 def test_two_processes_leave_one_log_one_report_and_one_answer(card: Path, tmp_path: Path) -> None:
-    launched = tiny.shell(
-        *words(card, tmp_path / "run"), "--json", before=[*LAUNCH, "2", "--main_process_port", "0"]
-    )
+    launched = tiny.shell(*words(card, tmp_path / "run"), "--json", before=TWO)
     result = tiny.ended(launched)
     assert result.code == 0, result.err
     assert result.json["steps"] == STEPS
@@ -169,7 +171,7 @@ def test_two_processes_train_on_two_instruments(tmp_path: Path) -> None:
     )
     launched = tiny.shell(
         *["pretrain", "smoke", "--out", str(tmp_path / "run"), *overrides, "--json"],
-        before=[*LAUNCH, "2", "--main_process_port", "0"],
+        before=TWO,
     )
     result = tiny.ended(launched)
     assert result.code == 0, result.err
