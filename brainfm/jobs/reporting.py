@@ -10,6 +10,7 @@ import torch
 from brainfm.batch import Batch
 from brainfm.corpus import Stream
 from brainfm.data.cards import DataCard
+from brainfm.data.modalities import owner
 from brainfm.data.recording import Recording
 from brainfm.jobs.doctor import PACKAGES, version
 from brainfm.jobs.pretrain import Learner
@@ -83,7 +84,7 @@ def pictures(learner: Learner, stream: Stream, seed: int) -> list[Section]:
     if not tokenized.tokens.period:
         return sections  # events: the map shows them one by one
     hidden = learner.mask.draw(tokenized.tokens, torch.Generator().manual_seed(seed))
-    names = learner.model.rows(recording, stream.modality)
+    names = labels(learner.model, recording, stream.modality)
     drawn = hidden.mask()[0].unflatten(0, (len(names), -1)).numpy()
     if isinstance(learner.objective, MaskedPatchLoss):
         sections.append(predicted(learner.model, learner.objective, batch, tokenized, hidden, names))
@@ -103,13 +104,19 @@ def token_map(model: BrainFM, recording: Recording, batch: Batch, seconds: float
         seconds=seconds,
         names=names,
         signal=batch.signal[0].double().numpy(),
-        rows=model.rows(recording, batch.modality) or names,
+        rows=labels(model, recording, batch.modality) or names,
         time=tokens.time[0][valid].double().numpy(),
         row=tokens.sensor[0][valid].numpy(),
         embedding=tokens.embedding[0][valid].double().numpy(),
         regular=tokens.period > 0,
         title=f"{batch.modality}: a window and its tokens",
     )
+
+
+def labels(model: BrainFM, recording: Recording, modality: str) -> tuple[str, ...]:
+    """What each row of tokens stands for; in a picture of one person it needs no saying whose it is."""
+    prefix = f"{owner(recording, modality)}/"
+    return tuple(name.removeprefix(prefix) for name in model.rows(recording, modality))
 
 
 def predicted(
