@@ -8,7 +8,7 @@ demo: $(VENV)/ready
 	$(VENV)/bin/brainfm demo --out demo
 
 test: $(VENV)/ready
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check brainfm tests benchmarks

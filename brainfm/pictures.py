@@ -144,7 +144,9 @@ def signal_image(seconds: float, names: Sequence[str], signal: NDArray[np.float6
             image = signal[:, _columns(signal.shape[1])]
             extent = (0, seconds, len(names) - 0.5, -0.5)
             counts = bool((signal >= 0).all())
-            look: dict[str, Any] = {"cmap": "Greys", "vmin": 0} if counts else {"cmap": "RdBu_r", "vmin": -scale}
+            look: dict[str, Any] = (
+                {"cmap": "Greys", "vmin": 0} if counts else {"cmap": "RdBu_r", "vmin": -scale}
+            )
             axes.imshow(image, aspect="auto", vmax=scale, extent=extent, **look)
         _rows(axes, names)
         axes.set_title("What was recorded")

@@ -191,7 +191,7 @@ def test_features_are_kept_and_used_again(
     first = probe([clean], card, replace(QUICK, seeds=2))
     assert len(list((tmp_path / "features").glob("*.npy"))) == 3  # the model and two untrained twins
 
-    def never(*_: object) -> None:
+    def never(*_: object, **__: object) -> None:
         raise AssertionError("the features were made again")
 
     with monkeypatch.context() as patch:

@@ -135,7 +135,11 @@ def five_instruments(folder: Path, subjects: int = 3) -> list[Path]:
     for name, settings in INSTRUMENTS.items():
         words = "".join(f", {key}: {value}" for key, value in settings.items())
         reader = f"{{kind: simulated, modality: {name}, subjects: {subjects}{words}}}"
-        task = TASK if name == "eeg" else TASK.replace("CrossSubject", "WithinSession\n  folds: 2")
+        task = (
+            TASK + "baseline: {kind: csp_lda}\n"
+            if name == "eeg"
+            else TASK.replace("CrossSubject", "WithinSession\n  folds: 2")
+        )
         task = task.replace("seconds: 2.0", "seconds: 12.0, offset: 5.0") if name == "fmri" else task
         paths.append(card(folder, name, reader, more=task, modality=name))
     return paths

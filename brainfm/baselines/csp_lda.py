@@ -7,10 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from pyriemann.estimation import Covariances
-from pyriemann.spatialfilters import CSP
-from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
-from sklearn.pipeline import make_pipeline
 
 from brainfm.baselines import Baseline, Classical, Decoder, Fold
 from brainfm.data.preprocess import Step
@@ -39,6 +35,11 @@ class CspLda(Baseline):
 
     def build(self, sfreq: float, n_sensors: int, n_classes: int) -> Decoder:
         """Raises `DataError` for one sensor: there is nothing to filter in space."""
+        from pyriemann.estimation import Covariances
+        from pyriemann.spatialfilters import CSP
+        from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+        from sklearn.pipeline import make_pipeline
+
         if n_sensors < 2:
             raise DataError("csp_lda needs two sensors or more, the data have one; use band_power")
         covariances = Covariances("oas")

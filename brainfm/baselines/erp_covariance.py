@@ -8,8 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from pyriemann.estimation import ERPCovariances, XdawnCovariances
-from pyriemann.tangentspace import TangentSpace
 
 from brainfm.baselines import Baseline, Classical, Decoder, Fold, logistic
 from brainfm.data.preprocess import Step
@@ -39,6 +37,7 @@ class ErpCovariance(Baseline):
 
     def build(self, sfreq: float, n_sensors: int, n_classes: int) -> Decoder:
         """Serves any number of sensors."""
+        from pyriemann.tangentspace import TangentSpace
 
         def features(signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
             return signal
@@ -49,6 +48,8 @@ class ErpCovariance(Baseline):
         return Classical(features, estimator, n_classes)
 
     def _covariances(self, n_sensors: int) -> object:
+        from pyriemann.estimation import ERPCovariances, XdawnCovariances
+
         if n_sensors <= self.filters:
             return ERPCovariances(estimator=self.shrinkage)
         return XdawnCovariances(self.filters, estimator=self.shrinkage, xdawn_estimator=self.shrinkage)

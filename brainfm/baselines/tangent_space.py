@@ -8,9 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import model_validator
-from pyriemann.estimation import Covariances
-from pyriemann.tangentspace import TangentSpace as Projection
-from pyriemann.transfer import TLCenter, encode_domains
 from scipy.signal import butter, sosfiltfilt
 
 from brainfm.baselines import Baseline, Classical, Decoder, logistic
@@ -57,6 +54,9 @@ class TangentSpace(Baseline):
         """Any number of sensors; with one it decodes from log power. Raises `DataError` for a band above
         Nyquist.
         """
+        from pyriemann.estimation import Covariances
+        from pyriemann.tangentspace import TangentSpace as Projection
+
         for _, high in self.bands or []:
             if high >= sfreq / 2:
                 raise DataError(
@@ -82,6 +82,8 @@ def in_bands(signal: NDArray[np.float64], sfreq: float, bands: list[list[float]]
 
 def recentred(matrices: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
     """Each domain's matrices moved so that their Riemannian mean is the identity (Zanini et al. 2018)."""
+    from pyriemann.transfer import TLCenter, encode_domains
+
     unlabelled = np.zeros(len(matrices), int)
     matrices, encoded = encode_domains(matrices, unlabelled, domain.astype(str))
     return np.asarray(TLCenter(target_domain=str(domain[0])).fit_transform(matrices, encoded))
