@@ -175,6 +175,44 @@ def test_check_names_what_is_wrong(tmp_path: Path) -> None:
     assert found == {"facts.subjects": ("3", "2"), "facts.sfreq": ("100.0", "128.0")}
 
 
+WRONG = {
+    "eeg_bci2_selfpaced": [
+        ("  sfreq: 100.0\n  windows", "  sfreq: 250.0\n  windows", "facts.sfreq", "100.0"),
+        ("left: 159", "left: 158", "facts.windows", "'left': 159"),
+        ("unit: µV", "unit: V", "recordings", "µV"),
+    ],
+    "meg_s1_detection": [
+        ("  sfreq: 600.0\n  windows", "  sfreq: 1000.0\n  windows", "facts.sfreq", "600.0"),
+        ("recordings: 5", "recordings: 6", "facts.recordings", "5"),
+        ("unit: A m", "unit: nA m", "recordings", "A m"),
+    ],
+    "ieeg_bonn": [
+        ("  sfreq: 173.61\n  windows", "  sfreq: 200.0\n  windows", "facts.sfreq", "173.61"),
+        ("seizure: 60}", "seizure: 100}", "facts.windows", "'seizure': 60"),
+        ("unit: µV", "unit: V", "recordings", "µV"),
+    ],
+}
+"""A rate, a count and a unit of a field signal's card, each said wrong; fMRI and spikes have theirs beside their readers."""
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "field", "words"),
+    [(name, *one) for name, several in WRONG.items() for one in several],
+)
+def test_a_planted_error_is_found(
+    tmp_path: Path, name: str, old: str, new: str, field: str, words: str
+) -> None:
+    text = (folders.find("data_cards", name, ".md")).read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / f"{name}.md"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    card = DataCard.load(path)
+    if not (data_root() / card.folder).is_dir():
+        pytest.skip(f"{card.folder} is not in BRAINFM_DATA")
+    (problem,) = check(card)
+    assert problem.field == field and words in problem.found
+
+
 @pytest.mark.parametrize(
     ("said", "fine"), [("0.0333", True), ("0.03", True), ("0.04", False), ("0.0341", False)]
 )
