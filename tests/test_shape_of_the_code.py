@@ -26,7 +26,7 @@ ORDER = [
     "batch", "tokens", "statistics", "masks", "layers", "pooling",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
-    "progress", "run_folder", "train", "evaluation", "probes", "panel", "jobs", "cli",
+    "progress", "run_folder", "train", "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

@@ -1,0 +1,51 @@
+"""What the verbs of the command line share: their options, and one JSON object as an answer."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from brainfm.errors import BrainfmError
+
+
+def a_folder(path: Path | None) -> Path | None:
+    """Refuse a file where a folder is to be written, before the work and not after it."""
+    if path is not None and path.exists() and not path.is_dir():
+        raise BrainfmError(f"{path} is a file; choose another --out, a folder")
+    return path
+
+
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Override one value, e.g. --set train.steps=100. May be repeated."),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed of weights, order and masks.")]
+Limit = Annotated[int | None, typer.Option(help="Read only this many recordings of each card.")]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as one JSON object on stdout; logs go to stderr.")
+]
+OnErrorOption = Annotated[
+    Literal["raise", "skip", "repair"] | None,
+    typer.Option(
+        help="In a BIDS dataset, what to do where a table is at fault: raise (the default), skip, repair."
+    ),
+]
+Protocol = Annotated[Literal["ridge", "logistic"], typer.Option(help="The linear probe.")]
+PoolOption = Annotated[
+    Literal["mean", "sensor", "time", "all"] | None,
+    typer.Option(help="What stays apart when a window's tokens become one vector."),
+]
+MetricOption = Annotated[
+    Literal["accuracy", "balanced_accuracy", "kappa", "weighted_f1", "auroc"] | None,
+    typer.Option(help="Another score than the card's."),
+]
+SplitOption = Annotated[
+    Literal["WithinSession", "CrossSession", "CrossSubject"] | None,
+    typer.Option(help="Who is held out; the card says by default."),
+]
+
+
+def show_json(result: dict[str, Any]) -> None:
+    """One JSON object on stdout."""
+    typer.echo(json.dumps(result, indent=1, allow_nan=False))
