@@ -14,6 +14,7 @@ from brainfm.options import (
     MetricOption,
     PoolOption,
     Protocol,
+    RunFolder,
     Seed,
     Set,
     SplitOption,
@@ -127,12 +128,7 @@ def load_recipe(name: str, overrides: list[str] | None) -> Any:
 @app.command(epilog="Example: brainfm pretrain smoke --out runs/smoke    (the same command again resumes it)")
 def pretrain(
     recipe: Annotated[str, typer.Argument(help="A name in pretrain/, or a path to a recipe.")],
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The run's folder; runs/RECIPE by default. Point at it again to resume.", callback=a_folder
-        ),
-    ] = None,
+    out: RunFolder = None,
     set_: Set = None,
     seed: Seed = None,
     limit: Limit = None,
@@ -290,12 +286,7 @@ Cards = Annotated[
 def tokenize_train(
     recipe: Annotated[str, typer.Argument(help="A name in tokenizers/ with `codes:`, or a path to one.")],
     card: Cards = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            help="The run's folder; runs/RECIPE by default. Point at it again to resume.", callback=a_folder
-        ),
-    ] = None,
+    out: RunFolder = None,
     set_: Set = None,
     seed: Seed = None,
     limit: Limit = None,

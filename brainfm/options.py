@@ -20,6 +20,12 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="Override one value, e.g. --set train.steps=100. May be repeated."),
 ]
+RunFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="The run's folder; runs/RECIPE by default. Point at it again to resume.", callback=a_folder
+    ),
+]
 Seed = Annotated[int | None, typer.Option(help="Seed of weights, order and masks.")]
 Limit = Annotated[int | None, typer.Option(help="Read only this many recordings of each card.")]
 Json = Annotated[

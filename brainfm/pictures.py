@@ -126,7 +126,8 @@ def mask_image(
         axes.set_xlabel("seconds" if patch_seconds else "patch")
         axes.spines[["left", "bottom"]].set_visible(False)
         alt = f"Mask of {len(names)} sensors by {hidden.shape[1]} patches, {100 * hidden.mean():.0f} % hidden"
-        caption = f"{100 * hidden.mean():.0f} % of the patches hidden (filled). Sensors from front to back"
+        caption = f"{100 * hidden.mean():.0f} % of the patches hidden (filled)"
+        caption += ". Sensors from front to back" if np.isfinite(position).any() else ""
         return Picture(inline_svg(figure, alt), caption + (f", one in {every} named." if every > 1 else "."))
 
 

@@ -95,7 +95,8 @@ class Losses:
 class Reconstruction:
     """One window: `seconds` (time,); `signal`, `prediction`, `hidden` (sensor, time).
 
-    `unit=""` means normalised. Four sensors are drawn, evenly spaced from the best to the worst predicted.
+    `unit=""` means normalised. Four sensors (or rows of tokens: `of` says which) are drawn, evenly spaced from the best to the
+    worst predicted.
     `prediction` may be NaN where nothing was hidden.
     """
 
@@ -106,6 +107,7 @@ class Reconstruction:
     hidden: NDArray[np.bool_]
     unit: str = ""
     title: str = ""
+    of: str = "sensors"
 
     def __post_init__(self) -> None:
         shape = (len(self.names), len(self.seconds))

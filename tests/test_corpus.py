@@ -2,13 +2,16 @@
 
 import itertools
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from brainfm.corpus import Plan, Stream
+from brainfm.corpus import PADDING, Plan, Stream
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.windows.sliding import Sliding
+from brainfm.errors import DataError
+from brainfm.jobs.pretrain import FEWEST, with_enough
 
 SFREQ = 32.0
 MONTAGES = {"A": ["C3", "C4", "Cz"], "B": ["O1", "O2"], "C": ["C4", "C3", "Cz"]}
@@ -142,3 +145,60 @@ def test_a_batch_holds_the_windows_that_were_asked_for(stream: Stream) -> None:
     assert batch.recording.tolist() == owner.tolist()
     assert (batch.sfreq, len(batch)) == (SFREQ, 3)
     assert not batch.located.any() and not batch.position.any() and batch.valid.all()
+
+
+def neurons(person: str, session: str, rate: float, seed: int) -> Recording:
+    """Twenty seconds of eight neurons at about this rate, of one name in every session."""
+    rng = np.random.default_rng(seed)
+    counts = (rng.uniform(size=(8, 2000)) < rate / 100).astype(float)
+    table = Sensors.of([f"n{row}" for row in range(8)], "neuron", "count")
+    return Recording({"spikes": Signal(counts, 100.0, table)}, dataset="d", subject=person, session=session)
+
+
+def of_neurons(ragged: bool) -> Stream:
+    """Two people, one of them with two sessions."""
+    recordings = [neurons("1", "a", 20.0, 1), neurons("1", "b", 20.0, 2), neurons("2", "a", 25.0, 3)]
+    return Stream("spikes", recordings, Sliding(seconds=1.0)(recordings, "spikes", []), ragged=ragged)
+
+
+def test_neurons_of_one_name_share_no_batch_across_sessions() -> None:
+    stream = of_neurons(ragged=False)
+    assert stream.owners == ["d/1/a", "d/1/b", "d/2/a"]
+    assert [set(stream.windows.recording[rows].tolist()) for rows in stream.layouts] == [{0}, {1}, {2}]
+    first, second = (stream.batch(rows[:2]) for rows in stream.layouts[:2])
+    assert not set(first.identity[0].tolist()) & set(second.identity[0].tolist())
+
+
+def test_electrodes_of_one_name_share_a_batch_across_people() -> None:
+    """Cz is everyone's: two people with the same cap are one layout and one identity."""
+    both = [
+        replace(recording(MONTAGES["A"], 5, number), dataset="d", subject=f"{number}") for number in (1, 2)
+    ]
+    stream = Stream("eeg", both, Sliding(seconds=1.0)(both, "eeg", []))
+    assert len(stream.layouts) == 1
+    batch = stream.batch(np.array([0, 9]))
+    assert batch.identity[0].tolist() == batch.identity[1].tolist()
+
+
+def test_windows_of_events_share_a_batch_with_those_of_about_as_many() -> None:
+    stream = of_neurons(ragged=True)
+    assert np.array_equal(np.sort(np.concatenate(stream.layouts)), np.arange(60))
+    for rows in stream.layouts:
+        length = stream.lengths[rows]
+        assert length.min() >= (1 - PADDING) * length.max() - 1e-9
+    assert any(len(set(stream.windows.recording[rows].tolist())) > 1 for rows in stream.layouts)
+    for row in (0, 30, 59):
+        assert stream.lengths[row] == stream.batch(np.array([row])).signal.sum()
+
+
+def test_windows_of_too_few_events_are_left_out_and_counted() -> None:
+    quiet = neurons("3", "a", 0.9, 4)
+    stream = Stream("spikes", [quiet], Sliding(seconds=1.0)([quiet], "spikes", []), ragged=True)
+    few = int((stream.lengths < FEWEST).sum())
+    assert 0 < few < 20
+    kept = with_enough(stream)
+    assert len(kept.windows) == 20 - few and kept.lengths.min() >= FEWEST
+    assert kept.windows.dropped == {f"fewer than {FEWEST} events": few}
+    silent = neurons("3", "a", 0.0, 5)
+    with pytest.raises(DataError, match="no window of spikes holds 8 events"):
+        with_enough(Stream("spikes", [silent], Sliding(seconds=1.0)([silent], "spikes", []), ragged=True))

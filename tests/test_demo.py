@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import tiny
 
+from brainfm.data import modalities
 from brainfm.jobs import demo
 from brainfm.recipe import FinetuneRecipe, PretrainRecipe
 
@@ -54,7 +55,7 @@ def test_the_demo_ends_in_a_report_and_can_be_run_again(small: Path) -> None:
     for word in ("frozen features", "fine-tuned decoder", "Any electrode at any place"):
         assert word in page
     assert [one["title"] for one in numbers["tokens"]] == [
-        f"{name}: a window and its tokens" for name in tiny.INSTRUMENTS
+        f"{modalities.modality(name).title}: a window and its tokens" for name in tiny.INSTRUMENTS
     ]
 
     logs = {path: path.read_bytes() for path in small.rglob("log.jsonl")}

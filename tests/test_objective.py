@@ -14,10 +14,17 @@ from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
 from brainfm.jobs.pretrain import Learner, learner, stream
 from brainfm.objectives import Loss
-from brainfm.objectives.masked_patches import Describe, MaskedPatchLoss, normalise, per_row
+from brainfm.objectives.masked_patches import (
+    Describe,
+    MaskedPatchLoss,
+    held,
+    normalise,
+    patches_wanted,
+    per_row,
+)
 from brainfm.recipe import PretrainRecipe
 from brainfm.statistics import sensor_names, sensor_statistics, window_names, window_statistics
-from brainfm.tokens import Hidden
+from brainfm.tokens import Hidden, Target, Tokenized, Tokens
 
 MakeRecipe = Callable[..., PretrainRecipe]
 
@@ -86,12 +93,45 @@ def test_targets_are_normalised_patch_by_patch() -> None:
     assert torch.equal(normalise(torch.full((1, 1, 32), 3.0)), torch.zeros(1, 1, 32))
 
 
+def two_rows(times: int) -> Tokenized:
+    """Two rows of six tokens of so many samples, one around 5, the other around 50."""
+    level = torch.tensor([5.0, 50.0]).repeat_interleave(6)[None, :, None]
+    value = (
+        level + torch.randn(3, 12, times, generator=drawn(0)) + 4 * torch.randn(3, 12, 1, generator=drawn(1))
+    )
+    one = torch.ones(3, 12)
+    tokens = Tokens(
+        embedding=one.unsqueeze(-1),
+        time=one,
+        position=torch.zeros(3, 12, 3),
+        located=one.bool(),
+        modality=one.long(),
+        sensor=torch.arange(2).repeat_interleave(6).expand(3, -1),
+        region=one.long(),
+        valid=one.bool(),
+        period=1.0,
+    )
+    return Tokenized(tokens, {"fmri": Target(value, 0.5)})
+
+
+def test_short_patches_keep_their_level() -> None:
+    """Two volumes normalised alone are a sign; over the row they still say how much."""
+    found = patches_wanted(two_rows(2), "fmri")
+    rows = found.unflatten(1, (2, 6)).flatten(2)
+    torch.testing.assert_close(rows.mean(dim=-1), torch.zeros(3, 2), atol=1e-4, rtol=0)
+    torch.testing.assert_close(rows.var(dim=-1, unbiased=False), torch.ones(3, 2), atol=1e-3, rtol=0)
+    assert len(found.abs().round(decimals=2).unique()) > 10
+    assert found.mean(dim=-1).std() > 0.5
+    long = patches_wanted(two_rows(32), "fmri")
+    torch.testing.assert_close(long.mean(dim=-1), torch.zeros(3, 12), atol=1e-4, rtol=0)
+
+
 def test_the_target_is_what_the_hidden_tokens_held(
     make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
 ) -> None:
     found = net(make_recipe, streams)
     hidden = Hidden(seen=torch.arange(2, 64).expand(8, -1), hidden=torch.tensor([[0, 1]]).expand(8, -1))
-    target = found.objective.target(windows, found.model.tokenize(windows), hidden)
+    target = held(found.model.tokenize(windows).targets["eeg"].value, hidden)
     assert torch.equal(target[:, 0], windows.signal[:, 0, :32])
     assert torch.equal(target[:, 1], windows.signal[:, 0, 32:64])
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from brainfm.data.cards import DataCard
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.jobs.probe import Options, probe
 from brainfm.metrics import METRICS
-from brainfm.model import BrainFM
-from brainfm.panel import Panel, cached_features, probe_fold
+from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.panel import Panel, cached_features, default_pool, probe_fold, twin
+from brainfm.recipe import PretrainRecipe
 from brainfm.scores import Scores
 
 QUICK = Options(quiet=True, classical="none", seeds=1)
@@ -248,3 +250,35 @@ def test_a_report_of_every_row_is_written(card: Path, clean: Path, tmp_path: Pat
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     for word in ("chance", "untrained", "frozen", "csp lda", "subject 03"):
         assert word in page or word.replace(" ", "_") in page
+
+
+def test_rows_are_kept_apart_only_where_they_mean_the_same(folder: Path) -> None:
+    """Contacts of one name in two people are two things: a probe across people pools them, one inside a session need not."""
+    paths = {path.stem: path for path in tiny.five_instruments(folder, subjects=2)}
+    sets = [f"data.cards=[{paths['seeg']}, {paths['spikes']}, {paths['eeg']}]"]
+    sets.append("signals={seeg: patch_250ms, spikes: spike_events, eeg: patch_250ms}")
+    recipe = PretrainRecipe.load("smoke", [*tiny.NETWORK, *sets])
+    model = BrainFM.fresh(BrainFMConfig.of(recipe), 0)
+    within = Evaluation.of(DataCard.load(paths["seeg"]))
+    across = Evaluation.of(DataCard.load(paths["seeg"]), "CrossSubject")
+    assert default_pool(within, model) == "sensor" and default_pool(across, model) == "mean"
+    assert default_pool(Evaluation.of(DataCard.load(paths["eeg"])), model) == "sensor"
+    assert default_pool(Evaluation.of(DataCard.load(paths["spikes"])), model) == "mean"
+    with pytest.raises(DataError, match="can't be pooled by sensor"):
+        cached_features(model, across, "sensor")
+    assert cached_features(model, within, "sensor").shape == (len(within.windows), 8 * model.width)
+
+
+def test_an_untrained_twin_knows_the_same_sensors(folder: Path) -> None:
+    """Else it would be compared without names, and pretraining would seem to have brought them."""
+    card = next(path for path in tiny.five_instruments(folder, subjects=2) if path.stem == "spikes")
+    run = folder / "twin"
+    words = tiny.train_words(card, run, "signals={spikes: spike_counts_250ms}", steps=2)
+    assert tiny.brainfm(*words).code == 0
+    model = BrainFM.from_pretrained(run)
+    other = twin(model, 7)
+    ids = model.tokenizers["spikes"].vocabulary.ids
+    assert len(ids) == 16 and other.tokenizers["spikes"].vocabulary.ids == ids
+    assert not torch.equal(
+        other.tokenizers["spikes"].vocabulary.table, model.tokenizers["spikes"].vocabulary.table
+    )

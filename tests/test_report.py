@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from brainfm import pictures
 from brainfm import report as report_module
 from brainfm.errors import BrainfmError
 from brainfm.palette import PALETTE, Scale
@@ -21,6 +22,7 @@ from brainfm.report import (
     Reconstruction,
     Report,
     Texts,
+    TokenMap,
     to_html,
     to_json,
     write_report,
@@ -401,3 +403,45 @@ def test_the_browser_check_sees_a_fault(tmp_path: Path) -> None:
     found = browse(page)
     assert "missing is not defined" in found.stderr
     assert "&quot;empty&quot;:true" in found.stdout
+
+
+def test_tokens_that_say_alike_have_like_colours() -> None:
+    rng = np.random.default_rng(0)
+    embedding = np.concatenate([rng.normal(0, 0.01, (20, 16)), rng.normal(0, 0.01, (20, 16)) + np.eye(16)[3]])
+    hue = pictures.hues(embedding)
+    assert hue.shape == (40, 3) and hue.min() >= 0 and hue.max() <= 1
+    apart = abs(hue[:20, 0].mean() - hue[20:, 0].mean())
+    assert apart > 0.8 and max(hue[:20, 0].std(), hue[20:, 0].std()) < 0.1
+    assert pictures.hues(np.ones((5, 16))).shape == (5, 3)  # tokens that all say the same have a colour too
+
+
+def test_a_part_of_the_loss_that_begins_later_is_drawn() -> None:
+    """Steps of several instruments have other parts: the first line of the log does not know them all."""
+    rows = [
+        {"step": 1, "loss": 2.0, "patches": 1.0},
+        {"step": 2, "loss": 3.0, "patches": 1.0, "sources": 0.9},
+    ]
+    assert Losses(rows).part_names == ["patches", "sources"]
+
+
+def token_map(regular: bool) -> TokenMap:
+    """Four sensors, three rows of five tokens."""
+    row = np.repeat(np.arange(3), 5)
+    time = np.tile(np.arange(5) + 0.5, 3)
+    counts = np.random.default_rng(0).poisson(0.5, (4, 50)).astype(float)
+    embedding = np.random.default_rng(1).normal(size=(15, 8))
+    return TokenMap(5.0, "abcd", counts, "xyz", time, row, embedding, regular, "A window")
+
+
+@pytest.mark.parametrize("regular", [True, False])
+def test_a_window_is_drawn_beside_its_tokens(regular: bool) -> None:
+    report = Report("t", [token_map(regular)])
+    page, (numbers,) = to_html(report), to_json(report)["tokens"]
+    assert "What was recorded" in page and "Its tokens, encoded" in page
+    assert numbers == {"title": "A window", "sensors": 4, "rows": 3, "tokens": 15}
+
+
+def test_a_token_map_that_does_not_fit_is_refused() -> None:
+    fine = token_map(True)
+    with pytest.raises(BrainfmError, match="the picture of 15 tokens of 4 sensors"):
+        replace(fine, time=fine.time[:3])

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from brainfm.data.cards import DataCard
+from brainfm.data.modalities import modality
 from brainfm.jobs.finetune import finetune
 from brainfm.jobs.interpolation import Interpolation, interpolation
 from brainfm.jobs.pretrain import pretrain
@@ -57,14 +58,14 @@ def demo(out: Path, seed: int = 0, quiet: bool = False) -> Demonstration:
     options = Options(seed=seed, seeds=1, classical="card", quiet=quiet)  # a demo's patience
     probes = {
         modality_of(name): replace(
-            probe([checkpoint], name, options), title=f"{modality_of(name)}: frozen features"
+            probe([checkpoint], name, options), title=f"{modality(modality_of(name)).title}: frozen features"
         )
         for name in recipe.data.cards
     }
     task = FinetuneRecipe.load("demo_eeg", [f"seed={seed}"])
     again = replace(options, classical="none")  # the same task: they stand in the table of its probe
     tuned = replace(
-        finetune(task, checkpoint, out / "finetune", again).scores, title="eeg: fine-tuned decoder"
+        finetune(task, checkpoint, out / "finetune", again).scores, title="EEG: fine-tuned decoder"
     )
     told = interpolation(PretrainRecipe.load("sources_eeg"), TOLD_AFTER, seed, quiet)
     sections = [*probes.values(), tuned, told.figure, *pretrained.sections]

@@ -10,12 +10,12 @@ import torch
 from brainfm.batch import Batch
 from brainfm.corpus import Stream
 from brainfm.data.cards import DataCard
-from brainfm.data.modalities import owner
+from brainfm.data.modalities import modality, owner
 from brainfm.data.recording import Recording
 from brainfm.jobs.doctor import PACKAGES, version
 from brainfm.jobs.pretrain import Learner
 from brainfm.model import BrainFM
-from brainfm.objectives.masked_patches import MaskedPatchLoss, normalise
+from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
 from brainfm.recipe import Recipe, to_yaml
 from brainfm.report import (
     Losses,
@@ -66,10 +66,9 @@ def card_text(card: DataCard) -> str:
 
 
 def losses(run: Path) -> list[Section]:
-    """The curves of a run's log, if it still has one."""
+    """The curves of a run's log, if it still has one; steps of other instruments may have other parts."""
     rows = read_log(run / "log.jsonl")
-    known = {"step", "loss", "gradient_norm", "learning_rate"}
-    return [Losses(rows, parts=[name for name in rows[0] if name not in known])] if rows else []
+    return [Losses(rows)] if rows else []
 
 
 @torch.inference_mode()
@@ -91,7 +90,7 @@ def pictures(learner: Learner, stream: Stream, seed: int) -> list[Section]:
     first = tokenized.tokens.take(torch.arange(0, tokenized.tokens.count, drawn.shape[1])[None])
     place = torch.where(first.located[0, :, None], first.position[0], torch.nan).double().numpy()
     head = not tokenized.tokens.virtual and stream.modality in ("eeg", "meg")
-    title = f"{stream.modality}: where the mask fell"
+    title = f"{modality(stream.modality).title}: where the mask fell"
     return [*sections, MaskMap(names, place, drawn, tokenized.tokens.period, head, title)]
 
 
@@ -109,14 +108,14 @@ def token_map(model: BrainFM, recording: Recording, batch: Batch, seconds: float
         row=tokens.sensor[0][valid].numpy(),
         embedding=tokens.embedding[0][valid].double().numpy(),
         regular=tokens.period > 0,
-        title=f"{batch.modality}: a window and its tokens",
+        title=f"{modality(batch.modality).title}: a window and its tokens",
     )
 
 
-def labels(model: BrainFM, recording: Recording, modality: str) -> tuple[str, ...]:
+def labels(model: BrainFM, recording: Recording, name: str) -> tuple[str, ...]:
     """What each row of tokens stands for; in a picture of one person it needs no saying whose it is."""
-    prefix = f"{owner(recording, modality)}/"
-    return tuple(name.removeprefix(prefix) for name in model.rows(recording, modality))
+    prefix = f"{owner(recording, name)}/"
+    return tuple(row.removeprefix(prefix) for row in model.rows(recording, name))
 
 
 def predicted(
@@ -130,7 +129,7 @@ def predicted(
     """Every row of tokens as the objective sees it, each patch at mean 0 and variance 1, and what was told of the hidden ones."""
     seen = model.encoder(tokenized.tokens.take(hidden.seen))
     told = objective.decode(batch.modality, seen, tokenized.tokens.take(hidden.hidden)).float()
-    whole = normalise(tokenized.targets[batch.modality].value)
+    whole = patches_wanted(tokenized, batch.modality)
     shown = whole.scatter(1, hidden.hidden.unsqueeze(-1).expand_as(told), told)
     covered = hidden.mask().unsqueeze(-1).expand_as(whole)
     signal, prediction, where = (
@@ -142,5 +141,6 @@ def predicted(
         signal=signal,
         prediction=prediction,
         hidden=where,
-        title=f"{batch.modality}: what was hidden, and what was told of it",
+        title=f"{modality(batch.modality).title}: what was hidden, and what was told of it",
+        of="rows" if tokenized.tokens.virtual else "sensors",
     )

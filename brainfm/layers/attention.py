@@ -78,9 +78,8 @@ def attend(
     On a CPU in bf16, torch's fused kernel takes two to five times as long as plain products while the weights are small
     (LOG, 2026-11-24).
     """
-    if (
-        mask is not None
-    ):  # a row of padding alone attends to all of it rather than to nothing, which would give NaN
+    if mask is not None:
+        # a row of padding alone attends to all of it rather than to nothing, which would give NaN
         mask = mask | ~mask.any(dim=-1, keepdim=True)
     small = q.shape[-2] * k.shape[-2] <= PLAIN
     if mask is not None or q.device.type != "cpu" or q.dtype != torch.bfloat16 or not small:

@@ -23,15 +23,14 @@ class Vocabulary(nn.Module):
     def __len__(self) -> int:
         return len(self.ids)
 
-    def adopt(self, ids: Sequence[int]) -> list[int]:
-        """Add a row for each identity that is new, at random. Returns the new ones, in their order."""
+    def adopt(self, ids: Sequence[int]) -> None:
+        """Add a row for each identity that is new, at random; 0 is none."""
         known = set(self.ids)
         new = [one for one in dict.fromkeys(ids) if one and one not in known]
         width = self.table.shape[1]
         rows = torch.randn(len(new), width, device=self.table.device, dtype=self.table.dtype)
         self.ids = [*self.ids, *new]
         self.table = nn.Parameter(torch.cat([self.table.detach(), rows / math.sqrt(width)]))
-        return new
 
     def rows(
         self, ids: Int[Tensor, "batch sensor"]

@@ -20,12 +20,14 @@ from brainfm.pooling import pool_tokens
 from brainfm.statistics import sensor_names, sensor_statistics, window_names, window_statistics
 from brainfm.tokens import Hidden, Tokenized, Tokens
 
+SHORT = 16
+"""Samples from which on a patch has a shape of its own."""
 Waves = Float[Tensor, "batch row time"]
 """The signal of every row of tokens."""
 
 
 class MaskedPatches(Objective):
-    """Mean squared error on hidden patches, each normalised to mean 0 and variance 1, plus the window's statistics."""
+    """Mean squared error on hidden patches at mean 0 and variance 1 (`patches_wanted`), plus the window's statistics."""
 
     decoder_depth: int = Field(default=2, ge=1)
     statistics: float = Field(
@@ -66,7 +68,7 @@ class MaskedPatchLoss(nn.Module):
 
     def forward(self, batch: Batch, tokenized: Tokenized, encoder: nn.Module, hidden: Hidden) -> Loss:
         seen = encoder(tokenized.tokens.take(hidden.seen))
-        target = normalise(self.target(batch, tokenized, hidden)).detach()
+        target = held(patches_wanted(tokenized, batch.modality), hidden).detach()
         predicted = self.decode(batch.modality, seen, tokenized.tokens.take(hidden.hidden))
         parts = {"patches": F.mse_loss(predicted.float(), target), **tokenized.losses}
         if self.part.statistics:
@@ -82,13 +84,6 @@ class MaskedPatchLoss(nn.Module):
         for block in self.blocks:
             x = block(x, asked.time, seen.embedding, seen.time, seen.valid if seen.padded else None)
         return self.predict[modality](self.norm(x))
-
-    def target(
-        self, batch: Batch, tokenized: Tokenized, hidden: Hidden
-    ) -> Float[Tensor, "batch hidden time"]:
-        """What the hidden tokens held."""
-        value = tokenized.targets[batch.modality].value
-        return value.gather(1, hidden.hidden.unsqueeze(-1).expand(-1, -1, value.shape[-1])).float()
 
 
 class Describe(nn.Module):
@@ -146,6 +141,24 @@ def per_row(tokens: Tokens, rows: int) -> tuple[Float[Tensor, "batch row width"]
     count = member.sum(dim=1)
     pooled = member.transpose(1, 2) @ tokens.embedding / count.clamp(min=1).unsqueeze(-1)
     return pooled, count > 0
+
+
+def held(value: Float[Tensor, "batch token time"], hidden: Hidden) -> Float[Tensor, "batch hidden time"]:
+    """What the hidden tokens held."""
+    return value.gather(1, hidden.hidden.unsqueeze(-1).expand(-1, -1, value.shape[-1]))
+
+
+def patches_wanted(tokenized: Tokenized, modality: str) -> Float[Tensor, "batch token time"]:
+    """What the decoder is to tell, at mean 0 and variance 1: patch by patch, or over each row where patches are `SHORT`.
+
+    Two volumes of fMRI normalised alone are a sign, and ten bins of a neuron no longer say how often it fired.
+    """
+    value = tokenized.targets[modality].value.float()
+    if not tokenized.tokens.period or value.shape[-1] >= SHORT:
+        return normalise(value)
+    rows = int(tokenized.tokens.sensor.max()) + 1
+    whole = value.unflatten(1, (rows, -1))
+    return normalise(whole.flatten(2)).unflatten(2, whole.shape[2:]).flatten(1, 2)
 
 
 def normalise(patch: Float[Tensor, "batch token time"]) -> Float[Tensor, "batch token time"]:

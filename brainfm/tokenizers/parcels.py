@@ -8,10 +8,10 @@ from brainfm.batch import KINDS, Batch, number_of
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
 from brainfm.layers.groups import group_mean, groups_of, places_of, without_padding
-from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.patches import Rows, patches_of, tokenized
 from brainfm.layers.vocabulary import Knowing, Vocabulary
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized
+from brainfm.tokens import Tokenized
 
 
 class Parcels(Tokenizer):
@@ -57,15 +57,5 @@ class ParcelsTokenizer(Knowing):
         mean = group_mean(patches.flatten(2), group, len(label)).unflatten(-1, patches.shape[2:])
         region = label.expand(len(batch), -1)
         position, located = places_of(batch, group, len(label))
-        tokens = grid_tokens(
-            self.embed(mean),
-            self.part.seconds,
-            self.modality,
-            position,
-            located,
-            region,
-            torch.ones_like(located),
-            self.vocabulary(region),
-            virtual=True,
-        )
-        return Tokenized(tokens, {batch.modality: Target(mean.flatten(1, 2), batch.sfreq)})
+        rows = Rows.all_there(position, located, region, self.vocabulary(region))
+        return tokenized(batch, rows, self.embed(mean), mean, self.part.seconds, self.modality)

@@ -7,10 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
-from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.patches import Rows, patches_of, tokenized
 from brainfm.layers.sensor import SensorFeatures
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized
+from brainfm.tokens import Tokenized
 
 
 class Patch(Tokenizer):
@@ -39,18 +39,8 @@ class PatchTokenizer(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         patches = patches_of(batch, self.part.times, self.part.sfreq)
-        tokens = grid_tokens(
-            self.embed(patches),
-            self.part.seconds,
-            self.modality,
-            batch.position,
-            batch.located,
-            batch.region,
-            batch.valid,
-            self.sensor(batch.kind, batch.orientation),
-            padded=batch.padded,
-        )
-        return Tokenized(tokens, {batch.modality: Target(patches.flatten(1, 2), batch.sfreq)})
+        rows = Rows.of_sensors(batch, self.sensor(batch.kind, batch.orientation))
+        return tokenized(batch, rows, self.embed(patches), patches, self.part.seconds, self.modality)
 
 
 def convolution(samples: int, width: int) -> nn.Sequential:

@@ -21,11 +21,11 @@ from brainfm.layers.groups import (
     places_of,
     without_padding,
 )
-from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.patches import Rows, patches_of, tokenized
 from brainfm.layers.sensor import SensorFeatures
 from brainfm.layers.vocabulary import Knowing, Vocabulary
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized
+from brainfm.tokens import Tokenized
 
 Scale = Literal["channel", "parcel", "lobe"]
 
@@ -86,18 +86,9 @@ class RegionsTokenizer(Knowing):
             named = torch.where(torch.isin(label, named[0]), label, 0).expand(len(batch), -1)
         else:
             grid, position, located = self.embed(patches), position[:, group], located[:, group]
-        tokens = grid_tokens(
-            grid,
-            self.part.seconds,
-            self.modality,
-            position,
-            located,
-            named,
-            torch.ones_like(located),
-            sensor + self.vocabulary(named) * (named != 0).unsqueeze(-1),
-            virtual=self.part.merges,
-        )
-        return Tokenized(tokens, {batch.modality: Target(patches.flatten(1, 2), batch.sfreq)})
+        who = sensor + self.vocabulary(named) * (named != 0).unsqueeze(-1)
+        rows = Rows.all_there(position, located, named, who, virtual=self.part.merges)
+        return tokenized(batch, rows, grid, patches, self.part.seconds, self.modality)
 
     def merged(
         self,

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from brainfm.batch import Batch
 from brainfm.data.recording import Sensors
 from brainfm.layers.groups import without_padding
-from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.patches import Rows, patches_of, tokenized
 from brainfm.layers.position import PositionFeatures
 from brainfm.layers.sensor import ROOM
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized
+from brainfm.tokens import Tokenized
 
 AXES = 4
 """A potential has one gain; a field along a direction has three, of which the direction makes one."""
@@ -72,21 +72,11 @@ class SourcesTokenizer(nn.Module):
         patches = patches_of(seen, self.part.times, self.part.sfreq)
         waves = self.mix(seen) @ patches.flatten(2)
         waves = waves.unflatten(-1, patches.shape[2:])
-        n_batch = len(batch)
-        nothing = torch.zeros(n_batch, self.part.sources, dtype=torch.int64, device=waves.device)
-        tokens = grid_tokens(
-            self.embed(waves),
-            self.part.seconds,
-            self.modality,
-            torch.zeros(n_batch, self.part.sources, 3, device=waves.device),
-            nothing.bool(),
-            nothing,
-            ~nothing.bool(),
-            self.name.expand(n_batch, -1, -1),
-            virtual=True,
-        )
-        target = Target(waves.flatten(1, 2).detach(), batch.sfreq)
-        return Tokenized(tokens, {batch.modality: target}, losses)
+        nameless = batch.region.new_zeros(len(batch), self.part.sources)
+        place = waves.new_zeros(*nameless.shape, 3)
+        rows = Rows.all_there(place, nameless.bool(), nameless, self.name.expand(len(batch), -1, -1))
+        said = self.embed(waves)
+        return tokenized(batch, rows, said, waves.detach(), self.part.seconds, self.modality, losses)
 
     def encode(self, batch: Batch) -> Float[Tensor, "batch source time"]:
         """The sources' waveforms, in the sensors' scale."""

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 
 from brainfm.batch import Batch
-from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.patches import Rows, patches_of, tokenized
 from brainfm.layers.vocabulary import Knowing, Vocabulary
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized
+from brainfm.tokens import Tokenized
 
 
 class SpikeCounts(Tokenizer):
@@ -40,15 +40,5 @@ class SpikeCountsTokenizer(Knowing):
         patches = patches_of(batch, self.part.times, self.part.sfreq)
         if self.part.scale == "root":
             patches = (patches.clamp(min=0) + 3 / 8).sqrt() - (3 / 8) ** 0.5
-        tokens = grid_tokens(
-            self.embed(patches),
-            self.part.seconds,
-            self.modality,
-            batch.position,
-            batch.located,
-            batch.region,
-            batch.valid,
-            self.vocabulary(batch.identity),
-            padded=batch.padded,
-        )
-        return Tokenized(tokens, {batch.modality: Target(patches.flatten(1, 2), batch.sfreq)})
+        rows = Rows.of_sensors(batch, self.vocabulary(batch.identity))
+        return tokenized(batch, rows, self.embed(patches), patches, self.part.seconds, self.modality)

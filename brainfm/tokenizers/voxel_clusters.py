@@ -21,10 +21,10 @@ from brainfm.batch import Batch
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
 from brainfm.layers.groups import group_mean, group_softmax, group_sum, places_of, without_padding
-from brainfm.layers.patches import grid_tokens, patches_of
+from brainfm.layers.patches import Rows, patches_of, tokenized
 from brainfm.layers.vocabulary import Knowing, Vocabulary
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized
+from brainfm.tokens import Tokenized
 
 
 class VoxelClusters(Tokenizer):
@@ -129,18 +129,9 @@ class VoxelClustersTokenizer(Knowing):
         grid = self.norm(F.relu(self.skip(self.centre).view(1, count, 1, -1) + pooled))
         mean = group_mean(patches.flatten(2), group, count).unflatten(-1, patches.shape[2:])
         position, located = places_of(batch, group, count)
-        tokens = grid_tokens(
-            grid,
-            self.part.seconds,
-            self.modality,
-            position,
-            located,
-            torch.zeros_like(located, dtype=torch.int64),
-            torch.ones_like(located),
-            self.centre.expand(len(batch), -1, -1),
-            virtual=True,
-        )
-        return Tokenized(tokens, {batch.modality: Target(mean.flatten(1, 2), batch.sfreq)})
+        nameless = torch.zeros_like(located, dtype=torch.int64)
+        rows = Rows.all_there(position, located, nameless, self.centre.expand(len(batch), -1, -1))
+        return tokenized(batch, rows, grid, mean, self.part.seconds, self.modality)
 
     def row_of(self, batch: Batch) -> Int[Tensor, " voxel"]:
         """The table's row of each voxel of a batch, that of the nearest known one for a voxel that is not in it."""

@@ -101,6 +101,7 @@ def leadfield() -> NDArray[np.float64]:
 
 EEG = Modality(
     name="eeg",
+    title="EEG",
     words="scalp EEG",
     kinds={"eeg": Kind("V", plausible=(1e-7, 1e-3), typical=1e-5, flat=1e-9)},
     montage=DEFAULT_MONTAGE,

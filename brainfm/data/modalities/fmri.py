@@ -134,6 +134,7 @@ def noise(rng: np.random.Generator, n: int, n_times: int, moved: NDArray[np.floa
 
 FMRI = Modality(
     name="fmri",
+    title="fMRI",
     words="BOLD signal in percent or z",
     kinds={
         "voxel": Kind("%", plausible=(0.02, 30.0), typical=1.0, flat=1e-6, whose="subject"),

@@ -106,6 +106,7 @@ def leadfield() -> NDArray[np.float64]:
 
 MEG = Modality(
     name="meg",
+    title="MEG",
     words="MEG",
     kinds={
         "mag": Kind("T", plausible=(5e-15, 1e-9), typical=5e-13, flat=1e-17),

@@ -85,6 +85,7 @@ def noise(rng: np.random.Generator, n: int, session: Activity) -> NDArray[np.flo
 
 SEEG = Modality(
     name="seeg",
+    title="sEEG",
     words="intracranial EEG",
     kinds={
         kind: Kind("V", plausible=(3e-7, 5e-3), typical=5e-5, flat=1e-9, whose="subject")

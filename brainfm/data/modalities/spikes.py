@@ -145,6 +145,7 @@ def refractory(times: NDArray[np.float64]) -> NDArray[np.float64]:
 
 SPIKES = Modality(
     name="spikes",
+    title="Spikes",
     words="a neuron's rate",
     kinds={
         # a sorted neuron; a threshold's crossings, or several neurons that could not be told apart
