@@ -1,4 +1,4 @@
-"""What several tests need: a small recipe, a simulated person, a network of a few thousand weights."""
+"""What several tests need: a small recipe, a simulated person, four neurons, a network of a few thousand weights."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -61,6 +61,13 @@ def person() -> Recording:
     """Twenty raw seconds of one simulated person, eight sensors, the last of unknown position."""
     simulated = modality("eeg").simulate(np.random.default_rng(3), seconds=20.0, sensors=8)
     return without_position(simulated, 7)
+
+
+@pytest.fixture
+def trains() -> list[np.ndarray]:
+    """Four neurons of 5, 8, 20 and 1 Hz over a minute, on a grid of 30 kHz that every unit of time can hold."""
+    rng = np.random.default_rng(0)
+    return [np.sort(rng.choice(59 * 30_000, n, replace=False)) / 30_000 for n in (300, 480, 1200, 60)]
 
 
 @pytest.fixture(scope="session")
