@@ -101,7 +101,6 @@ def data_fetch(
     json_: Json = False,
 ) -> None:
     """Get a public dataset: never asks, goes on where it was cut, checks hashes; refuses what is not given to anybody."""
-
     from brainfm.data.cards import DataCard
     from brainfm.data.fetch import fetch, target
 
@@ -126,7 +125,7 @@ def data_check(
 ) -> None:
     """Read every recording of a card and count its facts again; of a catalogue card, check its licence and sources; of a
     prepared store, compare every byte's checksum."""
-    from brainfm.data.audit import audit
+    from brainfm.data.audit import audit, blanks
     from brainfm.data.cards import DataCard, recount
     from brainfm.data.store import is_store
     from brainfm.recipe import to_yaml
@@ -151,7 +150,7 @@ def data_check(
         )
         typer.echo("\n".join(lines) or f"{found.name}: {fine}")
         typer.echo(to_yaml({"counted": facts}) if facts else "", nl=False)
-        open_ = [name for name, value in found.model_dump(mode="json").items() if "FILL IN" in str(value)]
+        open_ = [problem.field for problem in blanks(found)]
         typer.echo(f"still to fill in: {', '.join(open_)}" if open_ else "", nl=bool(open_))
         if catalogue:
             typer.echo(

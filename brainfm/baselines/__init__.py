@@ -81,23 +81,37 @@ class Classical:
             raise DataError(
                 "the training windows hold one class only; choose a split with every class on both sides"
             )
-        self.spread = self.unit_size(signal)
-        features = self.features(signal / self.spread, domain)
+        self.learn_size(signal)
+        features = self.features(self.sized(signal), domain)
         self.model = self.estimator(inner_folds(label, domain if groups is None else groups)).fit(
             features, label
         )
         return self
 
-    def unit_size(self, signal: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(sensor, 1) what training windows are divided by. Raises `DataError` for a flat sensor, a NaN."""
-        return _spread(signal)
+    def learn_size(self, signal: NDArray[np.float64]) -> None:
+        """Measure what sensors are divided by on training windows. Raises `DataError` for a flat sensor, a NaN."""
+        self.spread = _spread(signal)
+
+    def sized(self, signal: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Windows whose sensors are of unit size."""
+        return signal / self.spread
 
     def predict_proba(self, signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
         """(window, class) probabilities; a class that training lacked gets zero."""
         refuse_nan(signal)
         out = np.zeros((len(signal), self.n_classes))
-        out[:, self.model.classes_] = self.model.predict_proba(self.features(signal / self.spread, domain))
+        out[:, self.model.classes_] = self.model.predict_proba(self.features(self.sized(signal), domain))
         return out
+
+
+class Unscaled(Classical):
+    """The same without bringing sensors to unit size, where their size tells something: counts, responses of voxels."""
+
+    def learn_size(self, signal: NDArray[np.float64]) -> None:
+        refuse_nan(signal)
+
+    def sized(self, signal: NDArray[np.float64]) -> NDArray[np.float64]:
+        return signal
 
 
 def inner_folds(label: NDArray[np.int64], domain: NDArray[np.int64], n: int = 5) -> list[Fold]:

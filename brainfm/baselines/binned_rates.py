@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from brainfm.baselines import Baseline, Classical, Decoder, logistic, refuse_nan
+from brainfm.baselines import Baseline, Decoder, Unscaled, logistic
 from brainfm.data.preprocess import Step
 from brainfm.data.preprocess.bin_counts import BinCounts
 
@@ -29,15 +29,7 @@ class BinnedRates(Baseline):
         def features(signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
             return np.sqrt(counts(signal, self.bins)).reshape(len(signal), -1)
 
-        return OfCounts(features, logistic, n_classes)
-
-
-class OfCounts(Classical):
-    """The same without bringing sensors to unit size: counts have their own, and most windows of a neuron hold none."""
-
-    def unit_size(self, signal: NDArray[np.float64]) -> NDArray[np.float64]:
-        refuse_nan(signal)
-        return np.ones((signal.shape[1], 1))
+        return Unscaled(features, logistic, n_classes)
 
 
 def counts(signal: NDArray[np.float64], bins: int) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy.special import softmax
 
-from brainfm.baselines import Baseline, Decoder, Fold
-from brainfm.baselines.binned_rates import OfCounts, counts
+from brainfm.baselines import Baseline, Decoder, Fold, Unscaled
+from brainfm.baselines.binned_rates import counts
 from brainfm.data.preprocess import Step
 from brainfm.data.preprocess.bin_counts import BinCounts
 from brainfm.errors import DataError
@@ -37,7 +37,7 @@ class MaxCorrelation(Baseline):
         def features(signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
             return counts(signal, self.bins).reshape(len(signal), -1)
 
-        return OfCounts(features, templates, n_classes)
+        return Unscaled(features, templates, n_classes)
 
 
 class Templates:

@@ -1,7 +1,7 @@
 """How strongly each voxel answered, and a linear classifier of the pattern: fMRI's baseline (Haxby et al. 2001)."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from brainfm.baselines import Baseline, Decoder, Fold, inner_folds, logistic, tuned
+from brainfm.baselines import Baseline, Decoder, Fold, Unscaled, logistic, tuned
 from brainfm.baselines.band_power import Ridge
 from brainfm.data.preprocess import Step
 from brainfm.data.preprocess.regress_out import RegressOut
@@ -45,38 +45,15 @@ class Voxels(Baseline):
         """Raises `DataError` where more voxels are to be selected than there are."""
         if self.select is not None and self.select > n_sensors:
             raise DataError(f"voxels can't select {self.select} of {n_sensors} sensors; ask for fewer")
-        return Pattern(self.classifier, self.select, n_classes)
-
-
-class Pattern:
-    """A `Decoder` of the windows' means. A response that is one sample long is its own mean."""
-
-    def __init__(self, classifier: str, select: int | None, n_classes: int) -> None:
-        self.classifier, self.select, self.n_classes = classifier, select, n_classes
-
-    def fit(
-        self,
-        signal: NDArray[np.float64],
-        label: NDArray[np.int64],
-        domain: NDArray[np.int64],
-        groups: NDArray[np.int64] | None = None,
-    ) -> Self:
-        """Fit on training windows (window, sensor, time). Raises `DataError` for one class or a NaN."""
-        if len(np.unique(label)) < 2:
-            raise DataError(
-                "the training windows hold one class only; choose a split with every class on both sides"
-            )
-        features = means(signal)
-        folds = inner_folds(label, domain if groups is None else groups)
         before = [SelectKBest(f_classif, k=self.select)] if self.select else []
-        self.model = pipeline(self.classifier, before, folds).fit(features, label)
-        return self
 
-    def predict_proba(self, signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(window, class); a class that training lacked gets zero."""
-        out = np.zeros((len(signal), self.n_classes))
-        out[:, self.model.classes_] = self.model.predict_proba(means(signal))
-        return out
+        def features(signal: NDArray[np.float64], domain: NDArray[np.int64]) -> NDArray[np.float64]:
+            return np.asarray(signal.mean(axis=2))
+
+        def estimator(folds: list[Fold]) -> Any:
+            return pipeline(self.classifier, before, folds)
+
+        return Unscaled(features, estimator, n_classes)
 
 
 class LinearSVM(SVC):
@@ -97,14 +74,3 @@ def pipeline(classifier: str, before: Sequence[Any], folds: list[Fold]) -> Any:
         steps = make_pipeline(*before, StandardScaler(), Ridge(class_weight="balanced"))
         return tuned(steps, folds, ridge__alpha=np.logspace(4, -1, 6))
     return make_pipeline(*before, StandardScaler(), LinearSVM(kernel="linear", class_weight="balanced"))
-
-
-def means(signal: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(window, sensor) the mean over time. Raises `DataError` for NaN."""
-    found: NDArray[np.float64] = signal.mean(axis=2)
-    if not np.isfinite(found).all():
-        window, sensor = (int(index) for index in np.argwhere(~np.isfinite(found))[0])
-        raise DataError(
-            f"window {window}, sensor number {sensor} holds NaN or infinity; repair it or leave it out"
-        )
-    return found

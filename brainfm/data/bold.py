@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from brainfm.data.confounds import Confounds
+from brainfm.data.confounds import TRACK, Confounds, confounds_of
 from brainfm.data.events import bare, stem
 from brainfm.data.recording import Events, Frame, Recording, Sensors, Signal, Track
 from brainfm.data.units import in_si
@@ -88,6 +88,23 @@ class Bold(BoldUnit):
         if self.header_tr == "trust":
             found["its header"] = header
         return 1 / repetition_time({who: tr for who, tr in found.items() if tr is not None}, path.name)
+
+    def run(
+        self,
+        values: NDArray[np.float32],
+        sfreq: float,
+        sensors: Sensors,
+        path: Path,
+        notes: Sequence[str] = (),
+    ) -> Recording:
+        """A run's values (sensor, volume) as the file has them, in percent or z, with the confounds beside it."""
+        data, more = self.course(values, path.name)
+        tracks = {}
+        if self.confounds is not None:
+            tracks[TRACK], said = confounds_of(path, self.confounds, data.shape[1], sfreq)
+            more += said
+        signal = Signal(data, sfreq, sensors)
+        return Recording({"fmri": signal}, tracks=tracks, source=path.name, notes=(*notes, *more))
 
     def frame(self, path: Path, header_says_mni: bool = False) -> Frame:
         """How well the file's coordinates are known in MNI space."""

@@ -54,11 +54,7 @@ def by_columns(path: Path, said: Confounds) -> tuple[Any, str]:
 
     file = table_of(path, said.file)
     table = pd.read_csv(file, sep="\t", na_values="n/a")
-    columns = [str(name) for name in table]
-    for wanted in said.columns:
-        if not fitting(columns, [wanted]):
-            raise DataError(f"{file.name} has no column {wanted!r}; it has {', '.join(columns[:20])}")
-    return table[fitting(columns, said.columns)], file.name
+    return table.iloc[:, fitting(list(map(str, table)), said.columns, file.name)], file.name
 
 
 def by_strategy(path: Path, said: Confounds) -> tuple[Any, str]:
@@ -78,9 +74,16 @@ def by_strategy(path: Path, said: Confounds) -> tuple[Any, str]:
     return table, table_of(path, "").name
 
 
-def fitting(columns: Sequence[str], patterns: Sequence[str]) -> list[str]:
-    """The columns that fit a pattern, in the table's order."""
-    return [name for name in columns if any(fnmatchcase(name, pattern) for pattern in patterns)]
+def fitting(columns: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
+    """Which columns fit a name or pattern; all where none is given. Raises `DataError` for one that fits none."""
+    for pattern in wanted:
+        if not any(fnmatchcase(name, pattern) for name in columns):
+            raise DataError(f"{where} has no column {pattern!r}; it has {', '.join(columns[:20])}")
+    return [
+        place
+        for place, name in enumerate(columns)
+        if not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)
+    ]
 
 
 def table_of(path: Path, named: str) -> Path:

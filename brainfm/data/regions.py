@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data import images
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
 from brainfm.part import suggest
@@ -38,16 +39,10 @@ class Atlas:
     @classmethod
     def load(cls, image: Path, table: Path | None = None) -> "Atlas":
         """An atlas of files on this machine. Raises `DataError` where they are missing or no atlas."""
-        import nibabel
-
         if not image.is_file():
             raise DataError(f"the atlas {image} does not exist")
-        try:
-            loaded: Any = nibabel.load(image)
-            values = np.asarray(loaded.dataobj)
-        except (nibabel.filebasedimages.ImageFileError, OSError, ValueError, EOFError) as error:
-            raise DataError(f"{image.name} can't be read as an atlas ({error})") from error
-        return cls.of(values, loaded.affine, names_in(table) if table else {}, image.name)
+        loaded = images.load(image, "an atlas")
+        return cls.of(images.values(loaded), loaded.affine, names_in(table) if table else {}, image.name)
 
     @classmethod
     def of(

@@ -6,22 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.events import first_line
+from brainfm.data import images
 from brainfm.errors import DataError
 
 
 def gifti(path: Path) -> Any:
     """nibabel's image of a GIfTI file. Raises `DataError` if it is missing, broken or of another kind."""
-    from xml.parsers.expat import ExpatError
-
     import nibabel
 
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
-    try:
-        image: Any = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError, EOFError, ExpatError) as error:
-        raise DataError(f"{path.name} can't be read as GIfTI ({first_line(error)})") from error
+    image = images.load(path, "GIfTI")
     if not isinstance(image, nibabel.GiftiImage):
         raise DataError(f"{path.name} is no GIfTI file, but a {type(image).__name__}")
     return image

@@ -27,15 +27,24 @@ def variables_of(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} does not exist")
     try:
         return readers[path.suffix.lower()](path)
-    except NotImplementedError:
-        raise DataError(f"{path.name} is a MATLAB file of version 7.3; save it again with -v7") from None
-    except (MatReadError, zipfile.BadZipFile, ValueError, OSError, TypeError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, OSError, EOFError) as error:
         raise DataError(f"{path.name} can't be read ({' '.join(str(error).split())})") from error
 
 
 def from_matlab(path: Path) -> dict[str, Any]:
-    """MATLAB's variables; an axis of length 1 is dropped, as MATLAB adds it to everything."""
-    found: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
+    """MATLAB's variables; an axis of length 1 is dropped, as MATLAB adds it to everything.
+
+    Raises `DataError` if the file is missing, broken or of version 7.3.
+    """
+    try:
+        found: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except NotImplementedError:
+        raise DataError(f"{path.name} is a MATLAB file of version 7.3; save it again with -v7") from None
+    except (MatReadError, ValueError, OSError, TypeError, EOFError) as error:
+        reason = " ".join(str(error).split())
+        raise DataError(f"{path.name} can't be read as a MATLAB file ({reason})") from error
     return {name: value for name, value in found.items() if not name.startswith("__")}
 
 

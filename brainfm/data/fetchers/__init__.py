@@ -28,8 +28,8 @@ class Fetcher(Part):
         """
         raise NotImplementedError  # a family's base class; every part in this folder has its own
 
-    def library(self, submodule: str = "") -> Any:
-        """The module that does the work. Raises `DataError` that says what to install."""
+    def imported(self, submodule: str = "") -> Any:
+        """The module that does the work, imported. Raises `DataError` that says what to install."""
         module, package = self.needs
         try:
             return importlib.import_module(f"{module}{submodule}")

@@ -25,7 +25,7 @@ class Dandi(Fetcher):
 
     def fetch(self, folder: Path, subjects: Sequence[str], limit: int | None) -> Iterator[Path]:
         """The assets of these subjects, in the order of their paths."""
-        files = self.listing(self.library(".dandiapi"))
+        files = self.listing(self.imported(".dandiapi"))
         prefixes = tuple(f"sub-{subject.removeprefix('sub-')}/" for subject in subjects)
         wanted = [file for file in files if not prefixes or file.path.startswith(prefixes)]
         if not wanted:

@@ -27,7 +27,7 @@ class Huggingface(Fetcher):
 
     def fetch(self, folder: Path, subjects: Sequence[str], limit: int | None) -> Iterator[Path]:
         """The files whose paths fit, in their order."""
-        hub = self.library()
+        hub = self.imported()
         if subjects and not any("{subject}" in pattern for pattern in self.include):
             raise DataError(f"{self.id} can't be fetched by subject; use --limit, a number of files")
         filled = [

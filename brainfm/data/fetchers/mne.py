@@ -21,7 +21,7 @@ class Mne(Fetcher):
         """The whole set: MNE's samples are one archive each."""
         if subjects or limit is not None:
             raise DataError(f"MNE's {self.id} is one archive; fetch it without --subjects and --limit")
-        self.library(".datasets")
+        self.imported(".datasets")
         try:
             module = importlib.import_module(f"mne.datasets.{self.id}")
         except ImportError:

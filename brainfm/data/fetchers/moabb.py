@@ -18,7 +18,7 @@ class Moabb(Fetcher):
 
     def fetch(self, folder: Path, subjects: Sequence[str], limit: int | None) -> Iterator[Path]:
         """The files of the numbered subjects; MOABB keeps a folder of its own inside `folder`."""
-        known = self.library(".datasets")
+        known = self.imported(".datasets")
         if not hasattr(known, self.id):
             raise DataError(f"this version of MOABB has no dataset {self.id}: pip install -U moabb")
         dataset = getattr(known, self.id)()

@@ -20,7 +20,7 @@ class Nilearn(Fetcher):
 
     def fetch(self, folder: Path, subjects: Sequence[str], limit: int | None) -> Iterator[Path]:
         """The first `limit` subjects, or all."""
-        module = self.library(".datasets")
+        module = self.imported(".datasets")
         function = getattr(module, f"fetch_{self.id}", None)
         if function is None:
             raise DataError(f"this version of nilearn has no fetch_{self.id}: pip install -U nilearn")

@@ -26,7 +26,7 @@ class Openneuro(Fetcher):
 
     def fetch(self, folder: Path, subjects: Sequence[str], limit: int | None) -> Iterator[Path]:
         """The version that the card describes. A limit counts subjects, so it needs `subjects`."""
-        openneuro = self.library()
+        openneuro = self.imported()
         if limit is not None and not subjects:
             raise DataError(f"{self.id} is fetched by subject: give --subjects in place of --limit")
         wanted = [f"sub-{subject.removeprefix('sub-')}" for subject in subjects][:limit]

@@ -43,6 +43,26 @@ class Step(Part):
         return window
 
 
+class Filter(Step):
+    """A step that filters every contiguous stretch on its own, with a zero-phase FIR where it is long enough for it."""
+
+    def filter(self, signal: Signal, where: str) -> tuple[Change, int, list[str]]:
+        """What is done to a stretch, the length of the FIR, and a note where stretches are shorter than that."""
+        raise NotImplementedError  # a base class; every filter in this folder has its own
+
+    def __call__(self, recording: Recording, modality: str) -> Recording:
+        """Raises `DataError` where the filter does not fit the sampling rate."""
+        signal = recording.signal(modality)
+        change, _, notes = self.filter(signal, recording.name)
+        return recording.with_signal(modality, by_stretch(signal, change)).noting(*notes)
+
+    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
+        """Half the FIR on either side of a sample decides it; with a whole one MNE's padding stays at the true edges."""
+        signal = recording.signal(modality)
+        change, taps, notes = self.filter(signal, recording.name)
+        return recording.with_signal(modality, by_stretch_lazily(signal, change, taps)).noting(*notes)
+
+
 def prepare(recordings: Sequence[Recording], steps: Sequence[Step], modality: str) -> list[Recording]:
     """Every recording after every step, in order. Steps that learn must have been given by `fit`."""
     prepared = list(recordings)

@@ -1,18 +1,16 @@
 """Band-pass, high-pass or low-pass filter with zero phase."""
 
-from pathlib import Path
-
 import mne
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-from brainfm.data.preprocess import Change, Step, by_stretch, by_stretch_lazily
-from brainfm.data.recording import Recording, Signal
+from brainfm.data.preprocess import Change, Filter
+from brainfm.data.recording import Signal
 from brainfm.errors import DataError
 
 
-class BandPass(Step):
+class BandPass(Filter):
     """Keeps `low` to `high` hertz; without `low` it is a low-pass, without `high` a high-pass.
 
     Every contiguous stretch is filtered on its own with MNE's default filter (zero-phase FIR, Hamming window,
@@ -25,20 +23,8 @@ class BandPass(Step):
     low: float | None = None
     high: float | None = None
 
-    def __call__(self, recording: Recording, modality: str) -> Recording:
+    def filter(self, signal: Signal, where: str) -> tuple[Change, int, list[str]]:
         """Raises `DataError` where the band does not fit below half the sampling rate."""
-        signal = recording.signal(modality)
-        change, _, notes = self._filter(signal, recording.name)
-        return recording.with_signal(modality, by_stretch(signal, change)).noting(*notes)
-
-    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
-        """Half the FIR on either side of a sample decides it; with a whole one MNE's padding stays at the true edges."""
-        signal = recording.signal(modality)
-        change, taps, notes = self._filter(signal, recording.name)
-        return recording.with_signal(modality, by_stretch_lazily(signal, change, taps)).noting(*notes)
-
-    def _filter(self, signal: Signal, where: str) -> tuple[Change, int, list[str]]:
-        """What is done to a stretch, the length of the FIR, and a note where stretches are shorter than that."""
         self._check(signal.sfreq, where)
         taps = len(mne.filter.create_filter(None, signal.sfreq, self.low, self.high, verbose="error"))
         short = sum(end - start <= taps for start, end in signal.stretches)

@@ -1,21 +1,19 @@
 """Remove the power line and its harmonics, or any narrow lines."""
 
-from pathlib import Path
-
 import mne
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import filtfilt, iirnotch
 
-from brainfm.data.preprocess import Change, Step, by_stretch, by_stretch_lazily
-from brainfm.data.recording import Recording, Signal
+from brainfm.data.preprocess import Change, Filter
+from brainfm.data.recording import Signal
 from brainfm.errors import DataError
 
 QUALITY = 30.0
 """Centre frequency over width at −3 dB of the notch for short stretches."""
 
 
-class Notch(Step):
+class Notch(Filter):
     """Removes `freqs`, or `line` and its harmonics below half the sampling rate, in hertz.
 
     Every contiguous stretch is filtered on its own with MNE's zero-phase FIR (`mne.filter.notch_filter`). A
@@ -26,20 +24,8 @@ class Notch(Step):
     freqs: list[float] | None = None
     line: float | None = None
 
-    def __call__(self, recording: Recording, modality: str) -> Recording:
+    def filter(self, signal: Signal, where: str) -> tuple[Change, int, list[str]]:
         """Raises `DataError` where a frequency is not below half the sampling rate."""
-        signal = recording.signal(modality)
-        change, _, notes = self._filter(signal, recording.name)
-        return recording.with_signal(modality, by_stretch(signal, change)).noting(*notes)
-
-    def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
-        """Half the FIR on either side of a sample decides it; with a whole one MNE's padding stays at the true edges."""
-        signal = recording.signal(modality)
-        change, taps, notes = self._filter(signal, recording.name)
-        return recording.with_signal(modality, by_stretch_lazily(signal, change, taps)).noting(*notes)
-
-    def _filter(self, signal: Signal, where: str) -> tuple[Change, int, list[str]]:
-        """What is done to a stretch, the length of the FIR, and a note where stretches are shorter than that."""
         freqs = self._freqs(signal.sfreq, where)
         # MNE's transition is half a hertz on each side, for which a Hamming FIR needs 3.3 / 0.5 seconds
         taps = int(np.ceil(6.6 * signal.sfreq)) + 1

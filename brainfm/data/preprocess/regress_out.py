@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from brainfm.data.confounds import fitting
 from brainfm.data.preprocess import Step
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
@@ -63,7 +63,7 @@ class RegressOut(Step):
                 f"{signal.n_times} samples at {signal.sfreq:g} Hz; regress it out before the signal is changed in time"
             )
         names = list(track.names) or [f"{self.track}{number + 1}" for number in range(values.shape[1])]
-        rows = chosen(names, self.columns, f"{recording.name}: the track {self.track}")
+        rows = fitting(names, self.columns, f"{recording.name}: the track {self.track}")
         return values[:, rows], [names[row] for row in rows]
 
     def waves(self, n_times: int, sfreq: float) -> NDArray[np.float64]:
@@ -119,18 +119,6 @@ class RegressOut(Step):
         ]
         scaled = ["each sensor brought to mean 0 and size 1 in its run"] * self.standardise
         return "regress_out: " + "; ".join([*([f"{' and '.join(what)} taken out"] if what else []), *scaled])
-
-
-def chosen(names: Sequence[str], wanted: Sequence[str], where: str) -> list[int]:
-    """The columns that fit a name or pattern; all where none is given. Raises `DataError` for one that fits none."""
-    for pattern in wanted:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            raise DataError(f"{where} has no column {pattern!r}; it has {', '.join(names[:20])}")
-    return [
-        row
-        for row, name in enumerate(names)
-        if not wanted or any(fnmatchcase(name, pattern) for pattern in wanted)
-    ]
 
 
 def with_unit(sensors: Sensors, unit: str) -> Sensors:

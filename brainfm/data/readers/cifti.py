@@ -7,11 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from brainfm.data import images
 from brainfm.data.bold import Bold, beside
-from brainfm.data.confounds import TRACK, confounds_of
-from brainfm.data.events import first_line
 from brainfm.data.readers import Reader
-from brainfm.data.recording import Frame, Recording, Sensors, Signal
+from brainfm.data.recording import Frame, Recording, Sensors
 from brainfm.data.surfaces import vertices
 from brainfm.errors import DataError
 
@@ -41,20 +40,7 @@ class Cifti(Reader, Bold):
         series, brain = (image.header.get_axis(axis) for axis in (0, 1))
         sfreq = self.sfreq(path, series_tr(series, path.name))
         sensors = self.sensors(brain, path)
-        try:
-            values = np.asarray(image.dataobj, np.float32).T
-        except (OSError, EOFError, ValueError) as error:
-            raise DataError(
-                f"{path.name} can't be read to its end ({first_line(error)}); get it again"
-            ) from error
-        data, notes = self.course(values, path.name)
-        tracks = {}
-        if self.confounds is not None:
-            tracks[TRACK], said = confounds_of(path, self.confounds, data.shape[1], sfreq)
-            notes += said
-        return Recording(
-            {"fmri": Signal(data, sfreq, sensors)}, tracks=tracks, source=path.name, notes=tuple(notes)
-        )
+        return self.run(images.values(image, np.float32).T, sfreq, sensors, path)
 
     def label(self, path: Path) -> str:
         """The unit after the reader's own conversion."""
@@ -138,12 +124,7 @@ def load(path: Path) -> Any:
     """nibabel's CIFTI-2 image. Raises `DataError` if it is missing, broken, or of another kind."""
     import nibabel
 
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
-    try:
-        image: Any = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path.name} can't be read as CIFTI ({first_line(error)})") from error
+    image = images.load(path, "CIFTI")
     if not isinstance(image, nibabel.Cifti2Image):
         raise DataError(f"{path.name} is no CIFTI-2 file; for volumes say `reader: {{kind: nifti, ...}}`")
     return image

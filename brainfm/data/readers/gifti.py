@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from brainfm.data.bold import Bold, beside
-from brainfm.data.confounds import TRACK, confounds_of
 from brainfm.data.readers import Reader
-from brainfm.data.recording import Recording, Sensors, Signal
+from brainfm.data.recording import Recording, Sensors
 from brainfm.data.surfaces import gifti, vertices
 from brainfm.errors import DataError
 
@@ -47,16 +46,9 @@ class Gifti(Reader, Bold):
             raise DataError(f"{path.name}: its hemispheres have {lengths[0]} and {lengths[1]} volumes")
         tables = [table for _, table, _ in sides]
         sensors = tables[0] if len(tables) == 1 else joined(*tables)
-        data, notes = self.course(np.concatenate([values for values, _, _ in sides]), path.name)
         left = sum(count for _, _, count in sides)
-        notes = [*notes, *([f"{left} vertices are constant and were left out"] if left else [])]
-        tracks = {}
-        if self.confounds is not None:
-            tracks[TRACK], said = confounds_of(path, self.confounds, data.shape[1], sfreq)
-            notes += said
-        return Recording(
-            {"fmri": Signal(data, sfreq, sensors)}, tracks=tracks, source=path.name, notes=tuple(notes)
-        )
+        notes = [f"{left} vertices are constant and were left out"] if left else []
+        return self.run(np.concatenate([values for values, _, _ in sides]), sfreq, sensors, path, notes)
 
     def half(self, path: Path, side: str, surface: str) -> tuple[NDArray[np.float32], Sensors, int]:
         """A hemisphere's values (vertex, volume), its table, and how many vertices do not vary."""

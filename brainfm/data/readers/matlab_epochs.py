@@ -6,13 +6,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording
 from brainfm.data.segments import as_word, recording_of_windows
 from brainfm.data.selection import SensorChoice
+from brainfm.data.variables import from_matlab, variable
 from brainfm.errors import DataError
 
 Axis = Literal["window", "sensor", "time"]
@@ -34,12 +33,12 @@ class MatlabEpochs(Reader, SensorChoice):
     def open(self, path: Path) -> Recording:
         """The windows one after another, each with an event of its code. Raises `DataError` where they do
         not fit."""
-        content = load(path)
-        windows = self.ordered(self.variable(content, self.windows, path), path)
-        names = self.sensors or [as_word(name) for name in np.ravel(self.variable(content, self.names, path))]
+        content = from_matlab(path)
+        windows = self.ordered(np.asarray(variable(content, self.windows, path.name)), path)
+        names = self.sensors or [as_word(name) for name in np.ravel(variable(content, self.names, path.name))]
         labels = [""] * len(windows)
         if self.labels:
-            labels = [as_word(code) for code in np.ravel(self.variable(content, self.labels, path))]
+            labels = [as_word(code) for code in np.ravel(variable(content, self.labels, path.name))]
         return recording_of_windows(windows, labels, names, self.sfreq, self.unit, self, path.name)
 
     def label(self, path: Path) -> str:
@@ -62,23 +61,3 @@ class MatlabEpochs(Reader, SensorChoice):
         return np.asarray(array, dtype=np.float64).transpose(
             [axes.index(axis) for axis in ("window", "sensor", "time")]
         )
-
-    def variable(self, content: dict[str, Any], name: str, path: Path) -> NDArray[Any]:
-        """One variable. Raises `DataError` that lists those present."""
-        if name not in content:
-            there = ", ".join(key for key in content if not key.startswith("__"))
-            raise DataError(f"{path.name} has no variable {name!r}; it has {there}")
-        return np.asarray(content[name])
-
-
-def load(path: Path) -> dict[str, Any]:
-    """The variables of a MATLAB file. Raises `DataError` if it is missing, broken or of version 7.3."""
-    try:
-        content: dict[str, Any] = loadmat(path, squeeze_me=True)
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except NotImplementedError:
-        raise DataError(f"{path.name} is a MATLAB file of version 7.3; save it again with -v7") from None
-    except (MatReadError, ValueError, OSError, TypeError) as error:
-        raise DataError(f"{path.name} can't be read as a MATLAB file ({error})") from error
-    return content

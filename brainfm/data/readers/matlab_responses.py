@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from brainfm.data.bold import BoldUnit, recording_of_responses
-from brainfm.data.readers import Entry, Reader, matlab_epochs
+from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Recording, Sensors
 from brainfm.data.segments import as_word
+from brainfm.data.variables import from_matlab, variable
 from brainfm.errors import DataError
 from brainfm.part import Settings
 
@@ -51,14 +52,15 @@ class MatlabResponses(Reader, BoldUnit):
         return [
             replace(entry, path=entry.path / f"{RUN}{run}", run=str(run))
             for entry in entries
-            for run in range(1, self.ordered(entry.path).shape[3] + 1)
+            for run in range(1, self.ordered(from_matlab(entry.path), entry.path.name).shape[3] + 1)
         ]
 
     def open(self, path: Path) -> Recording:
         """The responses of a file, or of the one run that `find` gave. Raises `DataError` where they do not fit."""
         one = path.name.startswith(RUN) and not path.is_file()
         file = path.parent if one else path
-        found = self.ordered(file)
+        content = from_matlab(file)
+        found = self.ordered(content, file.name)
         if one:
             number = path.name.removeprefix(RUN)
             if not number.isdigit() or not 1 <= int(number) <= found.shape[3]:
@@ -66,7 +68,7 @@ class MatlabResponses(Reader, BoldUnit):
             found = found[..., int(number) - 1 : int(number)]
         # run by run, and within a run variable by variable
         values = found.transpose(1, 3, 0, 2).reshape(found.shape[1], -1)
-        labels = self.labels_of(file, found)
+        labels = self.labels_of(content, found, file.name)
         names = [f"v{row + 1:0{len(str(len(values)))}d}" for row in range(len(values))]
         where = f"{file.name}/{path.name}" if one else file.name
         return recording_of_responses(
@@ -75,14 +77,14 @@ class MatlabResponses(Reader, BoldUnit):
             Sensors.of(names, "voxel", self.si),
             self.seconds,
             where,
-            {name: shown(file, seen) for name, seen in self.tracks.items()},
+            {name: shown(content, seen, file.name) for name, seen in self.tracks.items()},
         )
 
     def label(self, path: Path) -> str:
         """The card's unit: MATLAB arrays have none."""
         return self.unit
 
-    def ordered(self, file: Path) -> NDArray[np.float32]:
+    def ordered(self, content: dict[str, Any], where: str) -> NDArray[np.float32]:
         """(variable, sensor, window or label, run) the responses; one run where the axes name none."""
         if sorted(self.axes) not in (["sensor", "window"], ["label", "sensor"], ["label", "run", "sensor"]):
             raise DataError(
@@ -90,11 +92,10 @@ class MatlabResponses(Reader, BoldUnit):
             )
         if ("label" in self.axes) != bool(self.classes) or ("window" in self.axes) != bool(self.labels):
             raise DataError(
-                f"{file.name}: an axis `label` needs `classes:`, its labels in order; an axis `window` needs "
+                f"{where}: an axis `label` needs `classes:`, its labels in order; an axis `window` needs "
                 "`labels:`, the variable with one code each"
             )
-        content = matlab_epochs.load(file)
-        arrays = [variable(content, name, file) for name in self.responses]
+        arrays = [np.asarray(variable(content, name, where)) for name in self.responses]
         for name, array in zip(self.responses, arrays, strict=True):
             if (
                 array.ndim != len(self.axes)
@@ -102,39 +103,27 @@ class MatlabResponses(Reader, BoldUnit):
                 or array.shape != arrays[0].shape
             ):
                 raise DataError(
-                    f"{file.name}: {name} has shape {array.shape}, which does not fit axes {self.axes} or the others"
+                    f"{where}: {name} has shape {array.shape}, which does not fit axes {self.axes} or the others"
                 )
         middle = "label" if "label" in self.axes else "window"
         axes = [self.axes.index(axis) for axis in ("sensor", middle, "run") if axis in self.axes]
         found = np.stack([np.asarray(array, np.float32).transpose(axes) for array in arrays])
         return found if "run" in self.axes else found[..., None]
 
-    def labels_of(self, file: Path, found: NDArray[np.float32]) -> list[str]:
+    def labels_of(self, content: dict[str, Any], found: NDArray[np.float32], where: str) -> list[str]:
         """The label of each response, in the order run, variable, window or label."""
         variables, _, count, runs = found.shape
-        labels = self.classes or [
-            as_word(code) for code in np.ravel(variable(matlab_epochs.load(file), self.labels, file))
-        ]
+        labels = self.classes or [as_word(code) for code in np.ravel(variable(content, self.labels, where))]
         if len(labels) != count:
-            raise DataError(f"{file.name}: {len(labels)} labels do not fit {count} responses of each voxel")
+            raise DataError(f"{where}: {len(labels)} labels do not fit {count} responses of each voxel")
         return labels * (variables * runs)
 
 
-def shown(file: Path, seen: Seen) -> NDArray[Any]:
+def shown(content: dict[str, Any], seen: Seen, where: str) -> NDArray[Any]:
     """(response, ...) what was seen at each."""
-    array = variable(matlab_epochs.load(file), seen.variable, file)
+    array = np.asarray(variable(content, seen.variable, where))
     size = int(np.prod(seen.shape)) if seen.shape else array[0].size
     if array.size != len(array) * size:
-        raise DataError(
-            f"{file.name}: a row of {seen.variable} holds {array[0].size} numbers, not {seen.shape}"
-        )
+        raise DataError(f"{where}: a row of {seen.variable} holds {array[0].size} numbers, not {seen.shape}")
     flat = array.reshape(len(array), -1)
     return np.stack([row.reshape(seen.shape or (size,), order=seen.order) for row in flat])
-
-
-def variable(content: dict[str, Any], name: str, file: Path) -> NDArray[Any]:
-    """One variable. Raises `DataError` that lists those present."""
-    if name not in content:
-        there = ", ".join(key for key in content if not key.startswith("__"))
-        raise DataError(f"{file.name} has no variable {name!r}; it has {there}")
-    return np.asarray(content[name])

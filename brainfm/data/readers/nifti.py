@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from brainfm.data import images
 from brainfm.data.bold import Bold, beside, recording_of_responses
-from brainfm.data.confounds import TRACK, confounds_of
 from brainfm.data.events import first_line
 from brainfm.data.readers import Reader
-from brainfm.data.recording import Frame, Recording, Sensors, Signal
+from brainfm.data.recording import Frame, Recording, Sensors
 from brainfm.data.regions import Atlas, names_in
 from brainfm.errors import DataError
 
@@ -66,13 +66,7 @@ class Nifti(Reader, Bold):
             )
         sfreq = self.sfreq(path, header_tr(image))
         values, sensors, notes = self.sensed(image, path)
-        data, more = self.course(values, path.name)
-        tracks = {}
-        if self.confounds is not None:
-            tracks[TRACK], said = confounds_of(path, self.confounds, data.shape[1], sfreq)
-            more += said
-        signal = Signal(data, sfreq, sensors)
-        return Recording({"fmri": signal}, tracks=tracks, source=path.name, notes=(*notes, *more))
+        return self.run(values, sfreq, sensors, path, notes)
 
     def label(self, path: Path) -> str:
         """The unit after the reader's own conversion: an image has none that could be trusted."""
@@ -108,12 +102,11 @@ class Nifti(Reader, Bold):
 
     def parcels(self, image: Any, path: Path) -> tuple[NDArray[np.float32], Sensors, list[str]]:
         """The mean of each parcel's voxels (nilearn's `NiftiLabelsMasker`), placed in its middle."""
-        import nibabel
         from nilearn.maskers import NiftiLabelsMasker
 
         file = beside(path, self.atlas, "atlas")
         table = names_in(beside(path, self.names, "table of names")) if self.names else {}
-        labels, notes = on_grid(nibabel.load(file), image, file.name, "the atlas")
+        labels, notes = on_grid(images.load(file, "an atlas"), image, file.name, "the atlas")
         atlas = Atlas.of(np.asarray(labels.dataobj), labels.affine, table, file.name)
         series = image if image.ndim == 4 else image.slicer[..., None]
         with warnings.catch_warnings(
@@ -145,12 +138,10 @@ class Nifti(Reader, Bold):
     def inside(self, image: Any, path: Path) -> tuple[NDArray[np.bool_], list[str]]:
         """(x, y, z) True in the mask, and notes."""
         if self.mask not in MASKS:
-            import nibabel
-
             if self.shared:
                 raise DataError(f"{path.name}: a mask's file serves every run; leave out `shared:`")
             file = beside(path, self.mask, "mask")
-            mask, notes = on_grid(nibabel.load(file), image, file.name, "the mask")
+            mask, notes = on_grid(images.load(file, "a mask"), image, file.name, "the mask")
             values = np.asarray(mask.dataobj)
             return values.reshape(values.shape[:3]) > 0, notes
         files = sorted(path.parent.glob(self.shared)) if self.shared else [path]
@@ -193,12 +184,7 @@ def load(path: Path) -> Any:
     """nibabel's image, its values still on disk. Raises `DataError` if it is missing, broken, or of another kind."""
     import nibabel
 
-    if not path.exists():
-        raise DataError(f"{path} does not exist")
-    try:
-        image: Any = nibabel.load(path)
-    except (nibabel.filebasedimages.ImageFileError, OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path.name} can't be read as NIfTI ({first_line(error)})") from error
+    image = images.load(path, "NIfTI")
     if isinstance(image, nibabel.Cifti2Image):
         raise DataError(f"{path.name} holds grayordinates, not volumes: say `reader: {{kind: cifti, ...}}`")
     if not isinstance(image, nibabel.Nifti1Image) or image.ndim not in (3, 4):
@@ -208,11 +194,7 @@ def load(path: Path) -> Any:
 
 def volumes(image: Any) -> NDArray[np.float32]:
     """All values, (x, y, z, volume). Raises `DataError` for a file that is cut short."""
-    try:
-        values = np.asarray(image.dataobj, dtype=np.float32)
-    except (OSError, EOFError, ValueError) as error:
-        name = Path(image.get_filename() or "image").name
-        raise DataError(f"{name} can't be read to its end ({first_line(error)}); get it again") from error
+    values = images.values(image, np.float32)
     return values if values.ndim == 4 else values[..., None]
 
 
