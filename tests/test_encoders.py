@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from brainfm.chance import Chance
 from brainfm.encoders import Encoder
 from brainfm.encoders.axial import Axial
 from brainfm.encoders.bottleneck import Bottleneck
@@ -17,7 +18,7 @@ from brainfm.layers.among import Groups, inside
 from brainfm.layers.attention import CrossBlock
 from brainfm.masks.block import Block as BlockMask
 from brainfm.model import seeded
-from brainfm.tokens import Tokens
+from brainfm.tokens import Tokens, join
 
 WIDTH, PERIOD = 32, 0.25
 SHAPE: dict[str, Any] = {"depth": 2, "width": WIDTH, "heads": 2}
@@ -57,6 +58,7 @@ def tokens_of(
         region=torch.zeros_like(sensor),
         valid=torch.ones_like(sensor, dtype=torch.bool),
         period=period,
+        rows=int(sensor.max()) + 1,
     )
 
 
@@ -70,7 +72,7 @@ def grid(sensors: int = 5, times: int = 8, batch: int = 3, period: float = PERIO
 def holes(tokens: Tokens | None = None) -> Tokens:
     """What a block mask leaves to see, other tokens in every window."""
     tokens = grid() if tokens is None else tokens
-    return tokens.take(BlockMask().draw(tokens, drawn(4)).seen)
+    return tokens.take(BlockMask().draw(tokens, Chance(4)).seen)
 
 
 def events(batch: int = 3, count: int = 30, seed: int = 5) -> Tokens:
@@ -88,15 +90,8 @@ def padded(tokens: Tokens, last: int = 4) -> Tokens:
 
 
 def joint() -> Tokens:
-    """Two instruments in one stream, each with its own sensor 0, 1, 2: EEG in quarters of a second, fMRI in whole ones."""
-    return beside(holes(grid(4, 8)), grid(3, 2, period=1.0, modality=1, seed=2))
-
-
-def beside(first: Tokens, second: Tokens) -> Tokens:
-    """The tokens of both."""
-    names = [one.name for one in fields(Tokens) if isinstance(getattr(first, one.name), Tensor)]
-    both = {name: torch.cat([getattr(first, name), getattr(second, name)], dim=1) for name in names}
-    return replace(first, **both, period=0.0)
+    """Two instruments in one stream: EEG in quarters of a second, with holes, and fMRI in whole ones."""
+    return join([holes(grid(4, 8)), grid(3, 2, period=1.0, modality=1, seed=2)])
 
 
 STREAMS = {"grid": grid(), "holes": holes(), "events": events(), "padded": padded(events()), "joint": joint()}
@@ -109,8 +104,7 @@ def friends(tokens: Tokens, moment: float) -> Tensor:
     def same(values: Tensor) -> Tensor:
         return values.unsqueeze(2) == values.unsqueeze(1)
 
-    row = same(tokens.sensor) & same(tokens.modality)
-    return (row | same((tokens.time / moment).floor())) & tokens.valid.unsqueeze(1)
+    return (same(tokens.sensor) | same((tokens.time / moment).floor())) & tokens.valid.unsqueeze(1)
 
 
 def listens(encoder: nn.Module, tokens: Tokens) -> Tensor:
@@ -182,23 +176,13 @@ def test_the_order_of_tokens_means_nothing(part: Encoder, tokens: Tokens) -> Non
 def test_a_window_does_not_depend_on_those_beside_it(part: Encoder) -> None:
     """Nor on how long they are: a stretch that only others have says nothing."""
     short, long = grid(5, 4, batch=1), grid(5, 8, batch=1, seed=7)
-    more = beside(short, grid(5, 4, batch=1, seed=9))
+    more = join([short, grid(5, 4, batch=1, seed=9)])
     more = replace(more, valid=torch.arange(more.count).expand(1, -1) < short.count, padded=True)
     names = [one.name for one in fields(Tokens) if isinstance(getattr(long, one.name), Tensor)]
     both = {name: torch.cat([getattr(more, name), getattr(long, name)]) for name in names}
     encoder = built(part)
     alone, among = encoder(short).embedding, encoder(replace(more, **both)).embedding
     torch.testing.assert_close(among[:1, : short.count], alone, atol=2e-6, rtol=1e-5)
-
-
-@torch.no_grad()
-def test_sensors_of_two_instruments_are_not_one_because_of_their_numbers() -> None:
-    tokens = joint()
-    encoder = built(Axial(depth=1, width=WIDTH, heads=2))
-    apart = replace(tokens, sensor=tokens.sensor + 10 * tokens.modality)
-    torch.testing.assert_close(encoder(tokens).embedding, encoder(apart).embedding)
-    one = replace(tokens, modality=torch.zeros_like(tokens.modality))
-    assert not torch.allclose(encoder(one).embedding, encoder(replace(one, sensor=apart.sensor)).embedding)
 
 
 @torch.no_grad()

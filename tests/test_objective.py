@@ -3,27 +3,22 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from brainfm.batch import Batch
+from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
 from brainfm.jobs.pretrain import Learner, learner, stream
 from brainfm.objectives import Loss
-from brainfm.objectives.masked_patches import (
-    Describe,
-    MaskedPatchLoss,
-    held,
-    normalise,
-    patches_wanted,
-    per_row,
-)
+from brainfm.objectives.masked_patches import MaskedPatchLoss, held, normalise, patches_wanted
+from brainfm.objectives.neurodynamics import Describe, per_row
 from brainfm.recipe import PretrainRecipe
 from brainfm.statistics import sensor_names, sensor_statistics, window_names, window_statistics
+from brainfm.tokenizers.patch import Patch
 from brainfm.tokens import Hidden, Target, Tokenized, Tokens
 
 MakeRecipe = Callable[..., PretrainRecipe]
@@ -43,8 +38,15 @@ def windows(streams: dict[str, Stream]) -> Batch:
     return streams["eeg"].batch(np.arange(8))
 
 
-def net(make: MakeRecipe, streams: dict[str, Stream], **objective: Any) -> Learner:
-    return learner(make(objective={"kind": "masked_patches", "decoder_depth": 1, **objective}), streams)
+def net(make: MakeRecipe, streams: dict[str, Stream], dynamics: float = 1.0) -> Learner:
+    objectives = {"masked_patches": {"decoder_depth": 1}, "neurodynamics": {"weight": dynamics}}
+    return learner(make(objectives=objectives), streams)
+
+
+def decoder(found: Learner) -> MaskedPatchLoss:
+    module = found.objectives["masked_patches"]
+    assert isinstance(module, MaskedPatchLoss)
+    return module
 
 
 def test_the_total_is_the_weighted_sum_of_unweighted_parts() -> None:
@@ -57,7 +59,7 @@ def test_the_total_is_the_weighted_sum_of_unweighted_parts() -> None:
 def test_weights_change_the_total_and_not_the_parts(
     make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
 ) -> None:
-    one, three = (net(make_recipe, streams, statistics=weight)(windows, drawn(0)) for weight in (1.0, 3.0))
+    one, three = (net(make_recipe, streams, weight)((windows,), Chance(0)) for weight in (1.0, 3.0))
     assert one.parts.keys() == three.parts.keys() == {"patches", "statistics"}
     for name, part in one.parts.items():
         assert torch.equal(part, three.parts[name])
@@ -67,8 +69,8 @@ def test_weights_change_the_total_and_not_the_parts(
 
 
 def test_no_statistics_no_head(make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch) -> None:
-    with_, without = net(make_recipe, streams), net(make_recipe, streams, statistics=0.0)
-    assert without(windows, drawn(0)).parts.keys() == {"patches"}
+    with_, without = net(make_recipe, streams), net(make_recipe, streams, 0.0)
+    assert without((windows,), Chance(0)).parts.keys() == {"patches"}
     assert any("describe" in name for name, _ in with_.named_parameters())
     assert not any("describe" in name for name, _ in without.named_parameters())
 
@@ -78,10 +80,9 @@ def test_an_untrained_guess_costs_about_one(
 ) -> None:
     """Targets have variance 1, so saying nothing costs 1: a loss below it has learnt something."""
     found = net(make_recipe, streams)
-    assert isinstance(found.objective, MaskedPatchLoss)
-    torch.nn.init.zeros_(found.objective.predict["eeg"].weight)
-    torch.nn.init.zeros_(found.objective.predict["eeg"].bias)
-    assert float(found(windows, drawn(0)).parts["patches"].detach()) == pytest.approx(1.0, abs=1e-3)
+    torch.nn.init.zeros_(decoder(found).predict["eeg"].weight)
+    torch.nn.init.zeros_(decoder(found).predict["eeg"].bias)
+    assert float(found((windows,), Chance(0)).parts["patches"].detach()) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_targets_are_normalised_patch_by_patch() -> None:
@@ -110,6 +111,7 @@ def two_rows(times: int) -> Tokenized:
         region=one.long(),
         valid=one.bool(),
         period=1.0,
+        rows=2,
     )
     return Tokenized(tokens, {"fmri": Target(value, 0.5)})
 
@@ -142,14 +144,14 @@ def test_only_hidden_patches_are_scored(
     """The error is computed again by hand from the decoder's words for the hidden tokens alone."""
     found = net(make_recipe, streams)
     tokenized = found.model.tokenize(windows)
-    hidden = found.mask.draw(tokenized.tokens, drawn(0))
+    hidden = found.mask.draw(tokenized.tokens, Chance(0))
     with torch.no_grad():
         seen = found.model.encoder(tokenized.tokens.take(hidden.seen))
-        told = found.objective.decode("eeg", seen, tokenized.tokens.take(hidden.hidden))
+        told = decoder(found).decode("eeg", seen, tokenized.tokens.take(hidden.hidden))
         patches = windows.signal.unflatten(-1, (-1, 32)).flatten(1, 2)
         wanted = torch.stack([normalise(patches[None, row, at])[0] for row, at in enumerate(hidden.hidden)])
         expected = (told - wanted).square().mean()
-        torch.testing.assert_close(found(windows, drawn(0)).parts["patches"], expected)
+        torch.testing.assert_close(found((windows,), Chance(0)).parts["patches"], expected)
 
 
 def test_the_decoder_is_told_place_and_time_of_what_it_is_asked(
@@ -159,21 +161,27 @@ def test_the_decoder_is_told_place_and_time_of_what_it_is_asked(
     tokens = found.model.tokenize(windows).tokens
     seen, asked = tokens.take(torch.arange(40).expand(8, -1)), tokens.take(torch.arange(40, 64).expand(8, -1))
     with torch.no_grad():
-        plain = found.objective.decode("eeg", seen, asked)
+        plain = decoder(found).decode("eeg", seen, asked)
         for other in (
             replace(asked, position=asked.position + 0.03),
             replace(asked, time=asked.time + 0.25),
         ):
-            moved = found.objective.decode("eeg", seen, other)
+            moved = decoder(found).decode("eeg", seen, other)
             assert not torch.allclose(moved[:, :16], plain[:, :16], atol=1e-4)
-        content = found.objective.decode("eeg", seen, asked.with_embedding(100 * asked.embedding))
+        content = decoder(found).decode("eeg", seen, asked.with_embedding(100 * asked.embedding))
         assert torch.equal(content, plain)
+
+
+def tokens_of(windows: Batch) -> Tokenized:
+    with torch.no_grad():
+        made: Tokenized = Patch(seconds=0.25, sfreq=128.0).build(16, 0)(windows)
+    return made
 
 
 def test_statistics_are_standardised_over_the_corpus(windows: Batch) -> None:
     """Each sensor's statistics over all sensors, the window's fields over windows."""
     describe = Describe(16, "eeg")
-    describe.fit([(windows, windows.signal)])
+    describe.fit([(windows, tokens_of(windows))])
     values = sensor_statistics(windows.signal, windows.sfreq, "eeg")
     fields = window_statistics(values, windows.position, windows.located)
     flat = values.flatten(0, 1)
@@ -193,7 +201,7 @@ def test_a_field_that_never_varies_does_not_explode(windows: Batch) -> None:
         **{name: getattr(windows, name)[:1].expand(3, *getattr(windows, name).shape[1:]) for name in fields},
     )
     describe = Describe(16, "eeg")
-    describe.fit([(one, one.signal)])
+    describe.fit([(one, tokens_of(one))])
     assert torch.isfinite(describe.window_std).all() and (describe.window_std >= 1e-3).all()
 
 
@@ -219,7 +227,7 @@ def test_a_sensor_of_which_nothing_was_seen_is_not_asked(
 ) -> None:
     """What an unseen sensor held moves the loss through the fields of the whole head alone."""
     found = net(make_recipe, streams)
-    describe: Describe = found.objective.describe["eeg"]
+    describe: Describe = found.objectives["neurodynamics"].describe["eeg"]
     torch.nn.init.zeros_(describe.window.weight)
     torch.nn.init.zeros_(describe.window.bias)
     describe.window_std.fill_(1e9)  # the fields of the head fall silent

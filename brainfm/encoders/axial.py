@@ -42,26 +42,16 @@ class AxialEncoder(Placed):
 
     def forward(self, tokens: Tokens) -> Tokens:
         moment = self.part.moment or tokens.period or MOMENT
-        mix = both(inside(sensor(tokens), tokens.valid), inside(when(tokens, moment), tokens.valid))
+        mix = both(inside(tokens.sensor, tokens.valid), inside(moments(tokens, moment), tokens.valid))
         x = self.placed(tokens)
         for block in self.blocks:
             x = block(x, tokens.time, mix=mix)
         return tokens.with_embedding(self.norm(x))
 
 
-def sensor(tokens: Tokens) -> Int[Tensor, "batch token"]:
-    """A number for each sensor of each instrument, counted from 0."""
-    return numbered(tokens.modality * (tokens.sensor.max() + 2) + tokens.sensor)
-
-
-def when(tokens: Tokens, moment: float) -> Int[Tensor, "batch token"]:
+def moments(tokens: Tokens, seconds: float) -> Int[Tensor, "batch token"]:
     """A number for each moment in which there is a token, counted from 0."""
-    return numbered((tokens.time / moment).floor())
-
-
-def numbered(values: Tensor) -> Int[Tensor, "batch token"]:
-    """Equal values have equal numbers, 0 and on."""
-    return torch.unique(values, return_inverse=True)[1]
+    return torch.unique((tokens.time / seconds).floor(), return_inverse=True)[1]
 
 
 def both(first: Mix, second: Mix) -> Mix:
