@@ -186,6 +186,19 @@ def test_a_window_does_not_depend_on_those_beside_it(part: Encoder) -> None:
 
 
 @torch.no_grad()
+@BY_KIND
+def test_only_how_far_apart_in_time_counts(part: Encoder) -> None:
+    """All of a window later by whole moments and stretches is the same; a part of it later is not."""
+    tokens, encoder = holes(), built(part)
+    plain = encoder(tokens).embedding
+    later = encoder(replace(tokens, time=tokens.time + 3.0)).embedding
+    torch.testing.assert_close(later, plain, atol=2e-5, rtol=1e-4)
+    early = tokens.time < 0.5
+    apart = encoder(replace(tokens, time=tokens.time - 3.0 * early)).embedding
+    assert ((apart - plain).abs().amax(dim=-1)[early] > 1e-4).float().mean() > 0.9
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("fold", [1, 2])
 def test_latents_say_what_their_tokens_say(fold: int) -> None:
     """Another token changes the latents of its own stretch alone before they think, all of them after."""
