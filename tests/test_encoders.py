@@ -15,7 +15,7 @@ from brainfm.encoders.axial import Axial
 from brainfm.encoders.bottleneck import Bottleneck
 from brainfm.encoders.transformer import Transformer
 from brainfm.layers.among import Groups, inside
-from brainfm.layers.attention import CrossBlock
+from brainfm.layers.attention import CrossBlock, everyone
 from brainfm.masks.block import Block as BlockMask
 from brainfm.model import seeded
 from brainfm.tokens import Tokens, join
@@ -157,6 +157,18 @@ def test_a_table_and_a_mask_give_the_same(tokens: Tokens) -> None:
     for mix in (Groups.of(tokens.sensor, tokens.valid).within, inside(tokens.sensor, tokens.valid)):
         got = mix(q, k, v)
         torch.testing.assert_close(torch.where(there, got, 0), torch.where(there, wanted, 0))
+
+
+@torch.no_grad()
+@ON_ALL
+def test_short_rows_in_bf16_are_as_in_float32(tokens: Tokens) -> None:
+    """On a CPU they go another way (`attend`), with a mask as well."""
+    q, k, v = torch.randn(3, *tokens.time.shape, 2, 8, generator=drawn(0))
+    for mix in (everyone(tokens.valid), inside(tokens.sensor, tokens.valid)):
+        there = tokens.valid[:, :, None, None]
+        exact, short = mix(q, k, v), mix(q.bfloat16(), k.bfloat16(), v.bfloat16())
+        assert short.dtype == torch.bfloat16
+        torch.testing.assert_close(short.float() * there, exact * there, atol=0.04, rtol=0.04)
 
 
 @torch.no_grad()
