@@ -4,8 +4,8 @@
 
 One network on every real set of five instruments, without labels; the same network on each instrument alone; and the joint one
 without its window-level target, without the geometry of its mask, without positions: all with the same number of steps
-and of tokens in a step, and the same people, sessions and runs kept out of it. Where a set is one recording,
-pretraining saw it without labels, and its row says so. Every arm is probed on the same windows. Resumable; one thread a run.
+and of tokens in a step. Half of the people of each set, of its sessions or runs or, where it is one recording, of the blocks
+that its folds test are kept out of pretraining, with a gap around them; these alone are scored. Resumable; one thread a run.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import json
 import multiprocessing
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from brainfm.jobs.pretrain import pretrain
 from brainfm.jobs.probe import classical
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
-from brainfm.panel import Panel, default_pool
+from brainfm.panel import Panel, default_pool, tested
 from brainfm.recipe import PretrainRecipe
 
 SCALE = {"kind": "robust_scale", "scope": "recording", "clip": 15.0}
@@ -59,6 +60,8 @@ HOLD_OUT = {
     "meg_s1_detection": ["1", "2"],
     "fmri_haxby_sub001": [f"001//{run:03d}" for run in range(1, 7)],
 }
+BLOCKS = ("eeg_delhi", "ieeg_bonn", "spk_nelpy_ca1", "spk_dad_m1", "spk_zhang_desimone")
+"""Sets of one recording."""
 SEEDS = (0, 1)
 STEPS, TOKENS = 600, 4000
 
@@ -78,6 +81,28 @@ def arms() -> dict[str, dict[str, Any]]:
     }
 
 
+def blocks(card: str) -> list[str]:
+    """What the first half of a card's folds test, as places of `hold_out`, a window's length wider on either side."""
+    evaluation = Evaluation.of(DataCard.load(card))
+    (recording,) = evaluation.recordings
+    gap = evaluation.windows.seconds
+    half = evaluation.folds[: len(evaluation.folds) // 2]
+    spans: list[list[float]] = []
+    for start, stop in sorted(span for fold in half for span in tested(evaluation, fold)[0]):
+        if spans and start - gap <= spans[-1][1]:
+            spans[-1][1] = max(spans[-1][1], stop + gap)
+        else:
+            spans.append([max(0.0, start - gap), stop + gap])
+    where = "/".join((recording.subject, recording.session, recording.run)).rstrip("/")
+    return [f"{where}@{start:.3f}-{stop:.3f}" for start, stop in spans]
+
+
+@cache
+def hold_out() -> dict[str, list[str]]:
+    """Who and what is kept out of every run."""
+    return {**HOLD_OUT, **{card: blocks(card) for card in BLOCKS}}
+
+
 def recipe_of(arm: Mapping[str, Any], seed: int) -> PretrainRecipe:
     """The joint recipe with what the arm changes. Each instrument has the same share of the tokens, and in it each card."""
     kept = [arm["only"]] if "only" in arm else list(SIGNALS)
@@ -88,7 +113,7 @@ def recipe_of(arm: Mapping[str, Any], seed: int) -> PretrainRecipe:
         "data": {
             "cards": cards,
             "weights": {card: 1.0 / len(CARDS[name]) for name in kept for card in CARDS[name]},
-            "hold_out": {card: places for card, places in HOLD_OUT.items() if card in cards},
+            "hold_out": {card: places for card, places in hold_out().items() if card in cards},
         },
         "signals": {name: SIGNALS[name] for name in kept},
         "encoder": {"kind": "transformer"},
