@@ -1,6 +1,6 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,7 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.func import functional_call
 
+from brainfm import shards
+from brainfm.average import Average
 from brainfm.batch import Batch
 from brainfm.chance import Chance, entropy
 from brainfm.corpus import AnyStream, Plan, Stream, Together
@@ -18,14 +21,18 @@ from brainfm.data.recording import Recording
 from brainfm.data.store import Store, open_store
 from brainfm.data.windows import Windows, place
 from brainfm.data.windows.sliding import Sliding
-from brainfm.errors import DataError
+from brainfm.errors import BrainfmError, DataError
+from brainfm.feed import Micro
+from brainfm.held_out import HeldOut, kept_back
+from brainfm.launch import is_main
 from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss, Shapes
 from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous, span
 from brainfm.report import Section
-from brainfm.train import Micro, Outcome, Run, is_main, train
+from brainfm.tokens import Tokens
+from brainfm.train import Outcome, Run, train
 from brainfm.view import Piece, View
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
@@ -40,6 +47,7 @@ class Learner(nn.Module):
         self.model, self.mask = model, mask
         self.weights = {name: weight for name, (weight, _) in objectives.items()}
         self.objectives = nn.ModuleDict({name: module for name, (_, module) in objectives.items()})
+        self.teacher: Callable[[Batch], Tokens] | None = None
 
     def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
         view = self.view(batches, chance)
@@ -54,7 +62,20 @@ class Learner(nn.Module):
         ]
         hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
         pieces = tuple(map(Piece, batches, tokenized, hidden))
-        return View(pieces, self.model.encoder, chance)
+        return View(pieces, self.model.encoder, chance, self.teacher)
+
+
+def teach(learner: nn.Module, average: Average) -> None:
+    """Let a learner's objectives ask for the tokens of whole windows by the running mean of its weights, without a gradient."""
+    assert isinstance(learner, Learner)  # it is what this file trains
+    model = learner.model
+
+    @torch.no_grad()
+    def teacher(batch: Batch) -> Tokens:
+        tokens: Tokens = functional_call(model, average.part("model."), (batch,))
+        return tokens
+
+    learner.teacher = teacher
 
 
 @dataclass
@@ -90,13 +111,30 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
 
     recipe, streams, manifest = gather(chosen, limit)
     settings = recipe.train
+    streams, kept = hold_back(streams, settings.hold_back, settings.batch)
     plan = Plan(streams, settings.batch, recipe.seed, settings.tokens, weights(recipe.data))
     task = Pretraining(plan, learner(recipe, streams))
     task.module.model.manifest = manifest
     identity = {"recipe": chosen.hash, "data": manifest.digest}
-    outcome = train(
-        Run(task, settings, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
+    needed = [name for name, part in recipe.objectives.items() if part.weight and part.needs_teacher]
+    if needed and shards.wanted():
+        raise BrainfmError(
+            f"{needed[0]} is told by the running mean of the weights, which can't run in shards; "
+            "start it with pretrain/launch/ddp.yaml"
+        )
+    run = Run(
+        task,
+        settings,
+        recipe.seed,
+        out,
+        recipe.text,
+        identity,
+        quiet,
+        several=len(streams) > 1,
+        held_out=kept,
+        teach=teach if needed else None,
     )
+    outcome = train(run)
     if not is_main():
         return Pretrained(outcome, [])
     drawn = [
@@ -108,6 +146,21 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     sections = [*losses(out), *drawn, texts(recipe, recipe.data.cards)]
     write("Pretraining", sections, out, recipe)
     return Pretrained(outcome, sections)
+
+
+def hold_back(
+    streams: dict[str, AnyStream], share: float, batch: int
+) -> tuple[dict[str, AnyStream], HeldOut | None]:
+    """The streams without about this share of their windows, and these. Raises `DataError` where no stream can spare any."""
+    if not share:
+        return streams, None
+    parted = {name: kept_back(stream_, round(1 / share)) for name, stream_ in streams.items()}
+    back = {name: test for name, (_, test) in parted.items() if test is not None}
+    if not back:
+        raise DataError(
+            f"no recording is long enough to keep train.hold_back={share:g} of it back; take a larger share, or 0"
+        )
+    return {name: rest for name, (rest, _) in parted.items()}, HeldOut(back, batch)
 
 
 def weights(data: Corpus) -> dict[str, float]:
