@@ -72,6 +72,8 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "spike_counts": [{}, {"scale": "counts"}],
     "masked_patches": [{"decoder_depth": 1}, {"decoder_depth": 2}],
+    "modality": [{"otherwise": {"kind": "independent"}}],
+    "complement": [{"of": {"kind": "block", "share": 0.45}}],
     "linear": [{"pool": pool} for pool in ("mean", "sensor", "time", "all")],
 }
 """Settings of single parts; a kind that is not here is tried with its defaults."""
