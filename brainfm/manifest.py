@@ -69,6 +69,13 @@ class Manifest(Settings):
     def __add__(self, other: "Manifest") -> "Manifest":
         return Manifest(entries=[*self.entries, *other.entries])
 
+    def and_also(self, other: "Manifest") -> "Manifest":
+        """The entries of both, those of `other` that are here already left out."""
+        here = {(one.content_hash, one.name) for one in self.entries}
+        return self + Manifest(
+            entries=[one for one in other.entries if (one.content_hash, one.name) not in here]
+        )
+
     def verdict(self, recording: Recording, modality: str) -> Verdict:
         """Whether this raw recording, under whatever name, was in the training data.
 
