@@ -74,6 +74,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     ],
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "spike_counts": [{}, {"scale": "counts"}],
+    "bottleneck": [{}, {"latents": 4, "fold": 2}],
     "masked_patches": [
         {"decoder_depth": 1},
         {"decoder_depth": 2},
