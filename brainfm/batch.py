@@ -84,9 +84,10 @@ class Batch:
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
         named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self, **{name: change(value) for name, value in named.items() if isinstance(value, Tensor)}
-        )
+        changed: dict[str, Any] = {
+            name: change(one) for name, one in named.items() if isinstance(one, Tensor)
+        }
+        return replace(self, **changed)
 
     def sensors(self, rows: Int[Tensor, " kept"]) -> "Batch":
         """The same windows with these sensors alone, in this order."""

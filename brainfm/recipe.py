@@ -211,6 +211,8 @@ class PretrainRecipe(Recipe):
     data: Corpus
     signals: dict[str, SignalRecipe] = Field(min_length=1)
     together: list[Simultaneous] = []
+    codecs: dict[str, str] = {}
+    """By modality, the folder of a codec that says the tokens' codes, from the working directory (`brainfm tokenize train`)."""
     encoder: SerializeAsAny[Encoder]
     mask: SerializeAsAny[Mask]
     objectives: dict[str, SerializeAsAny[Objective]] = Field(min_length=1)
@@ -233,15 +235,6 @@ class PretrainRecipe(Recipe):
             raise ValueError("every objective weighs nothing; give one a weight")
         return value
 
-    @model_validator(mode="after")
-    def _with_a_teacher(self) -> Self:
-        needed = [name for name, part in self.objectives.items() if part.weight and part.needs_teacher]
-        if needed and not self.train.average:
-            raise ValueError(
-                f"{needed[0]} is told by a running mean of the weights; set train.average, for example 0.999"
-            )
-        return self
-
     @field_validator("together")
     @classmethod
     def _of_these_signals(cls, value: list[Simultaneous], info: Any) -> list[Simultaneous]:
@@ -249,6 +242,29 @@ class PretrainRecipe(Recipe):
             if name not in info.data.get("signals", {name: None}):
                 raise ValueError(f"{name!r} is to be together with others but is not among the signals")
         return value
+
+    @field_validator("codecs")
+    @classmethod
+    def _of_these_modalities(cls, value: dict[str, str], info: Any) -> dict[str, str]:
+        for name in value.keys() - info.data.get("signals", value).keys():
+            raise ValueError(f"{name!r} has a codec but is not among the signals")
+        return value
+
+    @model_validator(mode="after")
+    def _has_what_objectives_need(self) -> Self:
+        asked = {name: part for name, part in self.objectives.items() if part.weight}
+        for name, part in asked.items():
+            if part.needs_codes and not self.codecs:
+                raise ValueError(
+                    f"objectives.{name} tells codes, and nothing says them; name a codec's folder under codecs, "
+                    "which `brainfm tokenize train` makes"
+                )
+            if part.needs_teacher and not self.train.average:
+                raise ValueError(
+                    f"objectives.{name} learns from a running mean of the weights, and none is kept; "
+                    "set train.average, for example to 0.999"
+                )
+        return self
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
