@@ -23,7 +23,7 @@ from brainfm.objectives.masked_patches import (
     per_row,
 )
 from brainfm.recipe import PretrainRecipe
-from brainfm.statistics import sensor_names, sensor_statistics, window_names, window_statistics
+from brainfm.statistics import row_names, row_statistics, window_names, window_statistics
 from brainfm.tokens import Hidden, Target, Tokenized, Tokens
 
 MakeRecipe = Callable[..., PretrainRecipe]
@@ -174,13 +174,13 @@ def test_statistics_are_standardised_over_the_corpus(windows: Batch) -> None:
     """Each sensor's statistics over all sensors, the window's fields over windows."""
     describe = Describe(16, "eeg")
     describe.fit([(windows, windows.signal)])
-    values = sensor_statistics(windows.signal, windows.sfreq, "eeg")
+    values = row_statistics(windows.signal, windows.sfreq, "eeg")
     fields = window_statistics(values, windows.position, windows.located)
     flat = values.flatten(0, 1)
     torch.testing.assert_close(describe.mean, flat.mean(dim=0))
     torch.testing.assert_close(describe.std, flat.std(dim=0, correction=0))
     torch.testing.assert_close(describe.window_mean, fields.mean(dim=0))
-    assert describe.mean.shape == (len(sensor_names("eeg")),)
+    assert describe.mean.shape == (len(row_names("eeg")),)
     assert describe.window_std.shape == (len(window_names("eeg")),)
     assert (describe.std > 0).all() and (describe.window_std >= 1e-3).all()
     assert "mean" in describe.state_dict()

@@ -17,7 +17,7 @@ from brainfm.layers.attention import CrossBlock, heads_for
 from brainfm.layers.position import PositionFeatures
 from brainfm.objectives import Loss, Objective
 from brainfm.pooling import pool_tokens
-from brainfm.statistics import sensor_names, sensor_statistics, window_names, window_statistics
+from brainfm.statistics import row_names, row_statistics, window_names, window_statistics
 from brainfm.tokens import Hidden, Tokenized, Tokens
 
 SHORT = 16
@@ -95,7 +95,7 @@ class Describe(nn.Module):
 
     def __init__(self, width: int, modality: str) -> None:
         super().__init__()
-        told, fields = len(sensor_names(modality)), len(window_names(modality))
+        told, fields = len(row_names(modality)), len(window_names(modality))
         self.sensor, self.window = nn.Linear(width, told), nn.Linear(width, fields)
         self.mean, self.std = nn.Buffer(torch.zeros(told)), nn.Buffer(torch.ones(told))
         self.window_mean, self.window_std = nn.Buffer(torch.zeros(fields)), nn.Buffer(torch.ones(fields))
@@ -127,7 +127,7 @@ def waves(batch: Batch, tokenized: Tokenized) -> Waves:
 
 def statistics(batch: Batch, waves_: Waves) -> Float[Tensor, "batch row statistic"]:
     """The statistics of each row."""
-    return sensor_statistics(waves_, batch.sfreq, batch.modality)
+    return row_statistics(waves_, batch.sfreq, batch.modality)
 
 
 def fields(batch: Batch) -> Float[Tensor, "batch field"]:
