@@ -23,7 +23,7 @@ from brainfm.recipe import PretrainRecipe
 RECIPE, CARD, SEEDS = "demo_eeg", "simulated_eeg", (0, 1, 2)
 ARMS = {
     "full": [],
-    "no statistics target": ["objective.statistics=0.0"],
+    "no statistics target": ["objectives.neurodynamics.weight=0.0"],
     "independent mask": ["mask={kind: independent, share: 0.55}"],
     "one-sensor blocks": ["mask={kind: block, radius: 0.0, length: 2, share: 0.55}"],
 }

@@ -79,6 +79,11 @@ class Batch:
         tensors = [field.name for field in fields(self) if isinstance(getattr(self, field.name), Tensor)]
         return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in tensors})
 
+    def windows(self, part: slice) -> "Batch":
+        """Some of the windows, with all their sensors."""
+        tensors = [field.name for field in fields(self) if isinstance(getattr(self, field.name), Tensor)]
+        return replace(self, **{name: getattr(self, name)[part] for name in tensors})
+
     def sensors(self, rows: Int[Tensor, " kept"]) -> "Batch":
         """The same windows with these sensors alone, in this order."""
         names = (

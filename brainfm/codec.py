@@ -88,7 +88,7 @@ class Codec(nn.Module):
         if batch.modality != self.modality:
             raise DataError(f"this codec has codes for {self.modality}, not {batch.modality}")
         tokenized = self.tokenizer(batch, generator)
-        return tokenized, tokenized.tokens.count // (int(tokenized.tokens.sensor.max()) + 1)
+        return tokenized, tokenized.tokens.count // tokenized.tokens.rows
 
     def rows(self, tokenized: Tokenized, times: int) -> Patches:
         """What the tokens of each row of each window hold, padding left out."""

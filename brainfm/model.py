@@ -236,7 +236,7 @@ class BrainFM(PreTrainedModel):
     def stream(self, prepared: Sequence[Recording], windows: Windows, modality: str) -> Stream:
         """Prepared recordings and their windows as something to take batches from."""
         settings = self.signals[modality]
-        return Stream(modality, prepared, windows, settings.prepare, settings.tokenizer.ragged)
+        return Stream(modality, prepared, windows, settings.prepare, settings.tokenizer)
 
     @torch.inference_mode()
     def features(

@@ -19,7 +19,7 @@ def pool_tokens(tokens: Tokens, pool: Pool) -> Float[Tensor, "batch feature"]:
         return (tokens.embedding * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
     if tokens.padded or not tokens.period:
         raise DataError(f"pool={pool} needs a regular stream without padding; use pool='mean'")
-    grid = tokens.embedding.unflatten(1, (int(tokens.sensor.max()) + 1, -1))
+    grid = tokens.embedding.unflatten(1, (tokens.rows, -1))
     return {"sensor": grid.mean(dim=2), "time": grid.mean(dim=1), "all": grid}[pool].flatten(1)
 
 

@@ -9,7 +9,7 @@ import hashlib
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 from ruamel.yaml import YAML
@@ -34,6 +34,9 @@ class Training(Settings):
 
     steps: int = Field(ge=1)
     batch: int = Field(default=64, ge=1, description="windows in one step, over all processes")
+    tokens: int | None = Field(
+        default=None, ge=1, description="tokens in one step, before any is hidden; takes the place of `batch`"
+    )
     accumulate: int = Field(default=1, ge=1, description="micro-batches in one step")
     learning_rate: float = Field(gt=0)
     warm_up: float = Field(default=0.1, ge=0, le=1, description="share of the steps with a rising rate")
@@ -67,6 +70,9 @@ class Corpus(Settings):
     store: str | None = Field(
         default=None, description="a prepared store that holds them, a folder or an URL; else their files"
     )
+    weights: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={}, description="card → its share of the tokens that steps see, relative to others (1)"
+    )
     hold_out: dict[str, list[str]] = {}
     """Card → places left out, each "subject", "subject/session" or "subject/session/run"."""
 
@@ -84,6 +90,16 @@ class Corpus(Settings):
     def _of_these_cards(cls, value: dict[str, list[str]], info: Any) -> dict[str, list[str]]:
         for card in value.keys() - {Path(name).stem for name in info.data.get("cards", [])}:
             raise ValueError(f"{card!r} is held out but is not among the cards")
+        return value
+
+    @field_validator("weights")
+    @classmethod
+    def _of_known_cards(cls, value: dict[str, float], info: Any) -> dict[str, float]:
+        cards = {Path(name).stem for name in info.data.get("cards", [])}
+        for card in value.keys() - cards:
+            raise ValueError(f"{card!r} has a weight but is not among the cards")
+        if value and not any(value.get(card, 1.0) for card in cards):
+            raise ValueError("every card weighs nothing; give one a weight")
         return value
 
 
@@ -135,6 +151,14 @@ class Recipe(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+class Simultaneous(Settings):
+    """Instruments that recorded at once, whose windows enter as one, with the tokens of all."""
+
+    modalities: list[str] = Field(min_length=2)
+    seconds: float | None = Field(default=None, gt=0, description="of such a window; the longest of theirs")
+    stride: float | None = Field(default=None, gt=0, description="from window to window; `seconds`")
+
+
 class PretrainRecipe(Recipe):
     """One pretraining run: a file of `pretrain/`."""
 
@@ -142,9 +166,11 @@ class PretrainRecipe(Recipe):
     size: Literal["tiny", "small", "base", "large", "published"] = "tiny"
     data: Corpus
     signals: dict[str, SignalRecipe] = Field(min_length=1)
+    together: list[Simultaneous] = []
     encoder: SerializeAsAny[Encoder]
     mask: SerializeAsAny[Mask]
-    objective: SerializeAsAny[Objective]
+    objectives: dict[str, SerializeAsAny[Objective]] = Field(min_length=1)
+    """By name, which is also the kind unless another is given."""
     train: Training
 
     @field_validator("signals")
@@ -156,11 +182,29 @@ class PretrainRecipe(Recipe):
                 raise ValueError(f"{modality} can't be read by the tokenizer {kind}, which is for {possible}")
         return value
 
+    @field_validator("objectives")
+    @classmethod
+    def _some_weigh(cls, value: dict[str, Objective]) -> dict[str, Objective]:
+        if not any(part.weight for part in value.values()):
+            raise ValueError("every objective weighs nothing; give one a weight")
+        return value
+
+    @field_validator("together")
+    @classmethod
+    def _of_these_signals(cls, value: list[Simultaneous], info: Any) -> list[Simultaneous]:
+        for name in [name for one in value for name in one.modalities]:
+            if name not in info.data.get("signals", {name: None}):
+                raise ValueError(f"{name!r} is to be together with others but is not among the signals")
+        return value
+
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(signals := data.get("signals"), Mapping):
             named = {modality: _named("tokenizers", value) for modality, value in signals.items()}
-            return {**data, "signals": named}
+            data = {**data, "signals": named}
+        if isinstance(objectives := data.get("objectives"), Mapping):
+            asked = {name: {"kind": name, **(value or {})} for name, value in objectives.items()}
+            data = {**data, "objectives": asked}
         return data
 
     @classmethod

@@ -1,8 +1,9 @@
 """Tokens, the narrow waist: every instrument becomes these, and encoders, objectives and heads never ask which one made them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -35,6 +36,8 @@ class Tokens:
     """Whether any token is padding, known on the host so that the usual case needs no attention mask."""
     virtual: bool = False
     """Whether a token stands for several sensors together."""
+    rows: int = 0
+    """How many rows `sensor` counts."""
     who: Float[Tensor, "batch token width"] | None = None
     """What is known of a token before its signal is seen, where place and time don't say all: a decoder asks with it."""
     code: Int[Tensor, "batch token quantizer"] | None = None
@@ -69,6 +72,27 @@ class Tokens:
             who=None if self.who is None else pick(self.who),
             code=None if self.code is None else pick(self.code),
         )
+
+
+def join(streams: Sequence[Tokens]) -> Tokens:
+    """The tokens of several instruments as one stream, one after another; each keeps rows of its own."""
+    if len(streams) == 1:
+        return streams[0]
+    first = np.cumsum([0, *(one.rows for one in streams)])
+
+    def along(name: str) -> Tensor:
+        return torch.cat([getattr(one, name) for one in streams], dim=1)
+
+    periods = {one.period for one in streams}
+    return Tokens(
+        **{name: along(name) for name in ("embedding", "time", "position", "located", "modality")},
+        sensor=torch.cat([one.sensor + int(at) for one, at in zip(streams, first[:-1], strict=True)], dim=1),
+        **{name: along(name) for name in ("region", "valid")},
+        period=periods.pop() if len(periods) == 1 else 0.0,
+        padded=any(one.padded for one in streams),
+        virtual=any(one.virtual for one in streams),
+        rows=int(first[-1]),
+    )
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,18 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from brainfm.chance import Chance
 from brainfm.checkpoint import latest
+from brainfm.corpus import Share
 from brainfm.errors import BrainfmError
 from brainfm.files import write_folder
 from brainfm.objectives import Loss
@@ -42,6 +43,21 @@ class Stopped(BrainfmError):
         self.signum = signum
 
 
+@dataclass(frozen=True)
+class Micro:
+    """A micro-batch: `count` of a step's `total` windows, from number `first` on."""
+
+    content: Any
+    first: int = 0
+    count: int = 1
+    total: int = 1
+
+    @classmethod
+    def of(cls, share: Share, content: Any) -> "Micro":
+        """A piece of a plan's step; one that is there for company alone counts for nothing."""
+        return cls(content, share.first, len(share.rows) if share.counted else 0, share.total)
+
+
 class Task(Protocol):
     """What the loop trains: a module with a loss, and the batches of every step."""
 
@@ -49,11 +65,11 @@ class Task(Protocol):
     def module(self) -> nn.Module:
         """What is trained and checkpointed."""
 
-    def item(self, step: int, part: int, parts: int) -> Any:
+    def item(self, step: int, part: int, parts: int) -> Micro:
         """One micro-batch, made again identically whenever it is asked for; runs in a loader worker."""
 
-    def loss(self, module: nn.Module, item: Any, generator: torch.Generator) -> Loss:
-        """The loss of one micro-batch."""
+    def loss(self, module: nn.Module, content: Any, chance: Chance) -> Loss:
+        """The loss of one micro-batch: of its windows each, and the mean over them."""
 
     def save(self, folder: Path) -> None:
         """Write what users load (weights, config, manifest) into an empty folder."""
@@ -166,26 +182,26 @@ def agreed(signum: int, accelerator: Any) -> int:
 
 
 def one_step(
-    run: Run, accelerator: Any, module: nn.Module, optimizer: Any, step: int, items: list[Any]
+    run: Run, accelerator: Any, module: nn.Module, optimizer: Any, step: int, items: list[Micro]
 ) -> float:
-    """Forward and backward over the micro-batches, clip, update, log. Returns the weighted loss."""
+    """Forward and backward over the micro-batches, clip, update, log. Returns the weighted loss.
+
+    Each window of the step weighs the same, whichever process and micro-batch it lies in.
+    """
     scale = schedule(step, run.training)
     for group in optimizer.param_groups:
         group["lr"] = group["peak"] * scale
-    sums: dict[str, float] = {}
-    total = 0.0
-    for part, item in enumerate(items):
-        last = part == len(items) - 1
+    told = Told()
+    for number, item in enumerate(items):
+        last = number == len(items) - 1
         quiet: AbstractContextManager[None] = nullcontext() if last else accelerator.no_sync(module)
         with quiet:
-            generator = torch.Generator().manual_seed(
-                entropy(run.seed, step, part * accelerator.num_processes + accelerator.process_index)
-            )
-            loss = run.task.loss(module, item, generator)
-            accelerator.backward(loss.total / len(items))
-        total += float(loss.total.detach()) / len(items)
-        for name, value in loss.parts.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach()) / len(items)
+            loss = run.task.loss(module, item.content, Chance(run.seed, step, first=item.first))
+            share = item.count / item.total
+            # data-parallel wrappers take the mean over processes, and the shares of all add up to one
+            accelerator.backward(loss.total * share * accelerator.num_processes)
+        told.add(loss, share)
+    total, parts = told.over(accelerator)
     if not math.isfinite(total):
         raise BrainfmError(
             f"the loss became {total} at step {step + 1}; lower train.learning_rate or look at the data"
@@ -196,7 +212,7 @@ def one_step(
     record = {
         "step": step + 1,
         "loss": total,
-        **sums,
+        **parts,
         "gradient_norm": norm,
         "learning_rate": run.training.learning_rate * scale,
     }
@@ -215,9 +231,25 @@ def schedule(step: int, training: Training) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, training.steps - rise)))
 
 
-def entropy(*numbers: int) -> int:
-    """A well-mixed seed for torch from a few small numbers."""
-    return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+class Told:
+    """A step's loss and its parts, summed over micro-batches where they were computed, to be asked for once."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self.sums: Tensor | None = None
+
+    def add(self, loss: Loss, share: float) -> None:
+        """A micro-batch that holds this share of the step's windows."""
+        self.names = ["loss", *loss.parts]
+        values = share * torch.stack([one.detach().float() for one in (loss.total, *loss.parts.values())])
+        self.sums = values if self.sums is None else self.sums + values
+
+    def over(self, accelerator: Any) -> tuple[float, dict[str, float]]:
+        """The loss and its parts over all processes."""
+        assert self.sums is not None  # a step has a micro-batch
+        sums = self.sums if accelerator.num_processes == 1 else accelerator.reduce(self.sums, "sum")
+        total, *parts = sums.tolist()
+        return total, dict(zip(self.names[1:], parts, strict=True))
 
 
 def is_main() -> bool:
@@ -233,13 +265,13 @@ class _Items(Dataset[Any]):
     def __init__(self, task: Task, accumulate: int, processes: int, process: int) -> None:
         self.task, self.accumulate, self.processes, self.process = task, accumulate, processes, process
 
-    def __getitem__(self, index: int) -> Any:
+    def __getitem__(self, index: int) -> Micro:
         step, micro = divmod(index, self.accumulate)
         parts = self.accumulate * self.processes
         return self.task.item(step, micro * self.processes + self.process, parts)
 
 
-def steps_from(run: Run, accelerator: Any, first: int) -> Iterator[tuple[int, list[Any]]]:
+def steps_from(run: Run, accelerator: Any, first: int) -> Iterator[tuple[int, list[Micro]]]:
     """Each step from `first` with its micro-batches, read ahead by the loader's workers."""
     accumulate = run.training.accumulate
     items = _Items(run.task, accumulate, accelerator.num_processes, accelerator.process_index)
@@ -269,9 +301,11 @@ def leave_signals(_worker: int) -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def to_device(item: Any, device: torch.device) -> Any:
-    """A batch, or a tuple of batches and tensors, on the device."""
-    return tuple(part.to(device) for part in item) if isinstance(item, tuple) else item.to(device)
+def to_device(micro: Micro, device: torch.device) -> Micro:
+    """A micro-batch on the device: a batch or tensor, or a tuple of them."""
+    content = micro.content
+    moved = tuple(part.to(device) for part in content) if isinstance(content, tuple) else content.to(device)
+    return replace(micro, content=moved)
 
 
 def optimizer_of(run: Run) -> torch.optim.Optimizer:

@@ -27,7 +27,7 @@ SMALL: dict[str, Any] = {
     },
     "encoder": {"kind": "transformer", "depth": 2, "width": 32, "heads": 2},
     "mask": {"kind": "block"},
-    "objective": {"kind": "masked_patches", "decoder_depth": 1},
+    "objectives": {"masked_patches": {"decoder_depth": 1}, "neurodynamics": {}},
     "train": {"steps": 4, "batch": 8},
 }
 MakeRecipe = Callable[..., PretrainRecipe]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
+from brainfm.chance import Chance
 from brainfm.corpus import PADDING, Stream
 from brainfm.data.brain import Brain
 from brainfm.data.modalities import known as instruments
@@ -31,6 +32,7 @@ from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.objectives import Objective
 from brainfm.part import Part, known
 from brainfm.recipe import PretrainRecipe
+from brainfm.statistics import known_blocks
 from brainfm.tokenizers import Tokenizer
 from brainfm.tokens import Tokens
 
@@ -70,7 +72,8 @@ TRY: dict[str, list[dict[str, Any]]] = {
     ],
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "spike_counts": [{}, {"scale": "counts"}],
-    "masked_patches": [{"decoder_depth": 1}, {"decoder_depth": 2, "statistics": 0.0}],
+    "masked_patches": [{"decoder_depth": 1}, {"decoder_depth": 2}],
+    "neurodynamics": [{}, {"of": known_blocks()}],
     "linear": [{"pool": pool} for pool in ("mean", "sensor", "time", "all")],
 }
 """Settings of single parts; a kind that is not here is tried with its defaults."""
@@ -144,7 +147,10 @@ def recipe_of(case: Case, make: Callable[..., PretrainRecipe]) -> PretrainRecipe
     """A small recipe of these parts."""
     parts = case.parts
     signal = INSTRUMENTS[case.instrument].signal(parts[Tokenizer])
-    sections = {"encoder": parts[Encoder], "mask": parts[Mask], "objective": parts[Objective]}
+    asked = {parts[Objective]["kind"]: parts[Objective]}
+    if parts[Objective] == usual()[Objective]:  # windows are described beside it, as in every run
+        asked["neurodynamics"] = {}
+    sections = {"encoder": parts[Encoder], "mask": parts[Mask], "objectives": asked}
     return make(signals={case.instrument: signal}, **sections)
 
 
@@ -247,7 +253,7 @@ def test_declared_shapes(case: Case, net: Learner, windows: Batch, part: Tokeniz
     encoded = net.model(windows)
     assert encoded.embedding.shape == (b, n, width)
     assert torch.equal(encoded.sensor, tokens.sensor) and torch.equal(encoded.time, tokens.time)
-    loss = net(windows, drawn(0))
+    loss = net((windows,), Chance(0))
     assert loss.parts.keys() == loss.weights.keys()
     assert all(one.shape == () and torch.isfinite(one) and one > 0 for one in loss.parts.values())
 
@@ -268,8 +274,8 @@ def test_same_seed_same_bytes(
         assert torch.equal(value, again.state_dict()[name]), name
     changed = [not torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True)]
     assert sum(changed) > len(changed) / 3
-    assert torch.equal(net(windows, drawn(5)).total, again(windows, drawn(5)).total)
-    assert not torch.equal(net(windows, drawn(5)).total, net(windows, drawn(6)).total)
+    assert torch.equal(net((windows,), Chance(5)).total, again((windows,), Chance(5)).total)
+    assert not torch.equal(net((windows,), Chance(5)).total, net((windows,), Chance(6)).total)
 
 
 def reached(module: nn.Module) -> Iterator[tuple[str, bool]]:
@@ -281,7 +287,7 @@ def reached(module: nn.Module) -> Iterator[tuple[str, bool]]:
 
 def test_a_gradient_reaches_every_parameter(net: Learner, windows: Batch) -> None:
     for seed in range(3):  # the sensor without a position must be seen once and asked for once
-        net(windows, drawn(seed)).total.backward()
+        net((windows,), Chance(seed)).total.backward()
     located = net.model.tokenize(windows).tokens.located
     unasked = (
         {"where.nowhere"}
@@ -419,13 +425,13 @@ def test_what_is_hidden_is_not_seen(net: Learner, windows: Batch, part: Tokenize
         return  # a token of several sensors has no stretch of the signal to itself
     heard: list[Tensor] = []
     net.model.encoder.register_forward_hook(lambda _, __, out: heard.append(out.embedding))
-    hidden = net.mask.draw(tokens, drawn(3))
+    hidden = net.mask.draw(tokens, Chance(3))
     signal = windows.signal.unflatten(-1, (-1, part.times)).flatten(1, 2).clone()
     noise = 3 + 50 * torch.randn(signal.shape, generator=drawn(4)).abs()
     covered = hidden.mask().unsqueeze(-1)
     sensors = windows.signal.shape[1]
     other = torch.where(covered, noise, signal).unflatten(1, (sensors, -1)).flatten(2)
-    first, second = net(windows, drawn(3)), net(replace(windows, signal=other), drawn(3))
+    first, second = net((windows,), Chance(3)), net((replace(windows, signal=other),), Chance(3))
     assert heard[0].shape[1] == hidden.seen.shape[1]
     assert torch.equal(heard[0], heard[1])
     assert not torch.equal(first.total, second.total)
@@ -440,7 +446,7 @@ def test_one_batch_can_be_overfitted(net: Learner, windows: Batch, part: Tokeniz
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     parts: list[dict[str, float]] = []
     for _ in range(STEPS.get(part.kind, 120)):
-        loss = net(windows, drawn(0))
+        loss = net((windows,), Chance(0))
         loss.total.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -472,7 +478,7 @@ def test_embedding_twice_is_bit_identical(case: Case, net: Learner) -> None:
 def test_a_fresh_twin_is_another_network(
     case: Case, small: PretrainRecipe, streams: dict[str, Stream]
 ) -> None:
-    config, someone = met(BrainFMConfig.of(small), streams), somebody(case.instrument)
+    config, someone = met(BrainFMConfig.of(small), streams.values()), somebody(case.instrument)
     a, b, c = (BrainFM.fresh(config, seed).embed(someone, case.instrument).values for seed in (0, 0, 1))
     np.testing.assert_array_equal(a, b)
     assert not np.allclose(a, c, atol=1e-3)

@@ -12,8 +12,10 @@ from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.jobs.pretrain import FEWEST, with_enough
+from brainfm.tokenizers.spike_events import SpikeEvents
 
 SFREQ = 32.0
+EVENTS = SpikeEvents(seconds=0.25, sfreq=SFREQ)
 MONTAGES = {"A": ["C3", "C4", "Cz"], "B": ["O1", "O2"], "C": ["C4", "C3", "Cz"]}
 SECONDS = {"A": [41, 13, 27], "B": [30], "C": [9, 6]}
 
@@ -111,7 +113,7 @@ def test_layouts_are_interleaved(stream: Stream) -> None:
 def test_pieces_partition_a_step(stream: Stream, parts: int) -> None:
     made = plan(stream)
     for step in range(made.steps_in_pass):
-        pieces = [made.piece(step, part, parts)[1] for part in range(parts)]
+        pieces = [made.piece(step, part, parts).rows for part in range(parts)]
         assert np.array_equal(np.concatenate(pieces), made.rows(step)[1])
         assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
         assert min(map(len, pieces)) > 0
@@ -119,7 +121,7 @@ def test_pieces_partition_a_step(stream: Stream, parts: int) -> None:
 
 def test_more_processes_than_windows_still_get_one_each(stream: Stream) -> None:
     made = plan(stream, batch=1)
-    assert [len(made.piece(0, part, 3)[1]) for part in range(3)] == [1, 1, 1]
+    assert [len(made.piece(0, part, 3).rows) for part in range(3)] == [1, 1, 1]
 
 
 def test_two_modalities_share_a_pass(stream: Stream) -> None:
@@ -158,7 +160,12 @@ def neurons(person: str, session: str, rate: float, seed: int) -> Recording:
 def of_neurons(ragged: bool) -> Stream:
     """Two people, one of them with two sessions."""
     recordings = [neurons("1", "a", 20.0, 1), neurons("1", "b", 20.0, 2), neurons("2", "a", 25.0, 3)]
-    return Stream("spikes", recordings, Sliding(seconds=1.0)(recordings, "spikes", []), ragged=ragged)
+    return Stream(
+        "spikes",
+        recordings,
+        Sliding(seconds=1.0)(recordings, "spikes", []),
+        tokenizer=EVENTS if ragged else None,
+    )
 
 
 def test_neurons_of_one_name_share_no_batch_across_sessions() -> None:
@@ -193,7 +200,7 @@ def test_windows_of_events_share_a_batch_with_those_of_about_as_many() -> None:
 
 def test_windows_of_too_few_events_are_left_out_and_counted() -> None:
     quiet = neurons("3", "a", 0.9, 4)
-    stream = Stream("spikes", [quiet], Sliding(seconds=1.0)([quiet], "spikes", []), ragged=True)
+    stream = Stream("spikes", [quiet], Sliding(seconds=1.0)([quiet], "spikes", []), tokenizer=EVENTS)
     few = int((stream.lengths < FEWEST).sum())
     assert 0 < few < 20
     kept = with_enough(stream)
@@ -201,4 +208,6 @@ def test_windows_of_too_few_events_are_left_out_and_counted() -> None:
     assert kept.windows.dropped == {f"fewer than {FEWEST} events": few}
     silent = neurons("3", "a", 0.0, 5)
     with pytest.raises(DataError, match="no window of spikes holds 8 events"):
-        with_enough(Stream("spikes", [silent], Sliding(seconds=1.0)([silent], "spikes", []), ragged=True))
+        with_enough(
+            Stream("spikes", [silent], Sliding(seconds=1.0)([silent], "spikes", []), tokenizer=EVENTS)
+        )

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from brainfm.chance import Chance
 from brainfm.masks import Mask
 from brainfm.masks.block import Block
 from brainfm.masks.independent import Independent
@@ -73,7 +74,7 @@ def test_masks_are_found() -> None:
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.55, 0.75, 0.99])
 def test_every_row_hides_exactly_the_share(kind: type[Mask], share: float) -> None:
     tokens = tokens_of(batch=8)
-    hidden = kind(share=share).draw(tokens, drawn(0))
+    hidden = kind(share=share).draw(tokens, Chance(0))
     n_hidden = max(1, round(share * tokens.count))
     assert hidden.hidden.shape == (8, n_hidden)
     assert hidden.seen.shape == (8, tokens.count - n_hidden)
@@ -87,7 +88,7 @@ def test_every_row_hides_exactly_the_share(kind: type[Mask], share: float) -> No
 def test_at_least_one_token_is_hidden_and_one_is_seen(kind: type[Mask]) -> None:
     tokens = tokens_of(batch=4, sensors=1, times=2)
     for share in (0.01, 0.99):
-        hidden = kind(share=share).draw(tokens, drawn(0))
+        hidden = kind(share=share).draw(tokens, Chance(0))
         assert hidden.seen.shape == hidden.hidden.shape == (4, 1)
 
 
@@ -95,25 +96,25 @@ def test_at_least_one_token_is_hidden_and_one_is_seen(kind: type[Mask]) -> None:
 def test_the_generator_alone_decides(kind: type[Mask]) -> None:
     tokens, mask = tokens_of(batch=4), kind()
     torch.manual_seed(1)
-    once = mask.draw(tokens, drawn(5)).hidden
+    once = mask.draw(tokens, Chance(5)).hidden
     torch.manual_seed(2)
-    assert torch.equal(once, mask.draw(tokens, drawn(5)).hidden)
-    assert not torch.equal(once, mask.draw(tokens, drawn(6)).hidden)
-    assert len({tuple(row) for row in grid(tokens, mask.draw(tokens, drawn(5))).flatten(1).tolist()}) == 4
+    assert torch.equal(once, mask.draw(tokens, Chance(5)).hidden)
+    assert not torch.equal(once, mask.draw(tokens, Chance(6)).hidden)
+    assert len({tuple(row) for row in grid(tokens, mask.draw(tokens, Chance(5))).flatten(1).tolist()}) == 4
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 def test_what_tokens_say_does_not_matter(kind: type[Mask]) -> None:
     tokens = tokens_of(batch=4)
     loud = tokens.with_embedding(torch.randn(tokens.embedding.shape, generator=drawn(1)))
-    assert torch.equal(kind().draw(tokens, drawn(0)).hidden, kind().draw(loud, drawn(0)).hidden)
+    assert torch.equal(kind().draw(tokens, Chance(0)).hidden, kind().draw(loud, Chance(0)).hidden)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_blocks_are_contiguous_in_the_tokens_own_time_and_place(shuffled: bool) -> None:
     """A mask that confuses the order of tokens looks like a block mask in its code and is a random one in effect."""
     tokens = tokens_of(shuffled=shuffled)
-    where = grid(tokens, Block(share=0.4, radius=0.06, length=3).draw(tokens, drawn(0)))
+    where = grid(tokens, Block(share=0.4, radius=0.06, length=3).draw(tokens, Chance(0)))
     base = float(where.float().mean())
     assert base == pytest.approx(0.4, abs=0.01)
     assert next_hidden(where) > base + 0.25
@@ -122,8 +123,8 @@ def test_blocks_are_contiguous_in_the_tokens_own_time_and_place(shuffled: bool) 
 
 def test_longer_and_wider_blocks_are_longer_and_wider() -> None:
     tokens = tokens_of()
-    long = grid(tokens, Block(share=0.4, radius=0.0, length=4).draw(tokens, drawn(0)))
-    wide = grid(tokens, Block(share=0.4, radius=0.06, length=1).draw(tokens, drawn(0)))
+    long = grid(tokens, Block(share=0.4, radius=0.0, length=4).draw(tokens, Chance(0)))
+    wide = grid(tokens, Block(share=0.4, radius=0.06, length=1).draw(tokens, Chance(0)))
     assert next_hidden(long) > 0.4 + 0.25
     assert near_hidden(tokens, long, 0.06) == pytest.approx(0.4, abs=0.05)
     assert near_hidden(tokens, wide, 0.06) > 0.4 + 0.2
@@ -135,7 +136,7 @@ def test_longer_and_wider_blocks_are_longer_and_wider() -> None:
 )
 def test_independent_tokens_tell_nothing_of_their_neighbours(mask: Mask) -> None:
     tokens = tokens_of(batch=256)
-    where = grid(tokens, mask.draw(tokens, drawn(0)))
+    where = grid(tokens, mask.draw(tokens, Chance(0)))
     assert next_hidden(where) == pytest.approx(0.4, abs=0.02)
     assert near_hidden(tokens, where, 0.06) == pytest.approx(0.4, abs=0.02)
     assert where.float().mean(dim=0).std() < 0.05  # no place and no time is hidden more often
@@ -144,14 +145,14 @@ def test_independent_tokens_tell_nothing_of_their_neighbours(mask: Mask) -> None
 def test_one_block_is_a_ball_for_its_length() -> None:
     """Few enough tokens for one block: they lie within the radius of one of them and within its patches."""
     tokens = tokens_of(batch=200)
-    hidden = Block(share=4 / tokens.count, radius=0.05, length=2).draw(tokens, drawn(0))
+    hidden = Block(share=4 / tokens.count, radius=0.05, length=2).draw(tokens, Chance(0))
     chosen = tokens.take(hidden.hidden)
     apart = torch.cdist(chosen.position, chosen.position) <= 0.05 + 1e-6
     from_here = chosen.time.unsqueeze(1) - chosen.time.unsqueeze(2)
     near = apart & (from_here > -0.01) & (from_here < 1.5 * PERIOD)
     one_block = near.all(dim=2).any(dim=1)
     assert one_block.float().mean() > 0.5  # the rest: a seed with few neighbours, or late in the window
-    scattered = tokens.take(Independent(share=4 / tokens.count).draw(tokens, drawn(0)).hidden)
+    scattered = tokens.take(Independent(share=4 / tokens.count).draw(tokens, Chance(0)).hidden)
     apart = torch.cdist(scattered.position, scattered.position) <= 0.05 + 1e-6
     assert apart.all(dim=2).any(dim=1).float().mean() < 0.1
 
@@ -163,7 +164,7 @@ def test_a_sensor_without_position_is_near_itself_alone(located: bool) -> None:
     tokens = replace(
         tokens, position=torch.zeros_like(tokens.position), located=torch.full_like(tokens.located, located)
     )
-    where = grid(tokens, Block(share=12 / tokens.count, radius=0.09, length=3).draw(tokens, drawn(0)))
+    where = grid(tokens, Block(share=12 / tokens.count, radius=0.09, length=3).draw(tokens, Chance(0)))
     at_once = where.sum(dim=1).float()  # (batch, time) sensors hidden together
     others = float((at_once * (at_once - 1)).sum() / at_once.sum())
     if located:
@@ -178,7 +179,7 @@ def test_a_sensor_without_position_is_not_near_the_origin() -> None:
     tokens = tokens_of(batch=100, sensors=2)
     located = tokens.sensor == 0
     tokens = replace(tokens, position=torch.zeros_like(tokens.position), located=located)
-    where = grid(tokens, Block(share=2 / 24, radius=0.5, length=1).draw(tokens, drawn(0)), sensors=2)
+    where = grid(tokens, Block(share=2 / 24, radius=0.5, length=1).draw(tokens, Chance(0)), sensors=2)
     together = (where[:, 0] & where[:, 1]).any(dim=1).float().mean()
     assert together < 0.2
 
@@ -186,7 +187,7 @@ def test_a_sensor_without_position_is_not_near_the_origin() -> None:
 def test_no_patch_is_spared() -> None:
     """Blocks may begin before the window: the first and the last patch are hidden as often as the middle."""
     tokens = tokens_of(batch=512)
-    share = grid(tokens, Block().draw(tokens, drawn(0))).float().mean(dim=(0, 1))
+    share = grid(tokens, Block().draw(tokens, Chance(0))).float().mean(dim=(0, 1))
     assert share.max() - share.min() < 0.08
 
 
@@ -196,7 +197,7 @@ def test_padding_is_never_hidden(mask: type[Mask]) -> None:
     tokens = tokens_of(batch=32)
     length = torch.randint(100, tokens.count + 1, (32, 1), generator=drawn(1))
     tokens = replace(tokens, valid=torch.arange(tokens.count) < length, padded=True)
-    hidden = mask.model_validate({"share": 0.5}).draw(tokens, drawn(2))
+    hidden = mask.model_validate({"share": 0.5}).draw(tokens, Chance(2))
     assert tokens.valid.gather(1, hidden.hidden).all()
     assert hidden.hidden.shape[1] == round(0.5 * int(length.min()))
     assert hidden.seen.shape[1] == tokens.count - hidden.hidden.shape[1]
@@ -212,6 +213,6 @@ def test_a_block_of_events_is_a_stretch_of_time() -> None:
         sensor=torch.zeros_like(time).long(),
     )
     events = replace(events, period=0.0, located=torch.zeros_like(events.located))
-    where = Block(share=0.3, length=5).draw(events, drawn(4)).mask()
+    where = Block(share=0.3, length=5).draw(events, Chance(4)).mask()
     follows = float(where[:, 1:][where[:, :-1]].float().mean())
     assert follows > 0.8, f"{follows} at {rate} spikes a second"

@@ -1,29 +1,20 @@
 """The masked-patch objective: its parts, its weights, its targets, and what it may and may not be told."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from brainfm.batch import Batch
+from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
 from brainfm.jobs.pretrain import Learner, learner, stream
 from brainfm.objectives import Loss
-from brainfm.objectives.masked_patches import (
-    Describe,
-    MaskedPatchLoss,
-    held,
-    normalise,
-    patches_wanted,
-    per_row,
-)
+from brainfm.objectives.masked_patches import MaskedPatchLoss, held, normalise, patches_wanted
 from brainfm.recipe import PretrainRecipe
-from brainfm.statistics import row_names, row_statistics, window_names, window_statistics
 from brainfm.tokens import Hidden, Target, Tokenized, Tokens
 
 MakeRecipe = Callable[..., PretrainRecipe]
@@ -43,8 +34,15 @@ def windows(streams: dict[str, Stream]) -> Batch:
     return streams["eeg"].batch(np.arange(8))
 
 
-def net(make: MakeRecipe, streams: dict[str, Stream], **objective: Any) -> Learner:
-    return learner(make(objective={"kind": "masked_patches", "decoder_depth": 1, **objective}), streams)
+def net(make: MakeRecipe, streams: dict[str, Stream], dynamics: float = 1.0) -> Learner:
+    objectives = {"masked_patches": {"decoder_depth": 1}, "neurodynamics": {"weight": dynamics}}
+    return learner(make(objectives=objectives), streams)
+
+
+def decoder(found: Learner) -> MaskedPatchLoss:
+    module = found.objectives["masked_patches"]
+    assert isinstance(module, MaskedPatchLoss)
+    return module
 
 
 def test_the_total_is_the_weighted_sum_of_unweighted_parts() -> None:
@@ -57,7 +55,7 @@ def test_the_total_is_the_weighted_sum_of_unweighted_parts() -> None:
 def test_weights_change_the_total_and_not_the_parts(
     make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
 ) -> None:
-    one, three = (net(make_recipe, streams, statistics=weight)(windows, drawn(0)) for weight in (1.0, 3.0))
+    one, three = (net(make_recipe, streams, weight)((windows,), Chance(0)) for weight in (1.0, 3.0))
     assert one.parts.keys() == three.parts.keys() == {"patches", "statistics"}
     for name, part in one.parts.items():
         assert torch.equal(part, three.parts[name])
@@ -67,8 +65,8 @@ def test_weights_change_the_total_and_not_the_parts(
 
 
 def test_no_statistics_no_head(make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch) -> None:
-    with_, without = net(make_recipe, streams), net(make_recipe, streams, statistics=0.0)
-    assert without(windows, drawn(0)).parts.keys() == {"patches"}
+    with_, without = net(make_recipe, streams), net(make_recipe, streams, 0.0)
+    assert without((windows,), Chance(0)).parts.keys() == {"patches"}
     assert any("describe" in name for name, _ in with_.named_parameters())
     assert not any("describe" in name for name, _ in without.named_parameters())
 
@@ -78,10 +76,9 @@ def test_an_untrained_guess_costs_about_one(
 ) -> None:
     """Targets have variance 1, so saying nothing costs 1: a loss below it has learnt something."""
     found = net(make_recipe, streams)
-    assert isinstance(found.objective, MaskedPatchLoss)
-    torch.nn.init.zeros_(found.objective.predict["eeg"].weight)
-    torch.nn.init.zeros_(found.objective.predict["eeg"].bias)
-    assert float(found(windows, drawn(0)).parts["patches"].detach()) == pytest.approx(1.0, abs=1e-3)
+    torch.nn.init.zeros_(decoder(found).predict["eeg"].weight)
+    torch.nn.init.zeros_(decoder(found).predict["eeg"].bias)
+    assert float(found((windows,), Chance(0)).parts["patches"].detach()) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_targets_are_normalised_patch_by_patch() -> None:
@@ -110,6 +107,7 @@ def two_rows(times: int) -> Tokenized:
         region=one.long(),
         valid=one.bool(),
         period=1.0,
+        rows=2,
     )
     return Tokenized(tokens, {"fmri": Target(value, 0.5)})
 
@@ -142,14 +140,14 @@ def test_only_hidden_patches_are_scored(
     """The error is computed again by hand from the decoder's words for the hidden tokens alone."""
     found = net(make_recipe, streams)
     tokenized = found.model.tokenize(windows)
-    hidden = found.mask.draw(tokenized.tokens, drawn(0))
+    hidden = found.mask.draw(tokenized.tokens, Chance(0))
     with torch.no_grad():
         seen = found.model.encoder(tokenized.tokens.take(hidden.seen))
-        told = found.objective.decode("eeg", seen, tokenized.tokens.take(hidden.hidden))
+        told = decoder(found).decode("eeg", seen, tokenized.tokens.take(hidden.hidden))
         patches = windows.signal.unflatten(-1, (-1, 32)).flatten(1, 2)
         wanted = torch.stack([normalise(patches[None, row, at])[0] for row, at in enumerate(hidden.hidden)])
         expected = (told - wanted).square().mean()
-        torch.testing.assert_close(found(windows, drawn(0)).parts["patches"], expected)
+        torch.testing.assert_close(found((windows,), Chance(0)).parts["patches"], expected)
 
 
 def test_the_decoder_is_told_place_and_time_of_what_it_is_asked(
@@ -159,80 +157,12 @@ def test_the_decoder_is_told_place_and_time_of_what_it_is_asked(
     tokens = found.model.tokenize(windows).tokens
     seen, asked = tokens.take(torch.arange(40).expand(8, -1)), tokens.take(torch.arange(40, 64).expand(8, -1))
     with torch.no_grad():
-        plain = found.objective.decode("eeg", seen, asked)
+        plain = decoder(found).decode("eeg", seen, asked)
         for other in (
             replace(asked, position=asked.position + 0.03),
             replace(asked, time=asked.time + 0.25),
         ):
-            moved = found.objective.decode("eeg", seen, other)
+            moved = decoder(found).decode("eeg", seen, other)
             assert not torch.allclose(moved[:, :16], plain[:, :16], atol=1e-4)
-        content = found.objective.decode("eeg", seen, asked.with_embedding(100 * asked.embedding))
+        content = decoder(found).decode("eeg", seen, asked.with_embedding(100 * asked.embedding))
         assert torch.equal(content, plain)
-
-
-def test_statistics_are_standardised_over_the_corpus(windows: Batch) -> None:
-    """Each sensor's statistics over all sensors, the window's fields over windows."""
-    describe = Describe(16, "eeg")
-    describe.fit([(windows, windows.signal)])
-    values = row_statistics(windows.signal, windows.sfreq, "eeg")
-    fields = window_statistics(values, windows.position, windows.located)
-    flat = values.flatten(0, 1)
-    torch.testing.assert_close(describe.mean, flat.mean(dim=0))
-    torch.testing.assert_close(describe.std, flat.std(dim=0, correction=0))
-    torch.testing.assert_close(describe.window_mean, fields.mean(dim=0))
-    assert describe.mean.shape == (len(row_names("eeg")),)
-    assert describe.window_std.shape == (len(window_names("eeg")),)
-    assert (describe.std > 0).all() and (describe.window_std >= 1e-3).all()
-    assert "mean" in describe.state_dict()
-
-
-def test_a_field_that_never_varies_does_not_explode(windows: Batch) -> None:
-    fields = [name for name, value in vars(windows).items() if isinstance(value, torch.Tensor)]
-    one = replace(
-        windows,
-        **{name: getattr(windows, name)[:1].expand(3, *getattr(windows, name).shape[1:]) for name in fields},
-    )
-    describe = Describe(16, "eeg")
-    describe.fit([(one, one.signal)])
-    assert torch.isfinite(describe.window_std).all() and (describe.window_std >= 1e-3).all()
-
-
-def test_tokens_are_averaged_sensor_by_sensor(
-    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
-) -> None:
-    tokens = net(make_recipe, streams).model.tokenize(windows).tokens
-    order = torch.randperm(64, generator=drawn(0)).expand(8, -1)
-    few = tokens.take(order[:, :20])
-    pooled, counted = per_row(few, 8)
-    for row in range(8):
-        for sensor in range(8):
-            mine = few.embedding[row][few.sensor[row] == sensor]
-            assert bool(counted[row, sensor]) == bool(len(mine))
-            if len(mine):
-                torch.testing.assert_close(pooled[row, sensor], mine.mean(dim=0), atol=1e-5, rtol=1e-5)
-    _, some = per_row(tokens.take(torch.arange(8).expand(8, -1)), 8)
-    assert some.sum() == 8  # only the first sensor of each window
-
-
-def test_a_sensor_of_which_nothing_was_seen_is_not_asked(
-    windows: Batch, make_recipe: MakeRecipe, streams: dict[str, Stream]
-) -> None:
-    """What an unseen sensor held moves the loss through the fields of the whole head alone."""
-    found = net(make_recipe, streams)
-    describe: Describe = found.objective.describe["eeg"]
-    torch.nn.init.zeros_(describe.window.weight)
-    torch.nn.init.zeros_(describe.window.bias)
-    describe.window_std.fill_(1e9)  # the fields of the head fall silent
-    seen = found.model.tokenize(windows).tokens.take(torch.arange(16).expand(8, -1))  # sensors 0 and 1
-    signal = windows.signal.clone()
-    signal[:, 5] *= 4.0
-    with torch.no_grad():
-        plain, other = (
-            describe(windows, windows.signal, seen),
-            describe(replace(windows, signal=signal), signal, seen),
-        )
-        assert math.isclose(float(plain), float(other), rel_tol=1e-5)
-        signal[:, 1] *= 4.0
-        assert not math.isclose(
-            float(plain), float(describe(replace(windows, signal=signal), signal, seen)), rel_tol=1e-3
-        )

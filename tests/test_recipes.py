@@ -10,6 +10,7 @@ from brainfm import folders
 from brainfm.data.cards import DataCard
 from brainfm.errors import RecipeError
 from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.objectives import Shapes
 from brainfm.recipe import (
     FinetuneRecipe,
     PretrainRecipe,
@@ -67,10 +68,9 @@ def test_every_recipe_resolves_and_resolves_again_to_itself(path: Path) -> None:
 def test_every_pretraining_recipe_builds(path: Path) -> None:
     recipe = PretrainRecipe.load(path)
     model = BrainFM.fresh(BrainFMConfig.of(recipe), recipe.seed)
-    objective = recipe.objective.build(
-        model.width, {name: signal.tokenizer.times for name, signal in recipe.signals.items()}
-    )
-    assert sum(weight.numel() for weight in [*model.parameters(), *objective.parameters()]) > 1e5
+    shapes = Shapes(model.width, {name: signal.tokenizer.times for name, signal in recipe.signals.items()})
+    built = [model, *(part.build(shapes) for part in recipe.objectives.values())]
+    assert sum(weight.numel() for one in built for weight in one.parameters()) > 1e5
     assert model.width == recipe.encoder.width
     assert all(DataCard.load(card).modality in recipe.signals for card in recipe.data.cards)
 
@@ -202,7 +202,7 @@ def test_who_is_held_out() -> None:
     ("override", "where", "what"),
     [
         ("train.stpes=3", "train: ", "did you mean 'steps'"),
-        ("objektive={}", "", "did you mean 'objective'"),
+        ("objektives={}", "", "did you mean 'objectives'"),
         ("train.steps='3'", "train.steps: ", "not '3'"),
         ("train.steps=0", "train.steps: ", "greater than or equal to 1"),
         ("train.precision=fp8", "train.precision: ", "'no' or 'bf16', not 'fp8'"),

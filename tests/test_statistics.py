@@ -13,10 +13,10 @@ from brainfm.statistics import (
     known_blocks,
     pair_names,
     pair_statistics,
+    row_fields,
     row_names,
     row_statistics,
     window_names,
-    window_statistics,
 )
 from brainfm.statistics.fields import slopes
 from brainfm.statistics.shape import hjorth
@@ -173,8 +173,8 @@ def test_the_order_of_sensors_does_not_matter() -> None:
     mixed = row_statistics(signal[:, order], SFREQ, "eeg")
     torch.testing.assert_close(mixed, values[:, order])
     torch.testing.assert_close(
-        window_statistics(mixed, position[:, order], located[:, order]),
-        window_statistics(values, position, located),
+        row_fields(mixed, position[:, order], located[:, order]),
+        row_fields(values, position, located),
         atol=1e-5,
         rtol=1e-5,
     )
@@ -185,9 +185,9 @@ def test_fields_are_named_in_their_order() -> None:
     position = head()
     quiet = 0.1 * torch.randn(1, 24, 512, generator=torch.Generator().manual_seed(0))
     signal = quiet + sine(10.0) * (1 + 8 * position[0, :, :1])
-    fields = window_statistics(
-        row_statistics(signal, SFREQ, "eeg"), position, torch.ones(1, 24, dtype=torch.bool)
-    )[0]
+    fields = row_fields(row_statistics(signal, SFREQ, "eeg"), position, torch.ones(1, 24, dtype=torch.bool))[
+        0
+    ]
     assert fields.shape == (len(window_names("eeg")),)
     named = dict(zip(window_names("eeg"), fields.tolist(), strict=True))
     slope = {name: abs(value) for name, value in named.items() if not name.endswith("mean")}

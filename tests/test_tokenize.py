@@ -13,6 +13,7 @@ import torch
 from conftest import MakeRecipe
 
 from brainfm.batch import Batch
+from brainfm.chance import entropy
 from brainfm.codec import Codec
 from brainfm.corpus import Stream
 from brainfm.data.modalities import modality
@@ -23,7 +24,6 @@ from brainfm.jobs.pretrain import stream
 from brainfm.jobs.tokenize import SEEN, gather, kept_back, learner
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.recipe import TokenizeRecipe
-from brainfm.train import entropy
 
 SIGNAL = {
     "prepare": [{"kind": "robust_scale", "scope": "recording", "clip": 15.0}],

@@ -395,7 +395,7 @@ def test_a_tokenizer_refuses_another_instruments_signal() -> None:
         PretrainRecipe.resolve(
             {
                 **sections,
-                "objective": {"kind": "masked_patches"},
+                "objectives": {"masked_patches": {}, "neurodynamics": {}},
                 "train": {"steps": 1},
                 "signals": {"eeg": signal},
             }

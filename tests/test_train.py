@@ -11,10 +11,11 @@ import tiny
 import torch
 from torch import Tensor, nn
 
+from brainfm.chance import Chance
 from brainfm.errors import BrainfmError, CheckpointError
 from brainfm.objectives import Loss
 from brainfm.recipe import Training
-from brainfm.train import Run, optimizer_of, schedule, train
+from brainfm.train import Micro, Run, optimizer_of, schedule, train
 
 
 class Toy:
@@ -25,11 +26,11 @@ class Toy:
         self.module: nn.Module = nn.Sequential(nn.Linear(3, 4), nn.LayerNorm(4), nn.Linear(4, 1))
         self.poison = poison
 
-    def item(self, step: int, part: int, parts: int) -> Tensor:
+    def item(self, step: int, part: int, parts: int) -> Micro:
         item = torch.randn(8, 3, generator=torch.Generator().manual_seed(100 * step + part))
-        return item * float("nan") if step == self.poison else item
+        return Micro(item * float("nan") if step == self.poison else item, 8 * part, 8, 8 * parts)
 
-    def loss(self, module: nn.Module, item: Tensor, generator: torch.Generator) -> Loss:
+    def loss(self, module: nn.Module, item: Tensor, chance: Chance) -> Loss:
         square = (module(item) - item.sum(dim=1, keepdim=True)).square().mean()
         return Loss({"square": square, "size": square.detach() * 0 + 2.0}, {"square": 1.0, "size": 0.5})
 
@@ -126,14 +127,14 @@ class Halves(Toy):
         self.module = nn.ModuleList([nn.Linear(3, 1), nn.Linear(3, 1)])
         self.uses = 0
 
-    def loss(self, module: nn.Module, item: Tensor, generator: torch.Generator) -> Loss:
+    def loss(self, module: nn.Module, item: Tensor, chance: Chance) -> Loss:
         step = round(float(item[0, 0]))
         value = module[0](item) + (module[1](item) if step % 2 else 0.0)
         return Loss({"square": (value - 1.0).square().mean()}, {"square": 1.0})
 
-    def item(self, step: int, part: int, parts: int) -> Tensor:
+    def item(self, step: int, part: int, parts: int) -> Micro:
         poison = float("nan") if step == self.poison else 0.0
-        return torch.full((8, 3), float(step)) + poison
+        return Micro(torch.full((8, 3), float(step)) + poison)
 
 
 def test_what_is_trained_now_and_then_resumes_to_the_bit(tmp_path: Path) -> None:
@@ -182,14 +183,17 @@ def test_the_log_has_each_part_unweighted(tmp_path: Path) -> None:
 
 
 def test_micro_batches_are_averaged(tmp_path: Path) -> None:
+    """Also where they are of different lengths: each window weighs the same."""
+
     class Split(Toy):
-        def item(self, step: int, part: int, parts: int) -> Tensor:
-            return super().item(step, 0, 1).chunk(parts)[part]
+        def item(self, step: int, part: int, parts: int) -> Micro:
+            piece = super().item(step, 0, 1).content.tensor_split(parts)[part]
+            return Micro(piece, count=len(piece), total=8)
 
     train(run(tmp_path / "one", Split()))
-    train(run(tmp_path / "four", Split(), accumulate=4))
-    for one, four in zip(tiny.rows(tmp_path / "one"), tiny.rows(tmp_path / "four"), strict=True):
-        assert one == pytest.approx(four, rel=1e-4)
+    train(run(tmp_path / "three", Split(), accumulate=3))
+    for one, three in zip(tiny.rows(tmp_path / "one"), tiny.rows(tmp_path / "three"), strict=True):
+        assert one == pytest.approx(three, rel=1e-4)
 
 
 def test_a_gradient_is_clipped(tmp_path: Path) -> None:
@@ -240,7 +244,7 @@ def test_one_process_trains_in_several_precisions(tmp_path: Path) -> None:
 
 def test_pretraining_logs_the_parts_of_its_objective(tmp_path: Path) -> None:
     card = tiny.people(tmp_path, subjects=2, seconds=24.0)
-    override = "objective.statistics=0.25"
+    override = "objectives.neurodynamics.weight=0.25"
     result = tiny.brainfm(*tiny.train_words(card, tmp_path / "run", override, steps=3), "--json")
     assert result.json["steps"] == 3
     for row in tiny.rows(tmp_path / "run"):

@@ -21,7 +21,12 @@ from brainfm.data.modalities import modality
 from brainfm.data.recording import Recording
 
 ROOT = Path(__file__).parents[1]
-NETWORK = ("encoder.depth=1", "encoder.width=64", "encoder.heads=1", "objective.decoder_depth=1")
+NETWORK = (
+    "encoder.depth=1",
+    "encoder.width=64",
+    "encoder.heads=1",
+    "objectives.masked_patches.decoder_depth=1",
+)
 """Overrides that make `smoke` a network of one block."""
 TASK = """task:
   labels: [left_hand, right_hand]

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
+from brainfm.chance import Chance
 from brainfm.corpus import Plan, Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.leaks import Fold
@@ -31,7 +32,7 @@ from brainfm.panel import Panel, default_pool, twin, weights_digest
 from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
-from brainfm.train import Run, train
+from brainfm.train import Micro, Run, train
 
 
 @dataclass(frozen=True)
@@ -51,12 +52,13 @@ class Finetuning:
     model: BrainFM
     weight: Float[Tensor, " class"]
 
-    def item(self, step: int, part: int, parts: int) -> tuple[Batch, Int[Tensor, " batch"]]:
-        stream, rows = self.plan.piece(step, part, parts)
-        return stream.batch(rows), torch.from_numpy(stream.windows.label[rows])
+    def item(self, step: int, part: int, parts: int) -> Micro:
+        share = self.plan.piece(step, part, parts)
+        label = torch.from_numpy(share.stream.windows.label[share.rows])
+        return Micro.of(share, (*share.stream.batches(share.rows), label))
 
-    def loss(self, module: nn.Module, item: Any, generator: torch.Generator) -> Loss:
-        batch, label = item
+    def loss(self, module: nn.Module, content: tuple[Batch, Int[Tensor, " batch"]], chance: Chance) -> Loss:
+        batch, label = content
         logits = module(batch).float()
         return Loss(
             {"cross_entropy": F.cross_entropy(logits, label, self.weight.to(logits.device))},

@@ -1,45 +1,60 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from brainfm.batch import Batch
-from brainfm.corpus import Plan, Stream
+from brainfm.chance import Chance, entropy
+from brainfm.corpus import AnyStream, Plan, Stream, Together
 from brainfm.data.cards import DataCard
 from brainfm.data.preprocess import fit, prepare
 from brainfm.data.recording import Recording
 from brainfm.data.store import Store, open_store
+from brainfm.data.windows import place
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
-from brainfm.objectives import Loss
-from brainfm.objectives.masked_patches import waves
-from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe
+from brainfm.objectives import Loss, Shapes
+from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous
 from brainfm.report import Section
-from brainfm.train import Outcome, Run, entropy, is_main, train
+from brainfm.train import Micro, Outcome, Run, is_main, train
+from brainfm.view import Piece, View
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
 FEWEST = 8  # events of a window that is trained on
 
 
 class Learner(nn.Module):
-    """The model, the mask and the objective under one forward, as data-parallel wrappers want it."""
+    """The model, the mask and the objectives under one forward, as data-parallel wrappers want it."""
 
-    def __init__(self, model: BrainFM, mask: Mask, objective: nn.Module) -> None:
+    def __init__(self, model: BrainFM, mask: Mask, objectives: Mapping[str, tuple[float, nn.Module]]) -> None:
         super().__init__()
-        self.model, self.mask, self.objective = model, mask, objective
+        self.model, self.mask = model, mask
+        self.weights = {name: weight for name, (weight, _) in objectives.items()}
+        self.objectives = nn.ModuleDict({name: module for name, (_, module) in objectives.items()})
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> Loss:
-        tokenized = self.model.tokenize(batch, generator)
-        hidden = self.mask.draw(tokenized.tokens, generator)
-        return self.objective(batch, tokenized, self.model.encoder, hidden)
+    def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
+        view = self.view(batches, chance)
+        own = {name: loss for piece in view.pieces for name, loss in piece.tokenized.losses.items()}
+        asked = [self.objectives[name](view) * weight for name, weight in self.weights.items()]
+        return sum(asked, start=Loss(own, dict.fromkeys(own, 1.0)))
+
+    def view(self, batches: tuple[Batch, ...], chance: Chance) -> View:
+        """What the objectives are shown of these windows."""
+        tokenized = [
+            self.model.tokenize(batch, chance.shared if self.training else None) for batch in batches
+        ]
+        hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
+        pieces = tuple(map(Piece, batches, tokenized, hidden))
+        return View(pieces, self.model.encoder, chance)
 
 
 @dataclass
@@ -49,12 +64,13 @@ class Pretraining:
     plan: Plan
     module: Learner
 
-    def item(self, step: int, part: int, parts: int) -> Batch:
-        stream_, rows = self.plan.piece(step, part, parts)
-        return stream_.batch(rows)
+    def item(self, step: int, part: int, parts: int) -> Micro:
+        share = self.plan.piece(step, part, parts)
+        return Micro.of(share, share.stream.batches(share.rows))
 
-    def loss(self, module: nn.Module, item: Batch, generator: torch.Generator) -> Loss:
-        return module(item, generator)
+    def loss(self, module: nn.Module, content: tuple[Batch, ...], chance: Chance) -> Loss:
+        loss: Loss = module(content, chance)
+        return loss
 
     def save(self, folder: Path) -> None:
         self.module.model.save_pretrained(folder)
@@ -73,33 +89,49 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     from brainfm.jobs.reporting import losses, pictures, texts, write
 
     recipe, streams, manifest = gather(chosen, limit)
-    task = Pretraining(Plan(streams, recipe.train.batch, recipe.seed), learner(recipe, streams))
+    settings = recipe.train
+    plan = Plan(streams, settings.batch, recipe.seed, settings.tokens, weights(recipe.data))
+    task = Pretraining(plan, learner(recipe, streams))
     task.module.model.manifest = manifest
     identity = {"recipe": chosen.hash, "data": manifest.digest}
     outcome = train(
-        Run(task, recipe.train, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
+        Run(task, settings, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
     )
     if not is_main():
         return Pretrained(outcome, [])
     drawn = [
-        picture for stream_ in streams.values() for picture in pictures(task.module, stream_, recipe.seed)
+        picture
+        for stream_ in streams.values()
+        for part in stream_.parts
+        for picture in pictures(task.module, part, recipe.seed)
     ]
     sections = [*losses(out), *drawn, texts(recipe, recipe.data.cards)]
     write("Pretraining", sections, out, recipe)
     return Pretrained(outcome, sections)
 
 
+def weights(data: Corpus) -> dict[str, float]:
+    """Each dataset's weight, by the name that its recordings carry."""
+    return (
+        {DataCard.load(name).name: data.weights.get(Path(name).stem, 1.0) for name in data.cards}
+        if data.weights
+        else {}
+    )
+
+
 def gather(
     recipe: PretrainRecipe, limit: int | None = None
-) -> tuple[PretrainRecipe, dict[str, Stream], Manifest]:
+) -> tuple[PretrainRecipe, dict[str, AnyStream], Manifest]:
     """Read and prepare the corpus. The recipe comes back with what its steps learnt from these recordings."""
-    streams: dict[str, Stream] = {}
+    streams: dict[str, AnyStream] = {}
     signals: dict[str, SignalRecipe] = {}
     manifest = Manifest()
     store = open_store(recipe.data.store) if recipe.data.store else None
     raw, _ = corpus(recipe.data, limit, store)
+    ready: dict[str, dict[int, Recording]] = {}
     for modality, settings in recipe.signals.items():
-        recordings = [recording for recording in raw if modality in recording.signals]
+        which = [number for number, recording in enumerate(raw) if modality in recording.signals]
+        recordings = [raw[number] for number in which]
         if not recordings:
             raise DataError(
                 f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on"
@@ -108,8 +140,59 @@ def gather(
         done = store.done(settings.prepare, modality) if store else 0
         steps = [*settings.prepare[:done], *fit(settings.prepare[done:], recordings, modality)]
         signals[modality] = settings.model_copy(update={"prepare": steps})
-        streams[modality] = stream(recordings, signals[modality], modality, done)
+        prepared = prepare(recordings, steps[done:], modality)
+        ready[modality] = dict(zip(which, prepared, strict=True))
+    for one in recipe.together:
+        both = joined(one, signals, ready)
+        streams["+".join(one.modalities)] = both
+    for modality, found in ready.items():
+        if found:
+            streams[modality] = cut(list(found.values()), signals[modality], modality)
     return recipe.model_copy(update={"signals": signals}), streams, manifest
+
+
+def joined(
+    one: Simultaneous, signals: Mapping[str, SignalRecipe], ready: dict[str, dict[int, Recording]]
+) -> Together:
+    """The windows of the recordings that hold all these instruments, which are taken out of `ready`.
+
+    They are cut where the slowest instrument has its samples. Raises `DataError` where no recording holds all, or no window fits.
+    """
+    words = " and ".join(one.modalities)
+    shared = sorted(set.intersection(*(set(ready[name]) for name in one.modalities)))
+    if not shared:
+        raise DataError(f"no recording holds {words} at once; remove that from together")
+    seconds = one.seconds or max(signals[name].seconds for name in one.modalities)
+    recordings = {name: [ready[name].pop(number) for number in shared] for name in one.modalities}
+    slowest = min(one.modalities, key=lambda name: recordings[name][0].signal(name).sfreq)
+    windows = Sliding(seconds=seconds, stride=one.stride)(recordings[slowest], slowest, [])
+    streams = tuple(
+        Stream(name, recordings[name], windows, signals[name].prepare, signals[name].tokenizer)
+        for name in one.modalities
+    )
+    kept = np.flatnonzero(np.all([fits(stream_) for stream_ in streams], axis=0))
+    if not len(kept):
+        raise DataError(f"no window of {seconds:g} s lies in {words} at once; shorten together.seconds")
+    left = windows.rows(kept)
+    if lost := len(windows) - len(kept):
+        left = replace(left, dropped={**left.dropped, f"not whole in {words}": lost})
+    return Together(tuple(replace(stream_, windows=left) for stream_ in streams))
+
+
+def fits(stream_: Stream) -> NDArray[np.bool_]:
+    """(window,) whether the window lies whole in its recording, and holds events enough where it is of events."""
+    signals = [recording.signal(stream_.modality) for recording in stream_.recordings]
+    table = stream_.windows
+    inside = np.array(
+        [
+            place(signals[row], start, table.seconds) is not None
+            for row, start in zip(table.recording, table.start, strict=True)
+        ]
+    )
+    if stream_.ragged:
+        there = np.flatnonzero(inside)
+        inside[there] &= replace(stream_, windows=table.rows(there)).lengths >= FEWEST
+    return inside
 
 
 def corpus(
@@ -148,14 +231,18 @@ def recordings_of(
 
 
 def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: str, done: int = 0) -> Stream:
-    """Prepared recordings and every whole window in them; the first `done` steps are behind them already."""
-    prepared = prepare(recordings, settings.prepare[done:], modality)
+    """Recordings, prepared, and every whole window in them; the first `done` steps are behind them already."""
+    return cut(prepare(recordings, settings.prepare[done:], modality), settings, modality)
+
+
+def cut(prepared: Sequence[Recording], settings: SignalRecipe, modality: str) -> Stream:
+    """Prepared recordings and every whole window in them."""
     windows = Sliding(seconds=settings.seconds, stride=settings.stride)(prepared, modality, [])
     if not len(windows):
         raise DataError(
             f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"
         )
-    found = Stream(modality, prepared, windows, settings.prepare, settings.tokenizer.ragged)
+    found = Stream(modality, prepared, windows, settings.prepare, settings.tokenizer)
     return with_enough(found) if found.ragged else found
 
 
@@ -170,22 +257,28 @@ def with_enough(stream_: Stream) -> Stream:
     return replace(stream_, windows=windows)
 
 
-def learner(recipe: PretrainRecipe, streams: dict[str, Stream]) -> Learner:
-    """The untrained network of the recipe's seed, its objective fitted to the corpus's statistics."""
-    model = BrainFM.fresh(met(BrainFMConfig.of(recipe), streams), recipe.seed)
+def learner(recipe: PretrainRecipe, streams: Mapping[str, AnyStream]) -> Learner:
+    """The untrained network of the recipe's seed, its objectives fitted to the corpus's statistics."""
+    parts = [part for stream_ in streams.values() for part in stream_.parts]
+    model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
     patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
-    with seeded(entropy(recipe.seed, 1)):
-        objective = recipe.objective.build(model.width, patches)
-    sampled = [batch for stream_ in streams.values() for batch in sample(stream_, recipe.seed)]
+    objectives = {}
+    asked = {name: part for name, part in recipe.objectives.items() if part.weight}
+    for number, (name, part) in enumerate(asked.items()):
+        with seeded(entropy(recipe.seed, 1, number)):
+            objectives[name] = (part.weight, part.build(Shapes(model.width, patches)))
     with torch.no_grad():
-        objective.fit([(batch, waves(batch, model.tokenize(batch))) for batch in sampled])
-    return Learner(model, recipe.mask, objective)
+        sampled = [(batch, model.tokenize(batch)) for part in parts for batch in sample(part, recipe.seed)]
+        for _, module in objectives.values():
+            if hasattr(module, "fit"):
+                module.fit(sampled)
+    return Learner(model, recipe.mask, objectives)
 
 
-def met(config: BrainFMConfig, streams: dict[str, Stream]) -> BrainFMConfig:
+def met(config: BrainFMConfig, streams: Iterable[Stream]) -> BrainFMConfig:
     """The config of a network that knows the sensors of these streams; its first weights then follow from the seed alone."""
     scout = BrainFM.fresh(config, 0)
-    for stream_ in streams.values():
+    for stream_ in streams:
         scout.adopt(stream_)
     return scout.config
 

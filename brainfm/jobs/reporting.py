@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from brainfm.batch import Batch
+from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.modalities import modality, owner
@@ -82,11 +83,12 @@ def pictures(learner: Learner, stream: Stream, seed: int) -> list[Section]:
     sections: list[Section] = [token_map(learner.model, recording, batch, stream.windows.seconds)]
     if not tokenized.tokens.period:
         return sections  # events: the map shows them one by one
-    hidden = learner.mask.draw(tokenized.tokens, torch.Generator().manual_seed(seed))
+    hidden = learner.mask.draw(tokenized.tokens, Chance(seed))
     names = labels(learner.model, recording, stream.modality)
     drawn = hidden.mask()[0].unflatten(0, (len(names), -1)).numpy()
-    if isinstance(learner.objective, MaskedPatchLoss):
-        sections.append(predicted(learner.model, learner.objective, batch, tokenized, hidden, names))
+    for objective in learner.objectives.values():
+        if isinstance(objective, MaskedPatchLoss):
+            sections.append(predicted(learner.model, objective, batch, tokenized, hidden, names))
     first = tokenized.tokens.take(torch.arange(0, tokenized.tokens.count, drawn.shape[1])[None])
     place = torch.where(first.located[0, :, None], first.position[0], torch.nan).double().numpy()
     head = not tokenized.tokens.virtual and stream.modality in ("eeg", "meg")

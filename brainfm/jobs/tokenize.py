@@ -14,6 +14,7 @@ from torch import nn
 
 from brainfm import code_pictures
 from brainfm.batch import Batch
+from brainfm.chance import Chance, entropy
 from brainfm.codebook import Health, Usage, advice, capacity, correlations, spectral_errors
 from brainfm.codec import Codec, Say
 from brainfm.corpus import Plan, Stream
@@ -28,7 +29,7 @@ from brainfm.manifest import Manifest
 from brainfm.objectives import Loss
 from brainfm.recipe import TokenizeRecipe
 from brainfm.report import Figures, Section
-from brainfm.train import Outcome, Run, entropy, is_main, train
+from brainfm.train import Micro, Outcome, Run, is_main, train
 
 LOOKED_AT = 512  # held-out windows on which codes are counted
 BLOCK, EVERY = 2, 5  # windows in a block; of so many blocks one is kept back where no recording is
@@ -54,12 +55,12 @@ class Coding:
     plan: Plan
     module: Codec
 
-    def item(self, step: int, part: int, parts: int) -> Batch:
-        stream_, rows = self.plan.piece(step, part, parts)
-        return stream_.batch(rows)
+    def item(self, step: int, part: int, parts: int) -> Micro:
+        share = self.plan.piece(step, part, parts)
+        return Micro.of(share, share.stream.batches(share.rows))
 
-    def loss(self, module: nn.Module, item: Batch, generator: torch.Generator) -> Loss:
-        loss: Loss = module(item, generator)
+    def loss(self, module: nn.Module, content: tuple[Batch], chance: Chance) -> Loss:
+        loss: Loss = module(*content, chance.shared)
         return loss
 
     def save(self, folder: Path) -> None:

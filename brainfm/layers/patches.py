@@ -88,6 +88,7 @@ def tokenized(
         period=seconds,
         padded=rows.padded,
         virtual=rows.virtual,
+        rows=count,
         who=known,
     )
     return Tokenized(tokens, {batch.modality: Target(value.flatten(1, 2), batch.sfreq)}, losses or {})

@@ -1,8 +1,11 @@
 """Masks: which tokens are hidden, one file each. Every row hides the same count, so nothing is padded."""
 
+from collections.abc import Sequence
+
 import torch
 from pydantic import Field
 
+from brainfm.chance import Chance
 from brainfm.part import Part
 from brainfm.tokens import Hidden, Tokens
 
@@ -20,9 +23,13 @@ class Mask(Part):
         there = int(tokens.valid.sum(dim=1).min()) if tokens.padded else tokens.count
         return min(max(1, round(self.share * there)), there - 1)
 
-    def draw(self, tokens: Tokens, generator: torch.Generator) -> Hidden:
-        """Choose with this generator alone."""
+    def draw(self, tokens: Tokens, chance: Chance) -> Hidden:
+        """Choose among the tokens of one instrument, by this chance alone."""
         raise NotImplementedError  # a family's base class; every part in this folder has its own
+
+    def draw_together(self, streams: Sequence[Tokens], chance: Chance) -> list[Hidden]:
+        """Choose among the tokens of instruments that saw the same windows; each by itself unless a mask says otherwise."""
+        return [self.draw(tokens, chance) for tokens in streams]
 
 
 def hide_least(turn: torch.Tensor, tokens: Tokens, count: int) -> Hidden:

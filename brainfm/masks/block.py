@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor
 
+from brainfm.chance import Chance
 from brainfm.masks import Mask, hide_least
 from brainfm.tokens import Hidden, Tokens
 
@@ -24,12 +25,12 @@ class Block(Mask):
     radius: float = Field(default=0.09, ge=0, description="metres")
     length: int = Field(default=2, ge=1, description="patches")
 
-    def draw(self, tokens: Tokens, generator: torch.Generator) -> Hidden:
+    def draw(self, tokens: Tokens, chance: Chance) -> Hidden:
         """Blocks at random places, in a random order, until the share is reached; the last block is cut at random."""
         batch, n = tokens.time.shape
-        seeds = torch.randint(n, (batch, self._enough(n)), generator=generator)
-        begin = torch.rand(seeds.shape, generator=generator)
-        tie = torch.rand((batch, n), generator=generator)
+        seeds = chance.integers(n, batch, self._enough(n))
+        begin = chance.uniform(*seeds.shape)
+        tie = chance.uniform(batch, n)
         seeds, begin, tie = (drawn.to(tokens.time.device) for drawn in (seeds, begin, tie))
         covered = self._near(tokens, seeds) & self._soon(tokens, begin)
         # The first block that covers a token decides its turn; tokens that no block covers come last.

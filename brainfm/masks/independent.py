@@ -1,7 +1,6 @@
 """Independent masks: every token has the same chance, whatever its neighbours."""
 
-import torch
-
+from brainfm.chance import Chance
 from brainfm.masks import Mask, hide_least
 from brainfm.tokens import Hidden, Tokens
 
@@ -9,6 +8,6 @@ from brainfm.tokens import Hidden, Tokens
 class Independent(Mask):
     """Hide tokens one by one (He et al. 2022). Easy for smooth fields: the neighbours give the answer away."""
 
-    def draw(self, tokens: Tokens, generator: torch.Generator) -> Hidden:
-        noise = torch.rand(tokens.time.shape, generator=generator)
+    def draw(self, tokens: Tokens, chance: Chance) -> Hidden:
+        noise = chance.uniform(*tokens.time.shape)
         return hide_least(noise.to(tokens.time.device), tokens, self.count(tokens))

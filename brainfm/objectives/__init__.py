@@ -1,17 +1,20 @@
-"""Objectives: one file each, `Tokens -> Loss`."""
+"""Objectives: one file each, `View -> Loss`. A recipe may ask for several, each with its weight."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from pydantic import Field
 from torch import Tensor
 
+from brainfm.batch import Batch
 from brainfm.part import Part
+from brainfm.tokens import Tokenized
 
 
 @dataclass(frozen=True)
 class Loss:
-    """The parts of a loss, each unweighted, and the weights that the recipe gives them."""
+    """The parts of a loss, each unweighted and a mean over windows, and the weights that the recipe gives them."""
 
     parts: Mapping[str, Tensor]
     weights: Mapping[str, float]
@@ -23,12 +26,45 @@ class Loss:
         assert isinstance(total, Tensor)  # an objective without parts is a programmer's mistake
         return total
 
+    def __mul__(self, weight: float) -> "Loss":
+        """The same parts, weighing so much more."""
+        return Loss(self.parts, {name: weight * own for name, own in self.weights.items()})
+
+    def __add__(self, other: "Loss") -> "Loss":
+        """The parts of both, which must have names of their own."""
+        assert (
+            not self.parts.keys() & other.parts.keys()
+        )  # two objectives with parts of one name: a programmer's mistake
+        return Loss({**self.parts, **other.parts}, {**self.weights, **other.weights})
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What an objective must know of the network before it is built."""
+
+    width: int
+    patches: Mapping[str, int]
+    """Samples in one token, by modality."""
+    codes: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """How many codes each quantizer has, by modality, where a codec is attached."""
+
 
 class Objective(Part):
-    """What pretraining minimises."""
+    """What pretraining minimises.
 
-    run_time: ClassVar[frozenset[str]] = frozenset({"width", "patches"})
+    What `build` gives maps a `View` to `Loss`, and may `fit` itself to sampled windows and their tokens before training.
+    """
 
-    def build(self, width: int, patches: Mapping[str, int]) -> Any:
-        """A module that maps (batch, tokenized, encoder, hidden) to `Loss`; `patches` is samples per token by modality."""
+    run_time: ClassVar[frozenset[str]] = frozenset({"shapes"})
+    needs_teacher: ClassVar[bool] = False
+    """Whether it is told by a slower copy of the network (`train.average`)."""
+
+    weight: float = Field(default=1.0, ge=0, description="of this objective beside the others")
+
+    def build(self, shapes: Shapes) -> Any:
+        """The module, an `nn.Module`."""
         raise NotImplementedError  # a family's base class; every part in this folder has its own
+
+
+Sampled = Sequence[tuple[Batch, Tokenized]]
+"""Windows of the corpus and their tokens, for `fit`."""

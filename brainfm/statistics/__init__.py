@@ -17,8 +17,9 @@ from brainfm.statistics.blood import connectivity, slow_amplitude
 from brainfm.statistics.coherence import coherence, imaginary_coherence, weighted_phase_lag
 from brainfm.statistics.compression import lempel_ziv
 from brainfm.statistics.entropy import permutation_entropy, sample_entropy
-from brainfm.statistics.fields import PLACES, slopes
+from brainfm.statistics.fields import PLACES, SUMMARY, slopes
 from brainfm.statistics.firing import fano, intervals, rate, spike_correlation
+from brainfm.statistics.memory import Memory
 from brainfm.statistics.phase import NESTED, phase_amplitude, phase_locking
 from brainfm.statistics.shape import hjorth
 from brainfm.statistics.spectrum import BANDS, LINES, SLOW, band_power, fall
@@ -34,6 +35,8 @@ class Block:
     of: Callable[[Signal, float], Tensor]
     """(signal, hertz) to (batch, row, name), or of pairs to (batch, row, row, name), symmetric."""
     pairs: bool = False
+    slow: bool = False
+    """Whether it is worth being remembered (`memory`); of rows only."""
 
 
 def powers(ranges: dict[str, tuple[float, float]]) -> Block:
@@ -52,9 +55,9 @@ FIELD: Mapping[str, Block] = {
     "lines": powers(LINES),
     "hjorth": HJORTH,
     "exponent": Block(("exponent", "offset"), fall),
-    "entropy": Block(("sample entropy",), lambda signal, _: sample_entropy(signal).unsqueeze(-1)),
+    "entropy": Block(("sample entropy",), lambda signal, _: sample_entropy(signal).unsqueeze(-1), slow=True),
     "orders": Block(("permutation entropy",), lambda signal, _: permutation_entropy(signal).unsqueeze(-1)),
-    "lempel_ziv": Block(("Lempel-Ziv",), lambda signal, _: lempel_ziv(signal).unsqueeze(-1)),
+    "lempel_ziv": Block(("Lempel-Ziv",), lambda signal, _: lempel_ziv(signal).unsqueeze(-1), slow=True),
     # skewed: most indices are near zero
     "coupling": Block(tuple(NESTED), lambda signal, sfreq: (phase_amplitude(signal, sfreq) + 1e-4).log()),
     "locking": by_band("locking", phase_locking),
@@ -107,11 +110,17 @@ def row_names(modality: str, of: Sequence[str] = USUAL) -> tuple[str, ...]:
 
 
 def row_statistics(
-    signal: Signal, sfreq: float, modality: str, of: Sequence[str] = USUAL
+    signal: Signal, sfreq: float, modality: str, of: Sequence[str] = USUAL, memory: Memory | None = None
 ) -> Float[Tensor, "batch row statistic"]:
-    """The statistics `row_names` of every row alone."""
-    parts = [block.of(signal.float(), sfreq) for block in blocks(modality, of).values() if not block.pairs]
-    return torch.cat(parts, dim=-1) if parts else signal.new_zeros(*signal.shape[:2], 0)
+    """The statistics `row_names` of every row alone; slow ones come from the memory where it has them."""
+    signal, parts = signal.float(), [signal.new_zeros(*signal.shape[:2], 0)]
+    for name, block in blocks(modality, of).items():
+        if not block.pairs:
+            remembering = memory if block.slow else None
+            parts.append(
+                remembering(name, block.of, signal, sfreq) if remembering else block.of(signal, sfreq)
+            )
+    return torch.cat(parts, dim=-1)
 
 
 def pair_names(modality: str, of: Sequence[str] = USUAL) -> tuple[str, ...]:
@@ -136,14 +145,21 @@ def pairs_of(rows: int, device: torch.device) -> Int[Tensor, "two pair"]:
 
 
 def window_names(modality: str, of: Sequence[str] = USUAL) -> tuple[str, ...]:
-    """What `window_statistics` gives."""
-    return tuple(f"{name}_{place}" for name in row_names(modality, of) for place in PLACES)
+    """What `row_fields` and then `pair_fields` give."""
+    rows = tuple(f"{name}_{place}" for name in row_names(modality, of) for place in PLACES)
+    return rows + tuple(f"{name}_{word}" for name in pair_names(modality, of) for word in SUMMARY)
 
 
-def window_statistics(
+def row_fields(
     statistics: Float[Tensor, "batch sensor statistic"],
     position: Float[Tensor, "batch sensor 3"],
     located: Bool[Tensor, "batch sensor"],
 ) -> Float[Tensor, "batch field"]:
-    """The fields of `window_names`, the same for any montage: each statistic's mean and its slopes over the head."""
+    """The same for any montage: each statistic's mean and its slopes over the head."""
     return slopes(statistics, position.float(), located).flatten(1)
+
+
+def pair_fields(statistics: Float[Tensor, "batch pair statistic"]) -> Float[Tensor, "batch field"]:
+    """The same for any montage: each statistic's mean and spread over pairs, as DeeperBrain's of locking; zeros without pairs."""
+    several = torch.stack([statistics.mean(dim=1), statistics.std(dim=1, correction=0)], dim=-1)
+    return several.nan_to_num(0.0).flatten(1)

@@ -14,8 +14,8 @@ def sample_entropy(
     """−log(A / B) in nats: how surely stretches that are alike stay so (Richman & Moorman 2000).
 
     B pairs of stretches of `order` samples stay within `tolerance` standard deviations of each other, and A of them one sample
-    longer. Where no longer pair is alike, A counts as one: the most that so short a signal can tell. All pairs are compared: the cost
-    grows with the square of the length.
+    longer. Where no longer pair is alike, A counts as one: the most that so short a signal can tell. All pairs are compared, so
+    the cost grows with the square of the length.
     """
     n_rows, n_times = signal.shape[:2].numel(), signal.shape[-1]
     wave = signal.flatten(0, 1).T.contiguous()  # time first: a lag is then a shift of one block of memory

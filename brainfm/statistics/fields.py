@@ -5,6 +5,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 PLACES = ("mean", "x", "y", "z")
+"""What is told of a statistic of rows over the head."""
+SUMMARY = ("mean", "spread")
+"""What is told of a statistic of pairs over all of them."""
 
 
 def slopes(

@@ -56,6 +56,7 @@ class SpikeEventsTokenizer(Knowing):
             region=along(batch.region, row),
             valid=valid,
             padded=not bool(valid.all()),
+            rows=batch.signal.shape[1],
             who=who,
         )
         around = self.around(batch.signal, row, time)

@@ -38,8 +38,8 @@ class Kind:
 class Modality:
     """What holds for every recording of one instrument. `kinds` are its kinds of sensor, under MNE's names where it has one.
 
-    `title` is its name as people write it, `words` what it measures. `amplitude` gives (sensor,) how large a signal typically is, `verb` says it in a sentence, `dead` what is said of a
-    sensor that measures nothing.
+    `title` is its name as people write it, `words` what it measures. `amplitude` gives (sensor,) how large a signal typically is,
+    `verb` says it in a sentence, `dead` what is said of a sensor that measures nothing.
     """
 
     name: str

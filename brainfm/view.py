@@ -1,0 +1,69 @@
+"""What an objective is shown of a micro-batch: windows, their tokens, what is hidden, and what the encoder makes of the rest."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from jaxtyping import Int
+from torch import Tensor, nn
+
+from brainfm.batch import Batch
+from brainfm.chance import Chance
+from brainfm.tokens import Hidden, Tokenized, Tokens, join
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one instrument gives: its windows, their tokens and what these stand for, and which of them are hidden."""
+
+    batch: Batch
+    tokenized: Tokenized
+    hidden: Hidden
+
+    @property
+    def modality(self) -> str:
+        return self.batch.modality
+
+    @property
+    def asked(self) -> Tokens:
+        """The hidden tokens: where and when to be told of. What they say is not to be looked at."""
+        return self.tokenized.tokens.take(self.hidden.hidden)
+
+
+@dataclass(frozen=True)
+class View:
+    """The same windows as each of their instruments saw them. What the encoder makes of them is computed when first asked for."""
+
+    pieces: tuple[Piece, ...]
+    encoder: nn.Module
+    chance: Chance
+    teacher: Callable[[Batch], Tokens] | None = None
+    """Tokens of whole windows by a slower copy of the network (a running mean of its weights), where the run keeps one."""
+
+    @cached_property
+    def seen(self) -> tuple[Tokens, ...]:
+        """What the encoder makes of the tokens that are not hidden, instrument by instrument."""
+        return self._encoded([piece.hidden.seen for piece in self.pieces])
+
+    @cached_property
+    def complement(self) -> tuple[Tokens, ...]:
+        """What it makes of the hidden ones alone: the second half of a symmetric pass."""
+        return self._encoded([piece.hidden.hidden for piece in self.pieces])
+
+    def _encoded(self, which: Sequence[Int[Tensor, "batch kept"]]) -> tuple[Tokens, ...]:
+        """The encoder sees the instruments' tokens as one stream; they come back apart."""
+        taken = [piece.tokenized.tokens.take(index) for piece, index in zip(self.pieces, which, strict=True)]
+        encoded = self.encoder(join(taken)).embedding.split([one.count for one in taken], dim=1)
+        return tuple(one.with_embedding(part) for one, part in zip(taken, encoded, strict=True))
+
+
+def mean_over_windows(values: Tensor, counted: Tensor | None = None) -> Tensor:
+    """The mean over windows of each window's own mean, over what is `counted`: so every window weighs the same.
+
+    The windows of a step may then be divided over processes in any way: shares of a mean over windows add up.
+    """
+    flat = values.flatten(1)
+    if counted is None:
+        return flat.mean(dim=1).mean()
+    weight = counted.expand_as(values).flatten(1).to(flat.dtype)
+    return ((flat * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)).mean()
