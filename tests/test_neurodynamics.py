@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from brainfm.objectives.neurodynamics import (
     waves,
 )
 from brainfm.recipe import PretrainRecipe
+from brainfm.run_folder import MEMORY, load_memory, save_memory
 from brainfm.statistics import (
     pair_fields,
     pair_names,
@@ -313,3 +315,27 @@ def test_slow_blocks_are_remembered_in_training(
     assert known == len(streams["eeg"].windows)  # the corpus's spread was learnt from all of them
     found((windows,), Chance(0))
     assert len(memory.known) == known
+
+
+def test_a_memory_is_kept_and_taken_up_again(windows: Batch, tmp_path: Path) -> None:
+    """Of windows with other numbers of rows, too; a damaged file is none."""
+    memory, other = Memory(), Memory()
+    assert load_memory(tmp_path) == {}
+    save_memory(tmp_path, memory.arrays())
+    other.restore(load_memory(tmp_path))
+    assert other.known == {}
+
+    def of(signal: torch.Tensor, sfreq: float) -> torch.Tensor:
+        return row_statistics(signal, sfreq, "eeg", ("entropy",))
+
+    whole, few = (memory("entropy", of, signal, 128.0) for signal in (windows.signal, windows.signal[:, :3]))
+    save_memory(tmp_path, memory.arrays())
+    other.restore(load_memory(tmp_path))
+
+    def never(signal: torch.Tensor, sfreq: float) -> torch.Tensor:
+        raise AssertionError("it is known already")
+
+    assert torch.equal(other("entropy", never, windows.signal, 128.0), whole)
+    assert torch.equal(other("entropy", never, windows.signal[:, :3], 128.0), few)
+    (tmp_path / MEMORY).write_bytes(b"broken")
+    assert load_memory(tmp_path) == {}

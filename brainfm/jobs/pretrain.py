@@ -1,6 +1,7 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,8 +24,10 @@ from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss, Shapes
+from brainfm.objectives.neurodynamics import NeurodynamicsLoss
 from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous
 from brainfm.report import Section
+from brainfm.run_folder import check_claim, load_memory, save_memory
 from brainfm.train import Micro, Outcome, Run, is_main, train
 from brainfm.view import Piece, View
 
@@ -86,6 +89,7 @@ class Pretrained:
 
 def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int | None = None) -> Pretrained:
     """Run a recipe to its end, or on from where it stopped, and report; `limit` keeps that many recordings of each card."""
+    from brainfm.jobs.predictability import predictable
     from brainfm.jobs.reporting import losses, pictures, texts, write
 
     recipe, streams, manifest = gather(chosen, limit)
@@ -94,20 +98,33 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     task = Pretraining(plan, learner(recipe, streams))
     task.module.model.manifest = manifest
     identity = {"recipe": chosen.hash, "data": manifest.digest}
-    outcome = train(
-        Run(task, settings, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
-    )
+    run = Run(task, settings, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
+    check_claim(out, identity)  # before anything is left there
+    with remembered(task.module, out):
+        outcome = train(run)
     if not is_main():
         return Pretrained(outcome, [])
-    drawn = [
-        picture
-        for stream_ in streams.values()
-        for part in stream_.parts
-        for picture in pictures(task.module, part, recipe.seed)
-    ]
-    sections = [*losses(out), *drawn, texts(recipe, recipe.data.cards)]
+    parts = [part for stream_ in streams.values() for part in stream_.parts]
+    drawn = [picture for part in parts for picture in pictures(task.module, part, recipe.seed)]
+    told = [table for part in parts for table in predictable(task.module, part, recipe.seed)]
+    sections = [*losses(out), *told, *drawn, texts(recipe, recipe.data.cards)]
     write("Pretraining", sections, out, recipe)
     return Pretrained(outcome, sections)
+
+
+@contextmanager
+def remembered(module: Learner, out: Path) -> Iterator[None]:
+    """What is slow to compute of windows is known from the run's folder, and left there however the run ends."""
+    memories = [one.memory for one in module.objectives.values() if isinstance(one, NeurodynamicsLoss)]
+    for memory in memories:
+        if kept := load_memory(out):
+            memory.restore(kept)
+    try:
+        yield
+    finally:
+        for memory in memories:
+            if memory.known and is_main():
+                save_memory(out, memory.arrays())
 
 
 def weights(data: Corpus) -> dict[str, float]:

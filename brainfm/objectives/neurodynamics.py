@@ -141,16 +141,17 @@ class Describe(nn.Module):
         super().__init__()
         self.part, self.modality, self.memory = part, modality, memory
         asked = blocks(modality, part.of)
-        sizes = {
+        self.sizes = {
             "row": {name: len(block.names) for name, block in asked.items() if not block.pairs},
             "pair": {name: len(block.names) for name, block in asked.items() if block.pairs},
         }
-        sizes["window"] = {name: len(PLACES) * size for name, size in sizes["row"].items()}
-        sizes["window"] |= {name: len(SUMMARY) * size for name, size in sizes["pair"].items()}
+        """By level, the blocks asked for and how many statistics each has there."""
+        self.sizes["window"] = {name: len(PLACES) * size for name, size in self.sizes["row"].items()}
+        self.sizes["window"] |= {name: len(SUMMARY) * size for name, size in self.sizes["pair"].items()}
         self.scales = nn.ModuleDict(
-            {level: Scale(found, part.block_weights) for level, found in sizes.items() if found}
+            {level: Scale(found, part.block_weights) for level, found in self.sizes.items() if found}
         )
-        told = {level: sum(found.values()) for level, found in sizes.items() if found}
+        told = {level: sum(found.values()) for level, found in self.sizes.items() if found}
         heads: dict[str, Callable[[int], nn.Module]] = {
             "row": lambda n: nn.Linear(width, n),
             "pair": lambda n: PairHead(width, n, part.rank),

@@ -1,7 +1,8 @@
 """Statistics that are slow to compute, kept under the content of their windows: a second pass over the corpus costs nothing."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,20 @@ class Memory:
     def __init__(self, limit: int = LIMIT) -> None:
         self.limit = limit
         self.known: dict[bytes, NDArray[np.float32]] = {}
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """All of it as three arrays, for a file: keys, the shape under each, and the values end to end."""
+        shape = np.array([value.shape for value in self.known.values()], np.int64).reshape(-1, 2)
+        keys = np.frombuffer(b"".join(self.known), np.uint8).reshape(-1, SIZE)
+        values = [value.ravel() for value in self.known.values()]
+        return {"key": keys, "shape": shape, "value": np.concatenate([np.zeros(0, np.float32), *values])}
+
+    def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Add what `arrays` gave."""
+        ends = arrays["shape"].prod(axis=1).cumsum()
+        values = np.split(arrays["value"], ends[:-1])
+        for key, shape, value in zip(arrays["key"], arrays["shape"], values, strict=False):
+            self.known[key.tobytes()] = value.reshape(shape)
 
     def __call__(
         self,
