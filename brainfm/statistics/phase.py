@@ -22,11 +22,15 @@ def analytic(
     signal: Float[Tensor, "batch row time"], sfreq: float, ranges: dict[str, tuple[float, float]]
 ) -> Complex[Tensor, "batch band row time"]:
     """The analytic signal of each band: positive frequencies outside it set to zero, those inside doubled (Gabor 1946)."""
-    n_times = signal.shape[-1]
-    spectrum = torch.fft.fft(signal - signal.mean(dim=-1, keepdim=True))[..., : n_times // 2 + 1]
+    n_batch, n_rows, n_times = signal.shape
+    spectrum = torch.fft.fft(signal - signal.mean(dim=-1, keepdim=True))
     frequency = frequencies(n_times, sfreq, signal.device)
-    inside = torch.stack([bins(frequency, low, high) for low, high in ranges.values()])
-    return torch.fft.ifft(2 * spectrum.unsqueeze(1) * inside.unsqueeze(1), n=n_times)
+    kept = spectrum.new_zeros(n_batch, len(ranges), n_rows, n_times)
+    for place, (low, high) in enumerate(ranges.values()):
+        inside = bins(frequency, low, high).nonzero()[:, 0]
+        part = slice(int(inside[0]), int(inside[-1]) + 1)
+        kept[:, place, :, part] = 2 * spectrum[..., part]
+    return torch.fft.ifft(kept)
 
 
 def phase_locking(
@@ -36,9 +40,7 @@ def phase_locking(
 
     Volume conduction and a common reference raise it. A silent row keeps step with none.
     """
-    wave = analytic(signal, sfreq, ranges)
-    size = wave.abs()
-    turning = wave / size.clamp(min=1e-12) * (size > 1e-12)
+    turning = analytic(signal, sfreq, ranges).sgn()
     return ((turning @ turning.mH).abs() / signal.shape[-1]).movedim(1, -1)
 
 
