@@ -20,6 +20,7 @@ from brainfm.recipe import PretrainRecipe
 from brainfm.statistics import FIELD, TABLES, USUAL
 from brainfm.statistics.memory import Memory
 
+say = print
 WINDOWS = 16
 CASES = {
     "eeg": (19, 128.0, 4.0, "19 sensors × 4 s at 128 Hz"),
@@ -38,29 +39,29 @@ ARMS = {
 def main() -> None:
     """Print the two tables."""
     torch.set_num_threads(1)
-    print("# What statistics cost\n")  # noqa: T201
-    print("Written by `python benchmarks/cost_of_statistics.py`: one thread, processor time, medians.\n")  # noqa: T201
-    print("| modality | window | block | of | ms a window |\n|---|---|---|---|---|")  # noqa: T201
+    say("# What statistics cost\n")
+    say("Written by `python benchmarks/cost_of_statistics.py`: one thread, processor time, medians.\n")
+    say("| modality | window | block | of | ms a window |\n|---|---|---|---|---|")
     for modality, (rows, sfreq, seconds, words) in CASES.items():
         signal = made(modality, rows, round(sfreq * seconds))
         for name, block in TABLES.get(modality, FIELD).items():
             cost = taken(lambda block=block, signal=signal, sfreq=sfreq: block.of(signal, sfreq)) / WINDOWS
             level = "pairs" if block.pairs else "rows"
-            print(f"| {modality} | {words} | {name} | {level} | {1e3 * cost:.3f} |")  # noqa: T201
+            say(f"| {modality} | {words} | {name} | {level} | {1e3 * cost:.3f} |")
     memory, signal = Memory(), made("eeg", 19, 512)
     memory("entropy", FIELD["entropy"].of, signal, 128.0)
     known = taken(lambda: memory("entropy", FIELD["entropy"].of, signal, 128.0)) / WINDOWS
-    print(f"| eeg | {CASES['eeg'][3]} | entropy or lempel_ziv, remembered | rows | {1e3 * known:.3f} |\n")  # noqa: T201
-    print(
-        f"A step of `demo_eeg`, {WINDOWS} windows: forward, backward, update. In the first pass over the corpus"
-    )  # noqa: T201
-    print("slow ones (entropy, lempel_ziv) are computed, later they are remembered.\n")  # noqa: T201
-    print("| statistics | ms a step, first pass | later | |\n|---|---|---|---|")  # noqa: T201
+    say(f"| eeg | {CASES['eeg'][3]} | entropy or lempel_ziv, remembered | rows | {1e3 * known:.3f} |\n")
+    say(
+        f"A step of `demo_eeg`, {WINDOWS} windows: forward, backward, update. When a window is met first, slow"
+    )
+    say("statistics (entropy, lempel_ziv) are computed, later they are remembered.\n")
+    say("| statistics | ms a step, first pass | later | |\n|---|---|---|---|")
     base = None
     for name, of in ARMS.items():
         first, later = (1e3 * one for one in step(of))
         base = base or later
-        print(f"| {name} | {first:.0f} | {later:.0f} | {later / base - 1:+.0%} |")  # noqa: T201
+        say(f"| {name} | {first:.0f} | {later:.0f} | {later / base - 1:+.0%} |")
 
 
 def made(modality: str, rows: int, times: int) -> torch.Tensor:
