@@ -7,9 +7,9 @@ braindecode`; brainfm itself doesn't need it); without it, only our own rows are
     python benchmarks/speed.py --json                         every piece
     python benchmarks/speed.py --pieces peers-19-float32      one of them
 
-"training" is forward and backward without an optimiser, ours with its decoder, its loss and its statistics. CBraMod and LUNA have
-their own reconstruction head in braindecode, with half of the patches masked; LaBraM and BIOT have none there, so they are charged
-for a mean square of their output alone, which favours them. Ours cuts the same patches and hides 55 % of them.
+"training" is forward and backward without an optimiser, ours with its decoder, its loss and its statistics. CBraMod and LUNA
+have their own reconstruction head in braindecode, with half of the patches masked; LaBraM and BIOT have none there, so they are
+charged for a mean square of their output alone, which favours them. Ours cuts the same patches and hides 55 % of them.
 """
 
 from collections.abc import Callable, Mapping

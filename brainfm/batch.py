@@ -89,6 +89,11 @@ class Batch:
         }
         return replace(self, **changed)
 
+    def windows(self, part: slice) -> "Batch":
+        """Some of the windows, with all their sensors."""
+        tensors = [field.name for field in fields(self) if isinstance(getattr(self, field.name), Tensor)]
+        return replace(self, **{name: getattr(self, name)[part] for name in tensors})
+
     def sensors(self, rows: Int[Tensor, " kept"]) -> "Batch":
         """The same windows with these sensors alone, in this order."""
         names = (

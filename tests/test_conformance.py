@@ -34,6 +34,7 @@ from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.objectives import Objective
 from brainfm.part import Part, find, known
 from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.statistics import known_blocks
 from brainfm.tokenizers import Tokenizer
 from brainfm.tokens import Tokens
 from tests.codecs import codec_of, saved
@@ -87,6 +88,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "masked_codes": [{"decoder_depth": 1}, {"decoder_depth": 1, "symmetric": True}],
     "modality": [{"otherwise": {"kind": "independent"}}],
     "complement": [{"of": {"kind": "block", "share": 0.45}}],
+    "neurodynamics": [{}, {"of": known_blocks()}],
     "linear": [{"pool": pool} for pool in ("mean", "sensor", "time", "all")],
 }
 """Settings of single parts; a kind that is not here is tried with its defaults."""

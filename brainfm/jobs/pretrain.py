@@ -1,6 +1,7 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,8 +31,10 @@ from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss, Shapes
+from brainfm.objectives.neurodynamics import NeurodynamicsLoss
 from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous, span
 from brainfm.report import Section
+from brainfm.run_folder import check_claim, load_memory, save_memory
 from brainfm.tokens import Tokens
 from brainfm.train import Outcome, Run, train
 from brainfm.view import Piece, View
@@ -115,6 +118,7 @@ class Pretrained:
 
 def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int | None = None) -> Pretrained:
     """Run a recipe to its end, or on from where it stopped, and report; `limit` keeps that many recordings of each card."""
+    from brainfm.jobs.predictability import predictable
     from brainfm.jobs.reporting import losses, pictures, texts, write
 
     recipe, streams, manifest = gather(chosen, limit)
@@ -145,16 +149,15 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
         held_out=kept,
         teach=teach if needed else None,
     )
-    outcome = train(run)
+    check_claim(out, identity)  # before anything is left there
+    with remembered(task.module, out):
+        outcome = train(run)
     if not is_main():
         return Pretrained(outcome, [])
-    drawn = [
-        picture
-        for stream_ in streams.values()
-        for part in stream_.parts
-        for picture in pictures(task.module, part, recipe.seed)
-    ]
-    sections = [*losses(out), *drawn, texts(recipe, recipe.data.cards)]
+    parts = [part for stream_ in streams.values() for part in stream_.parts]
+    drawn = [picture for part in parts for picture in pictures(task.module, part, recipe.seed)]
+    told = [table for part in parts for table in predictable(task.module, part, recipe.seed)]
+    sections = [*losses(out), *told, *drawn, texts(recipe, recipe.data.cards)]
     write("Pretraining", sections, out, recipe)
     return Pretrained(outcome, sections)
 
@@ -177,6 +180,21 @@ def hold_back(
 def differ(streams: Mapping[str, AnyStream]) -> bool:
     """Whether steps may use different weights: those of other instruments, or of those that a step hides."""
     return sum(len(one.parts) for one in streams.values()) > 1
+
+
+@contextmanager
+def remembered(module: Learner, out: Path) -> Iterator[None]:
+    """What is slow to compute of windows is known from the run's folder, and left there however the run ends."""
+    memories = [one.memory for one in module.objectives.values() if isinstance(one, NeurodynamicsLoss)]
+    for memory in memories:
+        if kept := load_memory(out):
+            memory.restore(kept)
+    try:
+        yield
+    finally:
+        for memory in memories:
+            if memory.known and is_main():
+                save_memory(out, memory.arrays())
 
 
 def weights(data: Corpus) -> dict[str, float]:
