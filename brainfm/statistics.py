@@ -24,8 +24,10 @@ SLOW = {
     "slow-2": (0.198, 0.25),
 }
 """Of the blood's oxygen (Zuo et al. 2010, after Buzsáki & Draguhn 2004)."""
-RANGES = {"fmri": SLOW, "spikes": BANDS}
+RANGES = {"fmri": SLOW, "spikes": BANDS, "behaviour": BANDS}
 """Modalities with bands of their own; the others have those of fields."""
+LEVELS = {"spikes": ("rate",), "behaviour": ("level",)}
+"""Modalities whose mean says something: how often a neuron fires, where someone is."""
 PLACES = ("mean", "x", "y", "z")
 
 
@@ -36,7 +38,7 @@ def ranges(modality: str) -> dict[str, tuple[float, float]]:
 
 def sensor_names(modality: str) -> tuple[str, ...]:
     """What `sensor_statistics` gives."""
-    return (*ranges(modality), "mobility", "complexity", *(("rate",) if modality == "spikes" else ()))
+    return (*ranges(modality), "mobility", "complexity", *LEVELS.get(modality, ()))
 
 
 def window_names(modality: str) -> tuple[str, ...]:
@@ -47,11 +49,16 @@ def window_names(modality: str) -> tuple[str, ...]:
 def sensor_statistics(
     signal: Float[Tensor, "batch sensor time"], sfreq: float, modality: str
 ) -> Float[Tensor, "batch sensor statistic"]:
-    """The logarithms of `sensor_names` for every sensor alone. A band above the Nyquist frequency gives the last bin's power."""
+    """`sensor_names` for every sensor alone, all but a level as logarithms.
+
+    A band above the Nyquist frequency gives the last bin's power.
+    """
     signal = signal.float()
     parts = [band_power(signal, sfreq, ranges(modality)).log(), hjorth(signal)]
     if modality == "spikes":
         parts.append((signal.mean(dim=-1, keepdim=True) * sfreq + 0.1).log())
+    elif modality == "behaviour":
+        parts.append(signal.mean(dim=-1, keepdim=True))
     return torch.cat(parts, dim=-1)
 
 
