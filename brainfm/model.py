@@ -303,6 +303,14 @@ class BrainFM(PreTrainedModel):
         return load_whole(cls, folder, config, **kwargs)
 
 
+def load(where: str | Path, **kwargs: Any) -> BrainFM:
+    """A pretrained model: "brainfm-tiny", which comes with the package, a run's folder, a checkpoint or a Hub id.
+
+    `kwargs` are those of `BrainFM.from_pretrained`. Raises `CheckpointError` where it can't be loaded whole.
+    """
+    return BrainFM.from_pretrained(where, **kwargs)
+
+
 def throughout(prepared: Sequence[Recording], modality: str, seconds: float) -> Windows:
     """Consecutive windows of recordings, less those not measured throughout. Raises `DataError` where not even one is left."""
     if not seconds > 0:

@@ -16,14 +16,14 @@ from brainfm.data.cards import DataCard
 from brainfm.data.preprocess import fit, has, prepare
 from brainfm.data.recording import Recording
 from brainfm.data.store import Store, open_store
-from brainfm.data.windows import measured, place, without
+from brainfm.data.windows import Windows, measured, place, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss, Shapes
-from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous
+from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous, span
 from brainfm.report import Section
 from brainfm.train import Micro, Outcome, Run, is_main, train
 from brainfm.view import Piece, View
@@ -178,6 +178,7 @@ def joined(
     recordings = {name: [ready[name].pop(number) for number in shared] for name in one.modalities}
     slowest = min(one.modalities, key=lambda name: recordings[name][0].signal(name).sfreq)
     windows = Sliding(seconds=seconds, stride=one.stride)(recordings[slowest], slowest, [])
+    windows = allowed(windows, recordings[slowest])
     streams = tuple(
         Stream(name, recordings[name], windows, signals[name].prepare, signals[name].tokenizer)
         for name in one.modalities
@@ -226,7 +227,11 @@ def corpus(
                 f"its subjects are {', '.join(sorted({one.subject for one in recordings}))}"
             )
         for recording, places in zip(recordings, held, strict=True):
-            (out if places else kept).append(recording)
+            spans = [span(place_) for place_ in sorted(places)]
+            if None in spans:
+                out.append(recording)
+            else:
+                kept.append(replace(recording, kept_out=tuple(one for one in spans if one)))
     return kept, out
 
 
@@ -248,7 +253,9 @@ def stream(recordings: Sequence[Recording], settings: SignalRecipe, modality: st
 
 def cut(prepared: Sequence[Recording], settings: SignalRecipe, modality: str) -> Stream:
     """Prepared recordings and every whole window in them."""
-    windows = Sliding(seconds=settings.seconds, stride=settings.stride)(prepared, modality, [])
+    windows = allowed(
+        Sliding(seconds=settings.seconds, stride=settings.stride)(prepared, modality, []), prepared
+    )
     if not len(windows):
         raise DataError(
             f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"
@@ -258,6 +265,16 @@ def cut(prepared: Sequence[Recording], settings: SignalRecipe, modality: str) ->
         raise DataError(f"{modality} was measured throughout no window; shorten signals.{modality}.seconds")
     found = Stream(modality, prepared, windows, settings.prepare, settings.tokenizer)
     return with_enough(found) if found.ragged else found
+
+
+def allowed(windows: Windows, recordings: Sequence[Recording]) -> Windows:
+    """The windows that touch nothing that is kept out; the others are counted as dropped."""
+    stop = windows.start + windows.seconds
+    touching = np.zeros(len(windows), bool)
+    for index, recording in enumerate(recordings):
+        for start, end in recording.kept_out:
+            touching |= (windows.recording == index) & (windows.start < end) & (stop > start)
+    return without(windows, ~touching, "held out")
 
 
 def with_enough(stream_: Stream) -> Stream:
