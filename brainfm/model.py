@@ -197,7 +197,11 @@ class BrainFM(PreTrainedModel):
         tokenized: Tokenized = self.tokenizers[batch.modality](batch, generator)
         if batch.modality not in self.codecs:
             return tokenized
-        code = self.codecs[batch.modality].codes(batch)
+        codec = self.codecs[batch.modality].to(
+            batch.signal.device
+        )  # no part of the module, so it did not move with it
+        with torch.autocast(batch.signal.device.type, enabled=False):
+            code = codec.codes(batch)
         return replace(tokenized, tokens=replace(tokenized.tokens, code=code))
 
     def attach(self, codec: Any) -> None:

@@ -42,6 +42,9 @@ class Training(Settings):
     warm_up: float = Field(default=0.1, ge=0, le=1, description="share of the steps with a rising rate")
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
+    average: float | None = Field(
+        default=None, ge=0, lt=1, description="how much of the running mean of the weights a step keeps"
+    )
     precision: Literal["no", "bf16"] = "bf16"
     workers: int = Field(default=0, ge=0, description="processes that cut windows")
     save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
@@ -189,6 +192,8 @@ class PretrainRecipe(Recipe):
     data: Corpus
     signals: dict[str, SignalRecipe] = Field(min_length=1)
     together: list[Simultaneous] = []
+    codecs: dict[str, str] = {}
+    """By modality, the folder of a codec that says the tokens' codes, from the working directory (`brainfm tokenize train`)."""
     encoder: SerializeAsAny[Encoder]
     mask: SerializeAsAny[Mask]
     objectives: dict[str, SerializeAsAny[Objective]] = Field(min_length=1)
@@ -218,6 +223,29 @@ class PretrainRecipe(Recipe):
             if name not in info.data.get("signals", {name: None}):
                 raise ValueError(f"{name!r} is to be together with others but is not among the signals")
         return value
+
+    @field_validator("codecs")
+    @classmethod
+    def _of_these_modalities(cls, value: dict[str, str], info: Any) -> dict[str, str]:
+        for name in value.keys() - info.data.get("signals", value).keys():
+            raise ValueError(f"{name!r} has a codec but is not among the signals")
+        return value
+
+    @model_validator(mode="after")
+    def _has_what_objectives_need(self) -> Self:
+        asked = {name: part for name, part in self.objectives.items() if part.weight}
+        for name, part in asked.items():
+            if part.needs_codes and not self.codecs:
+                raise ValueError(
+                    f"objectives.{name} tells codes, and nothing says them; name a codec's folder under codecs, "
+                    "which `brainfm tokenize train` makes"
+                )
+            if part.needs_teacher and not self.train.average:
+                raise ValueError(
+                    f"objectives.{name} learns from a running mean of the weights, and none is kept; "
+                    "set train.average, for example to 0.999"
+                )
+        return self
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from torch import nn
 
 from brainfm.batch import Batch
 from brainfm.chance import Chance, entropy
+from brainfm.codec import Codec
 from brainfm.corpus import AnyStream, Plan, Stream, Together
 from brainfm.data.cards import DataCard
 from brainfm.data.preprocess import fit, has, prepare
@@ -25,6 +26,7 @@ from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss, Shapes
 from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous, span
 from brainfm.report import Section
+from brainfm.tokens import Tokens
 from brainfm.train import Micro, Outcome, Run, is_main, train
 from brainfm.view import Piece, View
 
@@ -40,12 +42,20 @@ class Learner(nn.Module):
         self.model, self.mask = model, mask
         self.weights = {name: weight for name, (weight, _) in objectives.items()}
         self.objectives = nn.ModuleDict({name: module for name, (_, module) in objectives.items()})
+        self.teacher: Callable[[Batch], Tokens] | None = None
+        """Set by whoever keeps a running mean of the weights."""
 
     def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
         view = self.view(batches, chance)
         own = {name: loss for piece in view.pieces for name, loss in piece.tokenized.losses.items()}
         asked = [self.objectives[name](view) * weight for name, weight in self.weights.items()]
-        return sum(asked, start=Loss(own, dict.fromkeys(own, 1.0)))
+        loss = sum(asked, start=Loss(own, dict.fromkeys(own, 1.0)))
+        if not any(loss.weights.values()):
+            raise DataError(
+                f"no objective has anything to learn from windows of {' and '.join(one.modality for one in batches)}; "
+                "add one that has, such as masked_patches"
+            )
+        return loss
 
     def view(self, batches: tuple[Batch, ...], chance: Chance) -> View:
         """What the objectives are shown of these windows."""
@@ -54,7 +64,7 @@ class Learner(nn.Module):
         ]
         hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
         pieces = tuple(map(Piece, batches, tokenized, hidden))
-        return View(pieces, self.model.encoder, chance)
+        return View(pieces, self.model.encoder, chance, self.teacher)
 
 
 @dataclass
@@ -92,10 +102,13 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     settings = recipe.train
     plan = Plan(streams, settings.batch, recipe.seed, settings.tokens, weights(recipe.data))
     task = Pretraining(plan, learner(recipe, streams))
-    task.module.model.manifest = manifest
     identity = {"recipe": chosen.hash, "data": manifest.digest}
+    for modality, codec in task.module.model.codecs.items():
+        manifest += codec.manifest  # who was seen through its codes was seen
+        identity[f"{modality} codec"] = codec.digest
+    task.module.model.manifest = manifest
     outcome = train(
-        Run(task, settings, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
+        Run(task, settings, recipe.seed, out, recipe.text, identity, quiet, several=differ(streams))
     )
     if not is_main():
         return Pretrained(outcome, [])
@@ -108,6 +121,11 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     sections = [*losses(out), *drawn, texts(recipe, recipe.data.cards)]
     write("Pretraining", sections, out, recipe)
     return Pretrained(outcome, sections)
+
+
+def differ(streams: Mapping[str, AnyStream]) -> bool:
+    """Whether steps may use different weights: those of other instruments, or of those that a step hides."""
+    return sum(len(one.parts) for one in streams.values()) > 1
 
 
 def weights(data: Corpus) -> dict[str, float]:
@@ -289,18 +307,32 @@ def learner(recipe: PretrainRecipe, streams: Mapping[str, AnyStream]) -> Learner
     """The untrained network of the recipe's seed, its objectives fitted to the corpus's statistics."""
     parts = [part for stream_ in streams.values() for part in stream_.parts]
     model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
+    attach_codecs(model, recipe.codecs)
     patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
+    codes = {name: codec.sizes for name, codec in model.codecs.items()}
     objectives = {}
     asked = {name: part for name, part in recipe.objectives.items() if part.weight}
     for number, (name, part) in enumerate(asked.items()):
         with seeded(entropy(recipe.seed, 1, number)):
-            objectives[name] = (part.weight, part.build(Shapes(model.width, patches)))
+            objectives[name] = (part.weight, part.build(Shapes(model.width, patches, codes)))
     with torch.no_grad():
         sampled = [(batch, model.tokenize(batch)) for part in parts for batch in sample(part, recipe.seed)]
         for _, module in objectives.values():
             if hasattr(module, "fit"):
                 module.fit(sampled)
     return Learner(model, recipe.mask, objectives)
+
+
+def attach_codecs(model: BrainFM, folders: Mapping[str, str]) -> None:
+    """Let the codecs of these folders, by modality, say the codes of the model's tokens.
+
+    Raises `CheckpointError` where one is missing or did not pass, and `DataError` where it was made for other tokens.
+    """
+    for modality, folder in folders.items():
+        codec = Codec.load(folder)
+        if codec.modality != modality:
+            raise DataError(f"codecs.{modality}: {folder} holds a codec for {codec.modality}")
+        model.attach(codec)
 
 
 def met(config: BrainFMConfig, streams: Iterable[Stream]) -> BrainFMConfig:
