@@ -15,7 +15,9 @@ from torch import Tensor
 from brainfm.data.lobes import lobe_of
 from brainfm.data.recording import Sensors
 
-KINDS = ("eeg", "mag", "grad", "source", "seeg", "ecog", "dbs", "voxel", "vertex", "parcel", "neuron", "multiunit")  # fmt: skip
+KINDS = (
+    "eeg", "mag", "grad", "source", "seeg", "ecog", "dbs", "voxel", "vertex", "parcel", "neuron", "multiunit", "track",
+)  # fmt: skip
 """Kinds of sensor by the number under which a network knows them: a new one is added at the end, so that it shifts none."""
 
 

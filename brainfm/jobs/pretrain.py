@@ -1,6 +1,6 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +18,10 @@ from brainfm.chance import Chance, entropy
 from brainfm.codec import Codec
 from brainfm.corpus import AnyStream, Plan, Stream, Together
 from brainfm.data.cards import DataCard
-from brainfm.data.preprocess import fit, prepare
+from brainfm.data.preprocess import fit, has, prepare
 from brainfm.data.recording import Recording
 from brainfm.data.store import Store, open_store
-from brainfm.data.windows import Windows, place
+from brainfm.data.windows import Windows, measured, place, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import BrainfmError, DataError
 from brainfm.feed import Micro
@@ -217,13 +217,13 @@ def gather(
     raw, _ = corpus(recipe.data, limit, store)
     ready: dict[str, dict[int, Recording]] = {}
     for modality, settings in recipe.signals.items():
-        which = [number for number, recording in enumerate(raw) if modality in recording.signals]
+        which = [number for number, one in enumerate(raw) if has(one, settings.prepare, modality)]
         recordings = [raw[number] for number in which]
         if not recordings:
             raise DataError(
                 f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on"
             )
-        manifest += Manifest.of(recordings, modality, with_labels=False)
+        manifest += entered(recordings, modality, recipe.signals)
         done = store.done(settings.prepare, modality) if store else 0
         steps = [*settings.prepare[:done], *fit(settings.prepare[done:], recordings, modality)]
         signals[modality] = settings.model_copy(update={"prepare": steps})
@@ -236,6 +236,18 @@ def gather(
         if found:
             streams[modality] = cut(list(found.values()), signals[modality], modality)
     return recipe.model_copy(update={"signals": signals}), streams, manifest
+
+
+def entered(recordings: Sequence[Recording], modality: str, trained: Collection[str]) -> Manifest:
+    """What these recordings add to the manifest when this modality of them is trained on.
+
+    One that lacks the modality, which is made of a track, is known by a signal of the brain: by one that is `trained` on and
+    entered anyway, else by its first.
+    """
+    own = [one for one in recordings if modality in one.signals]
+    alone = [one for one in recordings if not one.signals.keys() & trained]
+    found = [Manifest.of([one], next(iter(one.signals)), with_labels=False) for one in alone if one.signals]
+    return sum(found, Manifest.of(own, modality, with_labels=False))
 
 
 def joined(
@@ -258,17 +270,15 @@ def joined(
         Stream(name, recordings[name], windows, signals[name].prepare, signals[name].tokenizer)
         for name in one.modalities
     )
-    kept = np.flatnonzero(np.all([fits(stream_) for stream_ in streams], axis=0))
-    if not len(kept):
+    left = without(windows, np.all([fits(stream_) for stream_ in streams], axis=0), f"not whole in {words}")
+    if not len(left):
         raise DataError(f"no window of {seconds:g} s lies in {words} at once; shorten together.seconds")
-    left = windows.rows(kept)
-    if lost := len(windows) - len(kept):
-        left = replace(left, dropped={**left.dropped, f"not whole in {words}": lost})
     return Together(tuple(replace(stream_, windows=left) for stream_ in streams))
 
 
 def fits(stream_: Stream) -> NDArray[np.bool_]:
-    """(window,) whether the window lies whole in its recording, and holds events enough where it is of events."""
+    """(window,) whether the window lies whole in its recording, all of it was measured, and it holds events enough where it is
+    of events."""
     signals = [recording.signal(stream_.modality) for recording in stream_.recordings]
     table = stream_.windows
     inside = np.array(
@@ -277,8 +287,9 @@ def fits(stream_: Stream) -> NDArray[np.bool_]:
             for row, start in zip(table.recording, table.start, strict=True)
         ]
     )
+    there = np.flatnonzero(inside)
+    inside[there] &= measured(stream_.recordings, table.rows(there), stream_.modality)
     if stream_.ragged:
-        there = np.flatnonzero(inside)
         inside[there] &= replace(stream_, windows=table.rows(there)).lengths >= FEWEST
     return inside
 
@@ -336,6 +347,9 @@ def cut(prepared: Sequence[Recording], settings: SignalRecipe, modality: str) ->
         raise DataError(
             f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"
         )
+    windows = without(windows, measured(prepared, windows, modality), "not measured throughout")
+    if not len(windows):
+        raise DataError(f"{modality} was measured throughout no window; shorten signals.{modality}.seconds")
     found = Stream(modality, prepared, windows, settings.prepare, settings.tokenizer)
     return with_enough(found) if found.ragged else found
 
@@ -347,21 +361,15 @@ def allowed(windows: Windows, recordings: Sequence[Recording]) -> Windows:
     for index, recording in enumerate(recordings):
         for start, end in recording.kept_out:
             touching |= (windows.recording == index) & (windows.start < end) & (stop > start)
-    if not touching.any():
-        return windows
-    left = windows.rows(np.flatnonzero(~touching))
-    return replace(left, dropped={**windows.dropped, "held out": int(touching.sum())})
+    return without(windows, ~touching, "held out")
 
 
 def with_enough(stream_: Stream) -> Stream:
     """A stream of events less the windows that hold too few to hide some and see others; these are counted as dropped."""
-    enough = np.flatnonzero(stream_.lengths >= FEWEST)
-    if not len(enough):
+    enough = stream_.lengths >= FEWEST
+    if not enough.any():
         raise DataError(f"no window of {stream_.modality} holds {FEWEST} events; lengthen it")
-    windows = stream_.windows.rows(enough)
-    if few := len(stream_.windows) - len(enough):
-        windows = replace(windows, dropped={**windows.dropped, f"fewer than {FEWEST} events": few})
-    return replace(stream_, windows=windows)
+    return replace(stream_, windows=without(stream_.windows, enough, f"fewer than {FEWEST} events"))
 
 
 def learner(recipe: PretrainRecipe, streams: Mapping[str, AnyStream]) -> Learner:
