@@ -1,8 +1,8 @@
 """What a window is like: numbers of each row (a sensor, or what stands for several), of pairs of rows, and of the window.
 
 A target for pooled features. Without some window-level target frozen features are weak: REVE loses about 10 points of a
-linear probe (El Ouahidi et al. 2025, ablation), DeeperBrain 4 to 7 (arXiv 2601.06134). `FIELD`, `BLOOD`, `SPIKES` and `TRACKS` are the
-table of what there is, block by block; a recipe chooses blocks by name. One file an idea beside this one says how.
+linear probe (El Ouahidi et al. 2025, ablation), DeeperBrain 4 to 7 (arXiv 2601.06134). `FIELD`, `BLOOD`, `SPIKES` and
+`TRACKS` are the table of what there is, block by block; a recipe chooses blocks by name. One file an idea beside this one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
