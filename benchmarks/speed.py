@@ -7,30 +7,18 @@ braindecode`; brainfm itself doesn't need it); without it, only our own rows are
     python benchmarks/speed.py --json                         every piece
     python benchmarks/speed.py --pieces peers-19-float32      one of them
 
-"training" is forward and backward without an optimiser, ours with its decoder, its loss and its statistics. CBraMod and LUNA have
-their own reconstruction head in braindecode, with half of the patches masked; LaBraM and BIOT have none there, so they are charged
-for a mean square of their output alone, which favours them. Ours cuts the same patches and hides 55 % of them.
+"training" is forward and backward without an optimiser, ours with its decoder, its loss and its statistics. CBraMod and LUNA
+have their own reconstruction head in braindecode, with half of the patches masked; LaBraM and BIOT have none there, so they are
+charged for a mean square of their output alone, which favours them. Ours cuts the same patches and hides 55 % of them.
 """
 
-import argparse
-import json
-import platform
-import resource
-import statistics
-import subprocess
-import sys
-import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from unittest.mock import MagicMock
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from brainfm.batch import Batch
 from brainfm.data.recording import Sensors

@@ -163,6 +163,14 @@ class Share:
     counted: bool = True
     """False where there are more pieces than windows, and this one repeats another's for company."""
 
+    @classmethod
+    def of(cls, stream: AnyStream, rows: NDArray[np.int64], part: int, parts: int) -> "Share":
+        """Number `part` of `parts` nearly equal pieces of these windows."""
+        pieces = np.array_split(rows, min(parts, len(rows)))
+        mine = part % len(pieces)
+        first = sum(len(piece) for piece in pieces[:mine])
+        return cls(stream, pieces[mine], first, len(rows), part < len(pieces))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -188,10 +196,7 @@ class Plan:
     def piece(self, step: int, part: int, parts: int) -> Share:
         """One of `parts` nearly equal pieces of a step: the windows of a micro-batch of one process."""
         name, rows = self.rows(step)
-        pieces = np.array_split(rows, min(parts, len(rows)))
-        mine = part % len(pieces)
-        first = sum(len(piece) for piece in pieces[:mine])
-        return Share(self.streams[name], pieces[mine], first, len(rows), part < len(pieces))
+        return Share.of(self.streams[name], rows, part, parts)
 
     @cached_property
     def steps_in_pass(self) -> int:

@@ -22,7 +22,7 @@ from brainfm.data.modalities import owner
 from brainfm.data.preprocess import prepare
 from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording
-from brainfm.data.windows import Cut, Windows
+from brainfm.data.windows import Cut, Windows, measured, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.errors import CheckpointError, DataError
@@ -316,12 +316,15 @@ def load(where: str | Path, **kwargs: Any) -> BrainFM:
 
 
 def throughout(prepared: Sequence[Recording], modality: str, seconds: float) -> Windows:
-    """Consecutive windows of recordings. Raises `DataError` where not even one fits."""
+    """Consecutive windows of recordings, less those not measured throughout. Raises `DataError` where not even one is left."""
     if not seconds > 0:
         raise DataError(f"a window of {seconds:g} s can't be cut; its length must be positive")
     windows = Sliding(seconds=seconds)(prepared, modality, [])
     if not len(windows):
         raise DataError(f"{prepared[0].name} is shorter than one window of {seconds:g} s")
+    windows = without(windows, measured(prepared, windows, modality), "not measured throughout")
+    if not len(windows):
+        raise DataError(f"{prepared[0].name}: {modality} was measured throughout no window of {seconds:g} s")
     return windows
 
 

@@ -42,16 +42,35 @@ class Training(Settings):
     warm_up: float = Field(default=0.1, ge=0, le=1, description="share of the steps with a rising rate")
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
-    average: float | None = Field(
-        default=None, ge=0, lt=1, description="how much of the running mean of the weights a step keeps"
-    )
     precision: Literal["no", "bf16"] = "bf16"
+    average: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of a running mean of the weights, which is what is saved; 0: none",
+    )
+    checkpointing: bool = Field(
+        default=False, description="compute blocks again for the gradient: less memory"
+    )
+    compile: bool = Field(default=False, description="compile the blocks by torch.compile")
     workers: int = Field(default=0, ge=0, description="processes that cut windows")
     save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
+    keep: int = Field(default=2, ge=1, description="last checkpoints that stay on disk, beside the best")
     log_with: Literal["none", "tensorboard", "wandb"] = "none"
 
 
-WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}, "codes": {"usage"}}
+class PretrainTraining(Training):
+    """The same, and what judges the checkpoints of a long run."""
+
+    hold_back: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="share of every recording that is not trained on; its loss says which checkpoint is the best",
+    )
+
+
+WITHOUT_EFFECT = {"train": {"workers", "save_every", "keep", "log_with"}, "codes": {"usage"}}
 """Values that change how a run goes on or is judged, never what it learns."""
 
 
@@ -198,7 +217,7 @@ class PretrainRecipe(Recipe):
     mask: SerializeAsAny[Mask]
     objectives: dict[str, SerializeAsAny[Objective]] = Field(min_length=1)
     """By name, which is also the kind unless another is given."""
-    train: Training
+    train: PretrainTraining
 
     @field_validator("signals")
     @classmethod
@@ -309,6 +328,8 @@ class TokenizeRecipe(SignalRecipe, Recipe):
 
     @model_validator(mode="after")
     def _of_its_modality(self) -> Self:
+        if self.train.average:
+            raise ValueError("codes follow the last weights, not their mean; leave train.average at 0")
         if self.codes.modality not in self.tokenizer.reads:
             raise ValueError(
                 f"{self.codes.modality} can't be read by the tokenizer {self.tokenizer.kind}, "

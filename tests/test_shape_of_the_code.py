@@ -26,7 +26,8 @@ ORDER = [
     "batch", "chance", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
-    "progress", "run_folder", "train", "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
+    "blocks average", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
+    "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

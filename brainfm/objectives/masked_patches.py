@@ -118,9 +118,13 @@ def held(value: Float[Tensor, "batch token time"], hidden: Hidden) -> Float[Tens
 def patches_wanted(tokenized: Tokenized, modality: str) -> Float[Tensor, "batch token time"]:
     """What the decoder is to tell, at mean 0 and variance 1: patch by patch, or over each row where patches are `SHORT`.
 
-    Two volumes of fMRI normalised alone are a sign, and ten bins of a neuron no longer say how often it fired.
+    Two volumes of fMRI normalised alone are a sign, and ten bins of a neuron no longer say how often it fired. A target with
+    its `level` is told as it is: a place on a track is nothing else.
     """
-    value = tokenized.targets[modality].value.float()
+    target = tokenized.targets[modality]
+    value = target.value.float()
+    if target.level:
+        return value
     if not tokenized.tokens.period or value.shape[-1] >= SHORT:
         return normalise(value)
     whole = value.unflatten(1, (tokenized.tokens.rows, -1))
