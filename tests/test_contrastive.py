@@ -127,6 +127,22 @@ def test_windows_find_each_other_across_instruments(make_recipe: MakeRecipe, bot
     assert after(mixed=True) > 0.95 * guess
 
 
+def test_a_whole_hidden_instrument_is_told_from_the_other(make_recipe: MakeRecipe, both: Together) -> None:
+    """Where a mask hides all of one, patches are asked of that one alone, and there is nothing to compare."""
+    objectives = {"contrastive": {}, "masked_patches": {"decoder_depth": 1}, "neurodynamics": {}}
+    mask = {"kind": "modality", "drop": 1.0, "otherwise": {"kind": "block"}}
+    found = learner(make_recipe(signals=SIGNALS, objectives=objectives, mask=mask), {"eeg+meg": both})
+    hidden = set()
+    for step in range(4):
+        eeg, meg = batches(both, range(4))
+        loss = found((eeg, meg), Chance(0, step))
+        assert loss.parts.keys() == {"patches", "statistics"} and torch.isfinite(loss.total)
+        pieces = found.view((eeg, meg), Chance(0, step)).pieces
+        (which,) = [piece.modality for piece in pieces if not piece.hidden.seen.shape[1]]
+        hidden.add(which)
+    assert hidden == {"eeg", "meg"}
+
+
 def test_windows_of_one_instrument_have_no_part(make_recipe: MakeRecipe, both: Together) -> None:
     found = net(make_recipe, both)
     with pytest.raises(DataError, match="no objective has anything to learn from windows of eeg; add"):

@@ -80,5 +80,6 @@ class ContrastiveLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Of the windows here: which of all windows is this one? The mean over windows."""
         scale = self.factor.exp().clamp(max=HOTTEST)
-        similar = scale * asking @ others.gathered(told).T
+        with torch.autocast(asking.device.type, enabled=False):  # a cosine times a hundred needs its digits
+            similar = scale * asking @ others.gathered(told).T
         return F.cross_entropy(similar, others.mine)
