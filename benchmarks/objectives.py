@@ -45,18 +45,19 @@ def main() -> None:
     arguments.add_argument("--codec", default="runs/codes_simulated")
     arguments.add_argument("--only", choices=ARMS)
     arguments.add_argument("--seed", type=int, default=0)
+    arguments.add_argument("--steps", type=int, default=700)
     chosen = arguments.parse_args()
     torch.set_num_threads(1)
     runs = [(chosen.only, chosen.seed)] if chosen.only else [(arm, seed) for seed in SEEDS for arm in ARMS]
     for arm, seed in runs:
-        pretrain(recipe(arm, seed, chosen.codec), folder(chosen.out, arm, seed), quiet=True)
+        pretrain(recipe(arm, seed, chosen.codec, chosen.steps), folder(chosen.out, arm, seed), quiet=True)
     if not chosen.only:
         print(table(chosen.out))  # noqa: T201 - this is the command's output
 
 
-def recipe(arm: str, seed: int, codec: str) -> PretrainRecipe:
+def recipe(arm: str, seed: int, codec: str, steps: int) -> PretrainRecipe:
     """The demo's recipe with an arm's objectives, and what these need."""
-    sets = [f"seed={seed}", f"objectives={json.dumps(ARMS[arm])}"]
+    sets = [f"seed={seed}", f"train.steps={steps}", f"objectives={json.dumps(ARMS[arm])}"]
     if "masked_codes" in ARMS[arm]:
         sets.append(f"codecs={json.dumps({'eeg': codec})}")
     if ARMS[arm].get("latent_prediction", {}).get("teacher") == "average":

@@ -259,6 +259,11 @@ class PretrainRecipe(Recipe):
                     f"objectives.{name} tells codes, and nothing says them; name a codec's folder under codecs, "
                     "which `brainfm tokenize train` makes"
                 )
+            if part.needs_causal and not self.encoder.causal:
+                raise ValueError(
+                    f"objectives.{name} reads in order of time, which the encoder {self.encoder.kind} can't; "
+                    "take encoder.kind: transformer"
+                )
             if part.needs_teacher and not self.train.average:
                 raise ValueError(
                     f"objectives.{name} learns from a running mean of the weights, and none is kept; "

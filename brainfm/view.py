@@ -47,6 +47,14 @@ class View:
         return self._encoded([piece.hidden.seen for piece in self.pieces])
 
     @cached_property
+    def alone(self) -> tuple[Tokens, ...]:
+        """What it makes of each instrument's seen tokens by themselves, where none may hear what another saw."""
+        if len(self.pieces) == 1:
+            return self.seen
+        streams = [piece.tokenized.tokens.take(piece.hidden.seen) for piece in self.pieces]
+        return tuple(self.encoder(one) if one.count else one for one in streams)
+
+    @cached_property
     def complement(self) -> tuple[Tokens, ...]:
         """What it makes of the hidden ones alone: the second half of a symmetric pass."""
         return self._encoded([piece.hidden.hidden for piece in self.pieces])

@@ -162,8 +162,8 @@ def test_latents_hold_what_was_there_and_not_the_place_alone(
     make_recipe: MakeRecipe, eeg: Stream, windows: Batch, teacher: str
 ) -> None:
     """After training, the latents of another window are told worse: places and times, which all windows share, don't do."""
-    found = net(make_recipe, eeg, teacher=teacher, directions=64)
-    trained(found, windows, teacher, steps=110)
+    found = net(make_recipe, eeg, teacher=teacher, directions=32)
+    trained(found, windows, teacher, steps=150)
     module = found.objectives["latent_prediction"]
     assert isinstance(module, LatentPredictionLoss)
     with torch.no_grad():

@@ -21,7 +21,8 @@ def far_from_gaussian(
     """
     t = torch.linspace(0, FURTHEST, KNOTS, device=values.device)
     gaussian = torch.exp(-t.square() / 2)
-    shadow = values.float() @ (directions / directions.norm(dim=0)).to(values.device)
+    with torch.autocast(values.device.type, enabled=False):  # an angle of ten radians needs its digits
+        shadow = values.float() @ (directions / directions.norm(dim=0)).to(values.device)
     angle = shadow.unsqueeze(-1) * t  # (sample, item, direction, knot)
     apart = (angle.cos().mean(dim=0) - gaussian).square() + angle.sin().mean(dim=0).square()
     # both functions are even in t: the integral is twice that over t > 0, in units of the weight's own, √(2π)

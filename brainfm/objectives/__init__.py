@@ -61,6 +61,9 @@ class Objective(Part):
 
     weight: float = Field(default=1.0, ge=0, description="of this objective beside the others")
 
+    needs_causal: ClassVar[bool] = False
+    """Whether it asks an encoder that can keep tokens from hearing later ones (`Encoder.causal`)."""
+
     @property
     def needs_teacher(self) -> bool:
         """Whether it is told by a slower copy of the network (`train.average`)."""

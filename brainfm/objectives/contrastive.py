@@ -25,8 +25,9 @@ HOTTEST = 100.0
 class Contrastive(Objective):
     """Cross-entropy of which window of the step is one's own, by what another instrument's seen tokens say of it.
 
-    Windows of a single instrument have nothing to be compared with: steps of these lack the part. Candidates are the windows of a
-    micro-batch; with `gather` those of all processes, so that several processes give what one would.
+    Each instrument is encoded by itself: in one pass they hear each other, and are known by that. Windows of a single one have
+    nothing to be compared with: steps of these lack the part, as do those in which a mask hides all but one. Candidates are the
+    windows of a micro-batch; with `gather` those of all processes, so that several processes give what one would.
     """
 
     width: int = Field(default=64, ge=1, description="of the space in which instruments are compared")
@@ -55,7 +56,7 @@ class ContrastiveLoss(nn.Module):
     def forward(self, view: View) -> Loss:
         there = [
             (piece.modality, pool_tokens(seen, "mean"))
-            for piece, seen in zip(view.pieces, view.seen, strict=True)
+            for piece, seen in zip(view.pieces, view.alone, strict=True)
             if seen.count
         ]
         if len(there) < 2:
@@ -79,5 +80,6 @@ class ContrastiveLoss(nn.Module):
     ) -> Float[Tensor, ""]:
         """Of the windows here: which of all windows is this one? The mean over windows."""
         scale = self.factor.exp().clamp(max=HOTTEST)
-        similar = scale * asking @ others.gathered(told).T
+        with torch.autocast(asking.device.type, enabled=False):  # a cosine times a hundred needs its digits
+            similar = scale * asking @ others.gathered(told).T
         return F.cross_entropy(similar, others.mine)

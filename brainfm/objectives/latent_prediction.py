@@ -107,9 +107,11 @@ def normalised(tokens: Tokens) -> Float[Tensor, "batch token width"]:
 
 
 def some(tokens: Tokens, chance: Chance) -> Float[Tensor, "batch few width"]:
-    """The same `LOOKED_AT` random tokens of every window, none of them padding."""
-    there = shortest(tokens)
-    which = torch.randperm(there, generator=chance.shared)[:LOOKED_AT]
+    """The same `LOOKED_AT` random tokens of every window, none of them padding.
+
+    Shares of the shortest window are drawn, so that processes whose events are padded otherwise look at as many.
+    """
+    which = (torch.rand(LOOKED_AT, generator=chance.shared) * shortest(tokens)).long()
     return tokens.embedding[:, which.to(tokens.embedding.device)]
 
 

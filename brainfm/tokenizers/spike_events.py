@@ -60,7 +60,7 @@ class SpikeEventsTokenizer(Knowing):
             who=who,
         )
         around = self.around(batch.signal, row, time)
-        return Tokenized(tokens, {batch.modality: Target(around, batch.sfreq)})
+        return Tokenized(tokens, {batch.modality: Target(around, batch.sfreq)}, who=neuron)
 
     def around(
         self,
