@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from brainfm.chance import Chance
+from brainfm.lengths import span
 from brainfm.masks import Mask
 from brainfm.masks.block import Block
 from brainfm.masks.independent import Independent
@@ -199,7 +200,7 @@ def test_padding_is_never_hidden(mask: type[Mask]) -> None:
     tokens = replace(tokens, valid=torch.arange(tokens.count) < length, padded=True)
     hidden = mask.model_validate({"share": 0.5}).draw(tokens, Chance(2))
     assert tokens.valid.gather(1, hidden.hidden).all()
-    assert hidden.hidden.shape[1] == round(0.5 * int(length.min()))
+    assert hidden.hidden.shape[1] == round(0.5 * span(int(length.min()))[0])
     assert hidden.seen.shape[1] == tokens.count - hidden.hidden.shape[1]
 
 

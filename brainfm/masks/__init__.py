@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 
 from brainfm.chance import Chance
+from brainfm.lengths import span
 from brainfm.part import Part
 from brainfm.tokens import Hidden, Tokens
 
@@ -18,9 +19,9 @@ class Mask(Part):
     def count(self, tokens: Tokens) -> int:
         """How many tokens of each row are hidden: at least one, at most all but one, and the same in every row.
 
-        Where rows are padded, the share is of the shortest: padding is never hidden.
+        Where rows are padded, the share is of the shortest that may share a batch with them: padding is never hidden.
         """
-        there = int(tokens.valid.sum(dim=1).min()) if tokens.padded else tokens.count
+        there = span(int(tokens.valid.sum(dim=1).min()))[0] if tokens.padded else tokens.count
         return min(max(1, round(self.share * there)), there - 1)
 
     def draw(self, tokens: Tokens, chance: Chance) -> Hidden:
