@@ -83,10 +83,12 @@ class Batch:
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        named = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(
-            self, **{name: change(value) for name, value in named.items() if isinstance(value, Tensor)}
-        )
+        changed: dict[str, Any] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor):
+                changed[field.name] = change(value)
+        return replace(self, **changed)
 
     def sensors(self, rows: Int[Tensor, " kept"]) -> "Batch":
         """The same windows with these sensors alone, in this order."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from brainfm.corpus import AnyStream, Share, Stream, Together
 from brainfm.data.windows import Windows
 from brainfm.feed import Micro
 
-T = TypeVar("T", Stream, Together)
+T = TypeVar("T", bound=AnyStream)
 BLOCK = 2
 """Windows in a stretch: kept back one by one, they would be told by their neighbours."""
 MOST = 512
@@ -42,9 +42,13 @@ def kept_back(whole: T, every: int) -> tuple[T, T | None]:
 
 def with_windows(stream: T, windows: Windows) -> T:
     """A stream with other windows, the same in each of its instruments."""
-    if isinstance(stream, Together):
-        return replace(stream, parts=tuple(replace(part, windows=windows) for part in stream.parts))
-    return replace(stream, windows=windows)
+    changed: Any
+    if isinstance(stream, Stream):
+        changed = replace(stream, windows=windows)
+    else:
+        changed = Together(tuple(replace(part, windows=windows) for part in stream.parts))
+    found: T = changed
+    return found
 
 
 @dataclass(frozen=True)

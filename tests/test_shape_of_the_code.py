@@ -136,7 +136,11 @@ def test_folders_of_data_hold_no_code(folder: str) -> None:
     """An `__init__.py` in tokenizers/ would hide Hugging Face's package of that name."""
     files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     assert files
-    assert {path.suffix for path in files} <= {".yaml", ".md"}
+    launching = {
+        path for path in files if path.parent.name == "launch"
+    }  # what a cluster's scheduler is given
+    assert {path.suffix for path in launching} <= {".yaml", ".sh"}
+    assert {path.suffix for path in set(files) - launching} <= {".yaml", ".md"}
 
 
 def test_no_file_is_a_drawer_for_everything() -> None:

@@ -138,10 +138,10 @@ def gather(recipe: TokenizeRecipe, limit: int | None = None) -> Corpora:
     if out:
         test = stream(out, recipe, modality, done)
         return Corpora(recipe, whole, test, "held-out recordings", manifest)
-    train_, test = kept_back(whole, EVERY)
-    if test is None:
+    train_, back = kept_back(whole, EVERY)
+    if back is None:
         return Corpora(recipe, whole, whole, SEEN, manifest)
-    return Corpora(recipe, train_, test, LATER, manifest)
+    return Corpora(recipe, train_, back, LATER, manifest)
 
 
 def learner(data: Corpora) -> Codec:
