@@ -33,22 +33,24 @@ def whole(card: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Pat
     return runs
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "kills"), [(0, 2), (2, 3)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_killed_run_goes_on_to_the_bit(
-    card: Path, whole: dict[int, Path], tmp_path: Path, seed: int, workers: int
+def test_a_run_that_is_killed_again_and_again_goes_on_to_the_bit(
+    card: Path, whole: dict[int, Path], tmp_path: Path, seed: int, workers: int, kills: int
 ) -> None:
+    """Ten kills in all, at random steps or, where the log is still ahead of the last checkpoint, while a run starts."""
     argv = words(card, tmp_path / "run", f"seed={seed}", f"train.workers={workers}")
-    step = random.randrange(1, STEPS - 6)
-    process = started(argv)
-    wait_for(tmp_path / "run", step)
-    process.kill()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL, "the run ended before it was killed"
+    steps = sorted(random.sample(range(1, STEPS - 6), kills))
+    for step in steps:
+        process = started(argv)
+        wait_for(tmp_path / "run", step)
+        process.kill()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL, "the run ended before it was killed"
     torn = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8")
     assert torn.count("\n") < STEPS
     finish(argv)
-    assert tiny.rows(tmp_path / "run") == tiny.rows(whole[seed]), f"killed at step {step}"
+    assert tiny.rows(tmp_path / "run") == tiny.rows(whole[seed]), f"killed at steps {steps}"
     assert [row["step"] for row in tiny.rows(whole[seed])] == list(range(1, STEPS + 1))
 
 
