@@ -15,7 +15,9 @@ from torch import Tensor
 from brainfm.data.lobes import lobe_of
 from brainfm.data.recording import Sensors
 
-KINDS = ("eeg", "mag", "grad", "source", "seeg", "ecog", "dbs", "voxel", "vertex", "parcel", "neuron", "multiunit")  # fmt: skip
+KINDS = (
+    "eeg", "mag", "grad", "source", "seeg", "ecog", "dbs", "voxel", "vertex", "parcel", "neuron", "multiunit", "track",
+)  # fmt: skip
 """Kinds of sensor by the number under which a network knows them: a new one is added at the end, so that it shifts none."""
 
 
@@ -83,12 +85,16 @@ class Batch:
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
-        changed: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, Tensor):
-                changed[field.name] = change(value)
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(one) for name, one in named.items() if isinstance(one, Tensor)
+        }
         return replace(self, **changed)
+
+    def windows(self, part: slice) -> "Batch":
+        """Some of the windows, with all their sensors."""
+        tensors = [field.name for field in fields(self) if isinstance(getattr(self, field.name), Tensor)]
+        return replace(self, **{name: getattr(self, name)[part] for name in tensors})
 
     def sensors(self, rows: Int[Tensor, " kept"]) -> "Batch":
         """The same windows with these sensors alone, in this order."""

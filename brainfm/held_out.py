@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.corpus import AnyStream, Share, Stream, Together
+from brainfm.corpus import AnyStream, Share, Together
 from brainfm.data.windows import Windows
 from brainfm.feed import Micro
 
@@ -42,13 +42,8 @@ def kept_back(whole: T, every: int) -> tuple[T, T | None]:
 
 def with_windows(stream: T, windows: Windows) -> T:
     """A stream with other windows, the same in each of its instruments."""
-    changed: Any
-    if isinstance(stream, Stream):
-        changed = replace(stream, windows=windows)
-    else:
-        changed = Together(tuple(replace(part, windows=windows) for part in stream.parts))
-    found: T = changed
-    return found
+    parts = tuple(replace(part, windows=windows) for part in stream.parts)
+    return cast(T, Together(parts) if isinstance(stream, Together) else parts[0])
 
 
 @dataclass(frozen=True)

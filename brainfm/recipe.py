@@ -96,15 +96,15 @@ class Corpus(Settings):
         default={}, description="card → its share of the tokens that steps see, relative to others (1)"
     )
     hold_out: dict[str, list[str]] = {}
-    """Card → places left out, each "subject", "subject/session" or "subject/session/run"."""
+    """Card → places left out, each "subject", "subject/session" or "subject/session/run"; with "@60-180" behind it, of
+    each of its recordings the seconds from 60 to 180 alone."""
 
     def held(self, card: str, subject: str, session: str, run: str) -> set[str]:
-        """The places of `hold_out` that this recording is of; none: it is trained on."""
+        """The places of `hold_out` that this recording is of, or stretches of it; none: it is trained on."""
         place = (subject, session, run)
+        named = {held: held.partition("@")[0] for held in self.hold_out.get(card, [])}
         return {
-            held
-            for held in self.hold_out.get(card, [])
-            if tuple(held.split("/")) == place[: held.count("/") + 1]
+            held for held, where in named.items() if tuple(where.split("/")) == place[: where.count("/") + 1]
         }
 
     @field_validator("hold_out")
@@ -112,6 +112,13 @@ class Corpus(Settings):
     def _of_these_cards(cls, value: dict[str, list[str]], info: Any) -> dict[str, list[str]]:
         for card in value.keys() - {Path(name).stem for name in info.data.get("cards", [])}:
             raise ValueError(f"{card!r} is held out but is not among the cards")
+        return value
+
+    @field_validator("hold_out")
+    @classmethod
+    def _spans_are_spans(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for place in [place for places in value.values() for place in places]:
+            span(place)
         return value
 
     @field_validator("weights")
@@ -123,6 +130,21 @@ class Corpus(Settings):
         if value and not any(value.get(card, 1.0) for card in cards):
             raise ValueError("every card weighs nothing; give one a weight")
         return value
+
+
+def span(place: str) -> tuple[float, float] | None:
+    """The seconds that a place of `hold_out` ends in, None where it is whole recordings. Raises `ValueError` for no span."""
+    _, at, seconds = place.partition("@")
+    if not at:
+        return None
+    start, dash, stop = seconds.partition("-")
+    try:
+        found = float(start), float(stop)
+    except ValueError:
+        found = (0.0, 0.0)
+    if not dash or not 0 <= found[0] < found[1]:
+        raise ValueError(f"{place!r} should end in @ and two rising numbers of seconds, such as 01@60-180")
+    return found
 
 
 class Recipe(Settings):
@@ -189,6 +211,8 @@ class PretrainRecipe(Recipe):
     data: Corpus
     signals: dict[str, SignalRecipe] = Field(min_length=1)
     together: list[Simultaneous] = []
+    codecs: dict[str, str] = {}
+    """By modality, the folder of a codec that says the tokens' codes, from the working directory (`brainfm tokenize train`)."""
     encoder: SerializeAsAny[Encoder]
     mask: SerializeAsAny[Mask]
     objectives: dict[str, SerializeAsAny[Objective]] = Field(min_length=1)
@@ -211,15 +235,6 @@ class PretrainRecipe(Recipe):
             raise ValueError("every objective weighs nothing; give one a weight")
         return value
 
-    @model_validator(mode="after")
-    def _with_a_teacher(self) -> Self:
-        needed = [name for name, part in self.objectives.items() if part.weight and part.needs_teacher]
-        if needed and not self.train.average:
-            raise ValueError(
-                f"{needed[0]} is told by a running mean of the weights; set train.average, for example 0.999"
-            )
-        return self
-
     @field_validator("together")
     @classmethod
     def _of_these_signals(cls, value: list[Simultaneous], info: Any) -> list[Simultaneous]:
@@ -227,6 +242,29 @@ class PretrainRecipe(Recipe):
             if name not in info.data.get("signals", {name: None}):
                 raise ValueError(f"{name!r} is to be together with others but is not among the signals")
         return value
+
+    @field_validator("codecs")
+    @classmethod
+    def _of_these_modalities(cls, value: dict[str, str], info: Any) -> dict[str, str]:
+        for name in value.keys() - info.data.get("signals", value).keys():
+            raise ValueError(f"{name!r} has a codec but is not among the signals")
+        return value
+
+    @model_validator(mode="after")
+    def _has_what_objectives_need(self) -> Self:
+        asked = {name: part for name, part in self.objectives.items() if part.weight}
+        for name, part in asked.items():
+            if part.needs_codes and not self.codecs:
+                raise ValueError(
+                    f"objectives.{name} tells codes, and nothing says them; name a codec's folder under codecs, "
+                    "which `brainfm tokenize train` makes"
+                )
+            if part.needs_teacher and not self.train.average:
+                raise ValueError(
+                    f"objectives.{name} learns from a running mean of the weights, and none is kept; "
+                    "set train.average, for example to 0.999"
+                )
+        return self
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:

@@ -7,18 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
+from safetensors.numpy import load_file as load_arrays
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from brainfm.average import Average
 from brainfm.checkpoint import checkpoints, step_of
 from brainfm.errors import CheckpointError
-from brainfm.files import link, remove_folder, write_json, write_text
+from brainfm.files import link, remove_folder, write_file, write_json, write_text
 from brainfm.shards import like, whole
 
 IDENTITY = "identity.json"
 STATE = "training.safetensors"
+MEMORY = "statistics.safetensors"
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of each parameter
 HELD_OUT = "held_out.json"
 BEST = "best"
@@ -154,6 +158,19 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError:
             break
     return rows
+
+
+def save_memory(out: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Keep what was slow to compute of the corpus's windows."""
+    write_file(out / MEMORY, lambda passing: save_arrays(dict(arrays), passing))
+
+
+def load_memory(out: Path) -> dict[str, NDArray[Any]]:
+    """What was kept; nothing where there is no such file, or where it was damaged: it is computed again."""
+    try:
+        return load_arrays(out / MEMORY)
+    except (OSError, SafetensorError):
+        return {}
 
 
 def last_loss(out: Path) -> float:

@@ -101,6 +101,8 @@ class Target:
 
     value: Float[Tensor, "batch token time"]
     sfreq: float
+    level: bool = False
+    """Whether its level and size are to be told too, not its shape alone."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from brainfm.part import Part
 
@@ -15,6 +15,17 @@ class Encoder(Part):
     depth: int = Field(ge=1)
     width: int = Field(ge=1)
     heads: int = Field(ge=1)
+
+    @property
+    def inner(self) -> int:
+        """The width of its blocks, which `heads` share."""
+        return self.width
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "Encoder":
+        if self.inner % (2 * self.heads):
+            raise ValueError(f"a width of {self.inner} can't be split into {self.heads} heads of even size")
+        return self
 
     def build(self, modalities: int) -> Any:
         """A module that maps `Tokens` of `width` to `Tokens` of `width`."""

@@ -136,12 +136,12 @@ def gather(recipe: TokenizeRecipe, limit: int | None = None) -> Corpora:
     manifest = Manifest.of(kept, modality, with_labels=False)
     whole = stream(kept, recipe, modality, done)
     if out:
-        test = stream(out, recipe, modality, done)
-        return Corpora(recipe, whole, test, "held-out recordings", manifest)
-    train_, back = kept_back(whole, EVERY)
-    if back is None:
+        held_out = stream(out, recipe, modality, done)
+        return Corpora(recipe, whole, held_out, "held-out recordings", manifest)
+    train_, test = kept_back(whole, EVERY)
+    if test is None:
         return Corpora(recipe, whole, whole, SEEN, manifest)
-    return Corpora(recipe, train_, back, LATER, manifest)
+    return Corpora(recipe, train_, test, LATER, manifest)
 
 
 def learner(data: Corpora) -> Codec:
