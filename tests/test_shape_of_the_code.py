@@ -23,7 +23,7 @@ ORDER = [
     "errors", "part", "folders", "files", "data", "baselines",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
     "metrics", "scores", "palette", "codebook", "pictures code_pictures", "report",
-    "batch", "chance", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
+    "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "blocks average", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
