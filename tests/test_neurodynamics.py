@@ -287,6 +287,16 @@ def test_pairs_alone_and_rows_alone_are_possible(
         assert torch.isfinite(found((windows,), Chance(0)).total)
 
 
+def test_one_sensor_has_no_pairs(windows: Batch) -> None:
+    one = windows.sensors(torch.tensor([2]))
+    describe = describer()
+    describe.fit([(one, tokens_of(one))])
+    found = answers(describe, one)
+    assert float(found["pair"].error.detach()) == 0.0
+    assert float(found["row"].error.detach()) > 0
+    assert torch.isfinite(found["window"].error)
+
+
 def test_what_is_slow_is_computed_once(windows: Batch) -> None:
     """Under the content of each window, whatever batch it comes in, and to the bit what is computed anew."""
     calls: list[int] = []

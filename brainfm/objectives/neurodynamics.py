@@ -232,7 +232,9 @@ class Scale(nn.Module):
         self.share = nn.Buffer(share / share.sum())
 
     def fit(self, values: Float[Tensor, "thing statistic"]) -> None:
-        """Take mean and spread from these."""
+        """Take mean and spread from these; without any (one sensor has no pairs) they stay 0 and 1."""
+        if not len(values):
+            return
         self.mean.copy_(values.mean(dim=0))
         self.std.copy_(values.std(dim=0, correction=0).clamp(min=1e-3))
 
