@@ -167,5 +167,7 @@ def row_fields(
 
 def pair_fields(statistics: Float[Tensor, "batch pair statistic"]) -> Float[Tensor, "batch field"]:
     """The same for any montage: each statistic's mean and spread over pairs, as DeeperBrain's of locking; zeros without pairs."""
-    several = torch.stack([statistics.mean(dim=1), statistics.std(dim=1, correction=0)], dim=-1)
-    return several.nan_to_num(0.0).flatten(1)
+    count = max(1, statistics.shape[1])
+    mean = statistics.sum(dim=1) / count
+    spread = ((statistics - mean.unsqueeze(1)).square().sum(dim=1) / count).sqrt()
+    return torch.stack([mean, spread], dim=-1).flatten(1)
