@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from brainfm.jobs.pretrain import pretrain as pretrain
     from brainfm.jobs.probe import probe as probe
     from brainfm.model import BrainFM as BrainFM
+    from brainfm.model import load as load
     from brainfm.recipe import FinetuneRecipe as FinetuneRecipe
     from brainfm.recipe import PretrainRecipe as PretrainRecipe
 
@@ -33,6 +34,7 @@ _WHERE = {
     "Signal": "brainfm.data.recording",
     "finetune": "brainfm.jobs.finetune",
     "from_array": "brainfm.data.reading",
+    "load": "brainfm.model",
     "predict": "brainfm.jobs.predict",
     "pretrain": "brainfm.jobs.pretrain",
     "probe": "brainfm.jobs.probe",

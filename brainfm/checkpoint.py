@@ -14,6 +14,14 @@ from transformers import PretrainedConfig, PreTrainedModel
 from brainfm.errors import CheckpointError
 from brainfm.manifest import Manifest
 
+SHIPPED = Path(__file__).parent / "checkpoints"
+"""Small checkpoints that come with the package, so that the first minute needs no network."""
+
+
+def shipped() -> list[str]:
+    """Their names."""
+    return sorted(path.parent.name for path in SHIPPED.glob("*/config.json"))
+
 
 @dataclass(frozen=True)
 class LoadReport:
@@ -110,7 +118,7 @@ def refuse_not_finite(model: Any, where: Path) -> None:
 
 
 def resolve(where: str | Path, revision: str | None = None) -> Path:
-    """The folder that holds the model: a checkpoint, the newest of a run's checkpoints, or a download from the Hub."""
+    """The folder that holds the model: a checkpoint, the newest of a run's, one of `shipped`, or a download from the Hub."""
     folder = Path(where)
     if (folder / "config.json").exists():
         return folder
@@ -121,6 +129,8 @@ def resolve(where: str | Path, revision: str | None = None) -> Path:
                 f"{folder} holds no checkpoint: it has no config.json and no checkpoints folder"
             )
         return newest
+    if str(where) in shipped():
+        return SHIPPED / str(where)
     return _download(str(where), revision)
 
 
@@ -129,20 +139,26 @@ def _download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
+    known = f"; {', '.join(shipped())} comes with brainfm" if shipped() else ""
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=["*.json", "*.safetensors"]))
     except HFValidationError:
-        raise CheckpointError(f"{name} is neither a folder nor the id of a Hub repository") from None
+        raise CheckpointError(f"{name} is neither a folder nor the id of a Hub repository{known}") from None
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise CheckpointError(
-            f"{name} is no folder here, and the Hub did not give it: {type(error).__name__}"
+            f"{name} is no folder here, and the Hub did not give it ({type(error).__name__}){known}"
         ) from None
 
 
 def latest(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run's folder. A folder still being written has another name."""
-    found = sorted((run / "checkpoints").glob("step-*[0-9]"))
+    """The newest complete checkpoint of a run's folder."""
+    found = checkpoints(run)
     return found[-1] if found else None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The complete checkpoints of a run's folder, oldest first. A folder still being written has another name."""
+    return sorted((run / "checkpoints").glob("step-*[0-9]"))
 
 
 def step_of(checkpoint: Path) -> int:

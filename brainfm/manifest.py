@@ -17,6 +17,7 @@ from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError
 from brainfm.part import Settings
 
+Spans = Sequence[tuple[float, float]]
 Verdict = Literal["clean", "seen without labels", "seen with labels", "unknown"]
 
 
@@ -31,6 +32,17 @@ class Entry(Settings):
     seconds: float = Field(ge=0)
     with_labels: bool
     fingerprint: Fingerprint
+    kept_out: list[list[float]] = []
+    """Stretches, [start, stop] in seconds, that no window touched."""
+
+    def spared(self, content_hash: str, windows: Spans) -> bool:
+        """Whether it is known that none of these stretches of a recording was seen, though others of it were."""
+        if not self.kept_out or not windows or content_hash != self.content_hash:
+            return False
+        tiny = 1e-6  # a stretch was written in decimals
+        return all(
+            any(a - tiny <= start and stop <= b + tiny for a, b in self.kept_out) for start, stop in windows
+        )
 
     @property
     def name(self) -> str:
@@ -63,24 +75,27 @@ class Manifest(Settings):
     @property
     def digest(self) -> str:
         """A hash of which recordings these are, in order, and whether their labels were seen."""
-        seen = [(entry.content_hash, entry.name, entry.with_labels) for entry in self.entries]
+        seen = [(entry.content_hash, entry.name, entry.with_labels, entry.kept_out) for entry in self.entries]
         return hashlib.sha256(json.dumps(seen).encode()).hexdigest()[:12]
 
     def __add__(self, other: "Manifest") -> "Manifest":
         return Manifest(entries=[*self.entries, *other.entries])
 
-    def verdict(self, recording: Recording, modality: str) -> Verdict:
-        """Whether this raw recording, under whatever name, was in the training data.
+    def verdict(self, recording: Recording, modality: str, windows: Spans = ()) -> Verdict:
+        """Whether this raw recording, or these `windows` of it (start, stop), was in the training data, under whatever name.
 
         "unknown" where nothing is recorded of the training data, or where the signal comes in pieces too short for a
         fingerprint, so that only an exact copy could be found.
         """
         if not self.entries:
             return "unknown"
-        if matches := self._matches(recording, modality):
+        found = self._matches(recording, modality)
+        if matches := [one for one in found if not one.spared(recording.content_hash, windows)]:
             return (
                 "seen with labels" if any(entry.with_labels for entry in matches) else "seen without labels"
             )
+        if found:
+            return "clean"  # held out by its place in a known recording
         return "clean" if comparable(fingerprint_of(recording, modality)) else "unknown"
 
     def saw_subject(self, recording: Recording) -> bool:
@@ -121,6 +136,7 @@ def _entry(recording: Recording, modality: str, with_labels: bool) -> Entry:
         seconds=recording.signal(modality).seconds,
         with_labels=with_labels,
         fingerprint=fingerprint_of(recording, modality),
+        kept_out=[list(one) for one in recording.kept_out],
     )
 
 

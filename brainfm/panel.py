@@ -18,6 +18,7 @@ from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.files import write_file
+from brainfm.manifest import Spans
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.pooling import Pool
@@ -131,28 +132,53 @@ def recipe_of(model: BrainFM) -> dict[str, Any]:
 
 
 def clean_models(by_seed: dict[int, list[BrainFM]], evaluation: Evaluation) -> dict[tuple[int, int], BrainFM]:
-    """(seed, fold) → a model that saw no recording of the fold's test side."""
-    seen = {
-        id(model): seen_recordings(model, evaluation) for several in by_seed.values() for model in several
-    }
+    """(seed, fold) → a model that saw nothing of the fold's test side."""
     return {
         (seed, number): model
         for seed, several in by_seed.items()
-        for number, fold in enumerate(evaluation.folds)
         for model in reversed(several)
-        if not seen[id(model)] & set(evaluation.windows.recording[fold.test].tolist())
+        for number in unseen_folds(model, evaluation)
     }
 
 
-def seen_recordings(model: BrainFM, evaluation: Evaluation) -> set[int]:
-    """Indices of the recordings that this model was trained on, under whatever name, or knows by a declared overlap."""
+def unseen_folds(model: BrainFM, evaluation: Evaluation) -> list[int]:
+    """The folds of whose test side this model was shown nothing, under whatever name, nor knows of it by a declared overlap."""
     overlaps = overlaps_with(evaluation.card, model.manifest.datasets)
-    return {
+    shared = {
         index
         for index, recording in enumerate(evaluation.recordings)
-        if model.manifest.verdict(recording, evaluation.modality).startswith("seen")
-        or model.manifest.shared(recording, overlaps)
+        if model.manifest.shared(recording, overlaps)
     }
+    whole = {
+        index
+        for index, recording in enumerate(evaluation.recordings)
+        if not model.manifest.verdict(recording, evaluation.modality).startswith("seen")
+    }
+
+    def seen(index: int, windows: Spans) -> bool:
+        recording = evaluation.recordings[index]
+        known = index in whole
+        return not known and model.manifest.verdict(recording, evaluation.modality, windows).startswith(
+            "seen"
+        )
+
+    return [
+        number
+        for number, fold in enumerate(evaluation.folds)
+        if not any(
+            index in shared or seen(index, windows) for index, windows in tested(evaluation, fold).items()
+        )
+    ]
+
+
+def tested(evaluation: Evaluation, fold: Fold) -> dict[int, list[tuple[float, float]]]:
+    """Which stretches, (start, stop) in seconds, of which recordings a fold tests."""
+    table = evaluation.windows
+    out: dict[int, list[tuple[float, float]]] = {}
+    for row in fold.test.tolist():
+        start = float(table.start[row])
+        out.setdefault(int(table.recording[row]), []).append((start, start + table.seconds))
+    return out
 
 
 def contamination(
@@ -161,20 +187,23 @@ def contamination(
     """What pretraining saw of the test data, in words, and whether it saw any."""
     if unknown:
         return "unknown: a checkpoint carries no manifest of what it saw", True
-    tested = [
-        (model, evaluation.recordings[index])
+    places = [
+        (model, evaluation.recordings[index], windows)
         for (_, number), model in chosen.items()
-        for index in np.unique(evaluation.windows.recording[evaluation.folds[number].test])
+        for index, windows in tested(evaluation, evaluation.folds[number]).items()
     ]
-    verdicts = {model.manifest.verdict(recording, evaluation.modality) for model, recording in tested}
+    verdicts = {model.manifest.verdict(one, evaluation.modality, windows) for model, one, windows in places}
+    pairs = [(model, recording) for model, recording, _ in places]
     if not clean and not any(verdict.startswith("seen") for verdict in verdicts):
-        return f"forbidden overlap: {in_common(evaluation, tested)}", True
+        return f"forbidden overlap: {in_common(evaluation, pairs)}", True
     if not clean:
         word = "with" if "seen with labels" in verdicts else "without"
         return f"seen {word} labels: test recordings were in the training corpus", True
     if "unknown" in verdicts:
         return "clean by content hash alone: the signal is too short or too slow for a fingerprint", False
-    if any(model.manifest.saw_subject(recording) for model, recording in tested):
+    if any(model.manifest.verdict(one, evaluation.modality).startswith("seen") for model, one in pairs):
+        return "clean stretches; other stretches of the same recordings were in the training corpus", False
+    if any(model.manifest.saw_subject(recording) for model, recording in pairs):
         return "clean recordings; other recordings of the same subjects were in the training corpus", False
     return "clean: no test recording, and no test subject of this card, was in the training corpus", False
 

@@ -43,12 +43,34 @@ class Training(Settings):
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     precision: Literal["no", "bf16"] = "bf16"
+    average: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of a running mean of the weights, which is what is saved; 0: none",
+    )
+    checkpointing: bool = Field(
+        default=False, description="compute blocks again for the gradient: less memory"
+    )
+    compile: bool = Field(default=False, description="compile the blocks by torch.compile")
     workers: int = Field(default=0, ge=0, description="processes that cut windows")
     save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
+    keep: int = Field(default=2, ge=1, description="last checkpoints that stay on disk, beside the best")
     log_with: Literal["none", "tensorboard", "wandb"] = "none"
 
 
-WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}, "codes": {"usage"}}
+class PretrainTraining(Training):
+    """The same, and what judges the checkpoints of a long run."""
+
+    hold_back: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="share of every recording that is not trained on; its loss says which checkpoint is the best",
+    )
+
+
+WITHOUT_EFFECT = {"train": {"workers", "save_every", "keep", "log_with"}, "codes": {"usage"}}
 """Values that change how a run goes on or is judged, never what it learns."""
 
 
@@ -74,15 +96,15 @@ class Corpus(Settings):
         default={}, description="card → its share of the tokens that steps see, relative to others (1)"
     )
     hold_out: dict[str, list[str]] = {}
-    """Card → places left out, each "subject", "subject/session" or "subject/session/run"."""
+    """Card → places left out, each "subject", "subject/session" or "subject/session/run"; with "@60-180" behind it, of
+    each of its recordings the seconds from 60 to 180 alone."""
 
     def held(self, card: str, subject: str, session: str, run: str) -> set[str]:
-        """The places of `hold_out` that this recording is of; none: it is trained on."""
+        """The places of `hold_out` that this recording is of, or stretches of it; none: it is trained on."""
         place = (subject, session, run)
+        named = {held: held.partition("@")[0] for held in self.hold_out.get(card, [])}
         return {
-            held
-            for held in self.hold_out.get(card, [])
-            if tuple(held.split("/")) == place[: held.count("/") + 1]
+            held for held, where in named.items() if tuple(where.split("/")) == place[: where.count("/") + 1]
         }
 
     @field_validator("hold_out")
@@ -90,6 +112,13 @@ class Corpus(Settings):
     def _of_these_cards(cls, value: dict[str, list[str]], info: Any) -> dict[str, list[str]]:
         for card in value.keys() - {Path(name).stem for name in info.data.get("cards", [])}:
             raise ValueError(f"{card!r} is held out but is not among the cards")
+        return value
+
+    @field_validator("hold_out")
+    @classmethod
+    def _spans_are_spans(cls, value: dict[str, list[str]]) -> dict[str, list[str]]:
+        for place in [place for places in value.values() for place in places]:
+            span(place)
         return value
 
     @field_validator("weights")
@@ -101,6 +130,21 @@ class Corpus(Settings):
         if value and not any(value.get(card, 1.0) for card in cards):
             raise ValueError("every card weighs nothing; give one a weight")
         return value
+
+
+def span(place: str) -> tuple[float, float] | None:
+    """The seconds that a place of `hold_out` ends in, None where it is whole recordings. Raises `ValueError` for no span."""
+    _, at, seconds = place.partition("@")
+    if not at:
+        return None
+    start, dash, stop = seconds.partition("-")
+    try:
+        found = float(start), float(stop)
+    except ValueError:
+        found = (0.0, 0.0)
+    if not dash or not 0 <= found[0] < found[1]:
+        raise ValueError(f"{place!r} should end in @ and two rising numbers of seconds, such as 01@60-180")
+    return found
 
 
 class Recipe(Settings):
@@ -167,11 +211,13 @@ class PretrainRecipe(Recipe):
     data: Corpus
     signals: dict[str, SignalRecipe] = Field(min_length=1)
     together: list[Simultaneous] = []
+    codecs: dict[str, str] = {}
+    """By modality, the folder of a codec that says the tokens' codes, from the working directory (`brainfm tokenize train`)."""
     encoder: SerializeAsAny[Encoder]
     mask: SerializeAsAny[Mask]
     objectives: dict[str, SerializeAsAny[Objective]] = Field(min_length=1)
     """By name, which is also the kind unless another is given."""
-    train: Training
+    train: PretrainTraining
 
     @field_validator("signals")
     @classmethod
@@ -196,6 +242,34 @@ class PretrainRecipe(Recipe):
             if name not in info.data.get("signals", {name: None}):
                 raise ValueError(f"{name!r} is to be together with others but is not among the signals")
         return value
+
+    @field_validator("codecs")
+    @classmethod
+    def _of_these_modalities(cls, value: dict[str, str], info: Any) -> dict[str, str]:
+        for name in value.keys() - info.data.get("signals", value).keys():
+            raise ValueError(f"{name!r} has a codec but is not among the signals")
+        return value
+
+    @model_validator(mode="after")
+    def _has_what_objectives_need(self) -> Self:
+        asked = {name: part for name, part in self.objectives.items() if part.weight}
+        for name, part in asked.items():
+            if part.needs_codes and not self.codecs:
+                raise ValueError(
+                    f"objectives.{name} tells codes, and nothing says them; name a codec's folder under codecs, "
+                    "which `brainfm tokenize train` makes"
+                )
+            if part.needs_causal and not self.encoder.causal:
+                raise ValueError(
+                    f"objectives.{name} reads in order of time, which the encoder {self.encoder.kind} can't; "
+                    "take encoder.kind: transformer"
+                )
+            if part.needs_teacher and not self.train.average:
+                raise ValueError(
+                    f"objectives.{name} learns from a running mean of the weights, and none is kept; "
+                    "set train.average, for example to 0.999"
+                )
+        return self
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +328,8 @@ class TokenizeRecipe(SignalRecipe, Recipe):
 
     @model_validator(mode="after")
     def _of_its_modality(self) -> Self:
+        if self.train.average:
+            raise ValueError("codes follow the last weights, not their mean; leave train.average at 0")
         if self.codes.modality not in self.tokenizer.reads:
             raise ValueError(
                 f"{self.codes.modality} can't be read by the tokenizer {self.tokenizer.kind}, "

@@ -7,11 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from brainfm.corpus import PADDING, Plan, Stream
+from brainfm.corpus import Plan, Stream
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.jobs.pretrain import FEWEST, with_enough
+from brainfm.lengths import PADDING
+from brainfm.tokenizers.patch import Patch
 from brainfm.tokenizers.spike_events import SpikeEvents
 
 SFREQ = 32.0
@@ -211,3 +213,55 @@ def test_windows_of_too_few_events_are_left_out_and_counted() -> None:
         with_enough(
             Stream("spikes", [silent], Sliding(seconds=1.0)([silent], "spikes", []), tokenizer=EVENTS)
         )
+
+
+def datasets_of(*names: str) -> Stream:
+    """A recording of 20, then 40, then 60 seconds … of each dataset; two sensors, one-second windows."""
+    recordings = [
+        replace(recording(MONTAGES["B"], 20 * (number + 1), number), dataset=name)
+        for number, name in enumerate(names)
+    ]
+    windows = Sliding(seconds=1.0)(recordings, "eeg", [])
+    return Stream("eeg", recordings, windows, tokenizer=Patch(seconds=0.25, sfreq=SFREQ))
+
+
+def test_a_step_holds_about_so_many_tokens(stream: Stream) -> None:
+    """Whatever the number of sensors: three of them give 12 tokens a window here, two give 8."""
+    told = replace(stream, tokenizer=Patch(seconds=0.25, sfreq=SFREQ))
+    assert sorted(set(told.tokens.tolist())) == [8, 12]
+    made = Plan({"eeg": told}, 999, 0, tokens=60)
+    sums = [int(told.tokens[rows].sum()) for rows in one_pass(made)]
+    assert all(60 / 1.5 <= one <= 60 * 1.5 for one in sums)
+    rows = np.concatenate(one_pass(made))
+    assert Counter(rows.tolist()) == Counter(range(126))
+
+
+def test_a_window_larger_than_the_budget_is_a_step_of_its_own() -> None:
+    made = Plan({"eeg": datasets_of("a")}, 64, 0, tokens=3)
+    assert [len(rows) for rows in one_pass(made)] == [1] * 20
+
+
+def test_weights_decide_the_share_of_each_dataset() -> None:
+    stream = datasets_of("a", "b", "c")  # 20, 40 and 60 windows
+    made = Plan({"eeg": stream}, 10, 0, weights={"a": 2.0, "b": 1.0, "c": 1.0})
+    laps = [Counter(np.concatenate(one_pass(made, lap)).tolist()) for lap in (0, 1)]
+    first, second, third = (np.arange(*bounds) for bounds in ((0, 20), (20, 60), (60, 120)))
+    for lap in laps:
+        assert [sum(lap[row] for row in rows) for rows in (first, second, third)] == [60, 30, 30]
+        assert {lap[row] for row in first.tolist()} == {3}  # each as often as every other
+        assert {lap[row] for row in third.tolist()} == {0, 1}
+    assert laps[0] != laps[1], "other windows are left out in every pass"
+
+
+def test_a_dataset_that_weighs_nothing_is_left_out() -> None:
+    made = Plan({"eeg": datasets_of("a", "b")}, 10, 0, weights={"b": 0.0})
+    assert set(np.concatenate(one_pass(made)).tolist()) == set(range(20))
+
+
+def test_pieces_say_where_they_lie() -> None:
+    made = Plan({"eeg": datasets_of("a")}, 20, 0)
+    pieces = [made.piece(0, part, 3) for part in range(3)]
+    assert [(one.first, len(one.rows), one.total) for one in pieces] == [(0, 7, 20), (7, 7, 20), (14, 6, 20)]
+    more = [made.piece(0, part, 23) for part in range(23)]
+    assert sum(len(one.rows) for one in more if one.counted) == 20
+    assert [one.counted for one in more] == [True] * 20 + [False] * 3

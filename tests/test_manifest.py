@@ -113,3 +113,21 @@ def test_noise_is_not_seen(manifest: Manifest, people: list[Recording]) -> None:
     noise = 2e-5 * np.random.default_rng(0).normal(size=signal.data.shape)
     other = replace(people[0].with_signal("eeg", replace(signal, data=noise)), content_hash="noise")
     assert manifest.verdict(other, "eeg") == "clean"
+
+
+def test_stretches_that_were_kept_out_are_clean(people: list[Recording]) -> None:
+    """Of the same recording: other stretches were seen, and so is one that only begins in a stretch that was not."""
+    part = replace(people[0], kept_out=((20.0, 40.0), (60.0, 90.0)))
+    manifest = Manifest.of([part], "eeg", with_labels=False)
+    again = Manifest.model_validate_json(manifest.text)
+    assert again == manifest
+    for windows in ([(20.0, 24.0), (36.0, 40.0)], [(61.0, 65.0)]):
+        assert again.verdict(people[0], "eeg", windows) == "clean"
+    for windows in ([(18.0, 22.0)], [(20.0, 24.0), (50.0, 54.0)], [(38.0, 62.0)]):
+        assert again.verdict(people[0], "eeg", windows) == "seen without labels"
+    assert again.verdict(people[0], "eeg") == "seen without labels"
+    whole = Manifest.of(people[:1], "eeg", with_labels=False)
+    assert whole.verdict(people[0], "eeg", [(20.0, 24.0)]) == "seen without labels"
+    other = replace(people[0], content_hash="saved again")  # its clock may be another
+    assert again.verdict(other, "eeg", [(20.0, 24.0)]) == "seen without labels"
+    assert manifest.digest != whole.digest

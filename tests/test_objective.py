@@ -1,6 +1,5 @@
 """The masked-patch objective: its parts, its weights, its targets, and what it may and may not be told."""
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -15,10 +14,7 @@ from brainfm.data.recording import Recording
 from brainfm.jobs.pretrain import Learner, learner, stream
 from brainfm.objectives import Loss
 from brainfm.objectives.masked_patches import MaskedPatchLoss, held, normalise, patches_wanted
-from brainfm.objectives.neurodynamics import Describe, per_row
 from brainfm.recipe import PretrainRecipe
-from brainfm.statistics import sensor_names, sensor_statistics, window_names, window_statistics
-from brainfm.tokenizers.patch import Patch
 from brainfm.tokens import Hidden, Target, Tokenized, Tokens
 
 MakeRecipe = Callable[..., PretrainRecipe]
@@ -170,77 +166,3 @@ def test_the_decoder_is_told_place_and_time_of_what_it_is_asked(
             assert not torch.allclose(moved[:, :16], plain[:, :16], atol=1e-4)
         content = decoder(found).decode("eeg", seen, asked.with_embedding(100 * asked.embedding))
         assert torch.equal(content, plain)
-
-
-def tokens_of(windows: Batch) -> Tokenized:
-    with torch.no_grad():
-        made: Tokenized = Patch(seconds=0.25, sfreq=128.0).build(16, 0)(windows)
-    return made
-
-
-def test_statistics_are_standardised_over_the_corpus(windows: Batch) -> None:
-    """Each sensor's statistics over all sensors, the window's fields over windows."""
-    describe = Describe(16, "eeg")
-    describe.fit([(windows, tokens_of(windows))])
-    values = sensor_statistics(windows.signal, windows.sfreq, "eeg")
-    fields = window_statistics(values, windows.position, windows.located)
-    flat = values.flatten(0, 1)
-    torch.testing.assert_close(describe.mean, flat.mean(dim=0))
-    torch.testing.assert_close(describe.std, flat.std(dim=0, correction=0))
-    torch.testing.assert_close(describe.window_mean, fields.mean(dim=0))
-    assert describe.mean.shape == (len(sensor_names("eeg")),)
-    assert describe.window_std.shape == (len(window_names("eeg")),)
-    assert (describe.std > 0).all() and (describe.window_std >= 1e-3).all()
-    assert "mean" in describe.state_dict()
-
-
-def test_a_field_that_never_varies_does_not_explode(windows: Batch) -> None:
-    fields = [name for name, value in vars(windows).items() if isinstance(value, torch.Tensor)]
-    one = replace(
-        windows,
-        **{name: getattr(windows, name)[:1].expand(3, *getattr(windows, name).shape[1:]) for name in fields},
-    )
-    describe = Describe(16, "eeg")
-    describe.fit([(one, tokens_of(one))])
-    assert torch.isfinite(describe.window_std).all() and (describe.window_std >= 1e-3).all()
-
-
-def test_tokens_are_averaged_sensor_by_sensor(
-    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
-) -> None:
-    tokens = net(make_recipe, streams).model.tokenize(windows).tokens
-    order = torch.randperm(64, generator=drawn(0)).expand(8, -1)
-    few = tokens.take(order[:, :20])
-    pooled, counted = per_row(few, 8)
-    for row in range(8):
-        for sensor in range(8):
-            mine = few.embedding[row][few.sensor[row] == sensor]
-            assert bool(counted[row, sensor]) == bool(len(mine))
-            if len(mine):
-                torch.testing.assert_close(pooled[row, sensor], mine.mean(dim=0), atol=1e-5, rtol=1e-5)
-    _, some = per_row(tokens.take(torch.arange(8).expand(8, -1)), 8)
-    assert some.sum() == 8  # only the first sensor of each window
-
-
-def test_a_sensor_of_which_nothing_was_seen_is_not_asked(
-    windows: Batch, make_recipe: MakeRecipe, streams: dict[str, Stream]
-) -> None:
-    """What an unseen sensor held moves the loss through the fields of the whole head alone."""
-    found = net(make_recipe, streams)
-    describe: Describe = found.objectives["neurodynamics"].describe["eeg"]
-    torch.nn.init.zeros_(describe.window.weight)
-    torch.nn.init.zeros_(describe.window.bias)
-    describe.window_std.fill_(1e9)  # the fields of the head fall silent
-    seen = found.model.tokenize(windows).tokens.take(torch.arange(16).expand(8, -1))  # sensors 0 and 1
-    signal = windows.signal.clone()
-    signal[:, 5] *= 4.0
-    with torch.no_grad():
-        plain, other = (
-            describe(windows, windows.signal, seen),
-            describe(replace(windows, signal=signal), signal, seen),
-        )
-        assert math.isclose(float(plain), float(other), rel_tol=1e-5)
-        signal[:, 1] *= 4.0
-        assert not math.isclose(
-            float(plain), float(describe(replace(windows, signal=signal), signal, seen)), rel_tol=1e-3
-        )

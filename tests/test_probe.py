@@ -282,3 +282,26 @@ def test_an_untrained_twin_knows_the_same_sensors(folder: Path) -> None:
     assert not torch.equal(
         other.tokenizers["spikes"].vocabulary.table, model.tokenizers["spikes"].vocabulary.table
     )
+
+
+def test_a_stretch_of_a_single_recording_can_be_held_out(folder: Path) -> None:
+    """One person, one recording: the blocks that pretraining never touched are scored clean, the others are left out."""
+    one = tiny.card(
+        folder,
+        "alone",
+        "{kind: simulated, subjects: 1, seconds: 180.0, sensors: 8}",
+        more=tiny.TASK.replace("CrossSubject", "WithinSession\n  folds: 3"),
+    )
+    folds = Evaluation.of(DataCard.load(one)).folds
+    windows = Evaluation.of(DataCard.load(one)).windows
+    start, stop = windows.start[folds[1].test].min(), windows.start[folds[1].test].max() + windows.seconds
+    places = f"data.hold_out={{alone: ['01@{start:.3f}-{stop + 0.001:.3f}']}}"
+    run = pretrain(one, folder / "stretch", places)
+    log = BrainFM.from_pretrained(run).manifest.entries[0]
+    assert log.kept_out == [[pytest.approx(start, abs=1e-3), pytest.approx(stop, abs=2e-3)]]
+    scores = probe([run], one, replace(QUICK, split=None))
+    assert scores.contamination.startswith("clean stretches; other stretches of the same recordings")
+    assert len(scores.held_out) == 1 and not scores.contaminated
+    assert any("2 of the card's 3 folds are left out" in note for note in scores.notes)
+    whole = probe([pretrain(one, folder / "whole")], one, QUICK)
+    assert whole.contaminated and len(whole.held_out) == 3

@@ -19,6 +19,7 @@ from brainfm.recipe import (
     TokenizeRecipe,
     parse_yaml,
     read_yaml,
+    span,
     to_yaml,
 )
 from brainfm.sizes import SIZES, learning_rate
@@ -193,6 +194,13 @@ def test_who_is_held_out() -> None:
     assert not data.held("simulated_eeg", "05", "01", "1")
     assert not data.held("simulated_eeg", "0", "", "")
     assert not data.held("eeg_delhi", "03", "01", "")
+    stretch = load("data.hold_out={simulated_eeg: ['03@60-180', '04/01@0-7.5']}").data
+    assert stretch.held("simulated_eeg", "03", "01", "") == {"03@60-180"}
+    assert stretch.held("simulated_eeg", "04", "02", "") == set()
+    assert [span(place) for place in ("03@60-180", "04/01@0-7.5", "05")] == [(60.0, 180.0), (0.0, 7.5), None]
+    for place in ("03@", "03@60", "03@180-60", "03@a-b", "03@-5-60"):
+        said = refusal(lambda place=place: load(f"data.hold_out={{simulated_eeg: ['{place}']}}"))
+        assert f"'{place}' should end in @ and two rising numbers of seconds" in said
     assert "'eeg_delhi' is held out but is not among the cards" in refusal(
         lambda: load("data.hold_out={eeg_delhi: ['03']}")
     )

@@ -7,22 +7,23 @@ import pytest
 import torch
 from torch import Tensor
 
+from brainfm.errors import RecipeError
 from brainfm.statistics import (
-    BANDS,
-    LINES,
-    SLOW,
-    band_power,
-    hjorth,
-    ranges,
-    sensor_names,
-    sensor_statistics,
-    slopes,
+    blocks,
+    known_blocks,
+    pair_names,
+    pair_statistics,
+    row_fields,
+    row_names,
+    row_statistics,
     window_names,
-    window_statistics,
 )
+from brainfm.statistics.fields import slopes
+from brainfm.statistics.shape import hjorth
+from brainfm.statistics.spectrum import BANDS, LINES, SLOW, band_power
 
 SFREQ = 128.0
-FIELD = ranges("eeg")
+FIELD = BANDS | LINES
 
 
 def sine(hertz: float, seconds: float = 4.0, amplitude: float = 1.0) -> Tensor:
@@ -75,25 +76,36 @@ def test_band_power_is_a_density() -> None:
 def test_short_windows_low_rates_and_silence_stay_finite(seconds: float, sfreq: float) -> None:
     signal = torch.randn(2, 3, round(seconds * sfreq), generator=torch.Generator().manual_seed(0))
     signal[1, 2] = 0.0
-    for modality in ("eeg", "meg", "seeg", "fmri", "spikes"):
-        values = sensor_statistics(signal.abs(), sfreq, modality)
-        assert values.shape == (2, 3, len(sensor_names(modality)))
-        assert torch.isfinite(values).all()
+    for modality in ("eeg", "meg", "seeg", "fmri", "spikes", "behaviour"):
+        rows = row_statistics(signal.abs(), sfreq, modality, known_blocks())
+        assert rows.shape == (2, 3, len(row_names(modality, known_blocks())))
+        pairs = pair_statistics(signal.abs(), sfreq, modality, known_blocks())
+        assert pairs.shape == (2, 3, len(pair_names(modality, known_blocks())))
+        assert torch.isfinite(rows).all() and torch.isfinite(pairs).all()
 
 
 def test_the_blood_has_slow_bands_of_its_own() -> None:
     time = 2.0 * torch.arange(300)
     wave = torch.sin(2 * math.pi * 0.05 * time)[None, None]
-    power = band_power(wave, 0.5, ranges("fmri"))[0, 0]
+    power = band_power(wave, 0.5, SLOW)[0, 0]
     assert list(SLOW)[int(power.argmax())] == "slow-4"
 
 
 def test_spikes_are_described_by_their_rate() -> None:
     counts = torch.zeros(1, 2, 200)
     counts[0, 1, ::10] = 1.0  # twenty spikes in two seconds
-    values = sensor_statistics(counts, 100.0, "spikes")
-    rate = values[0, :, sensor_names("spikes").index("rate")].exp() - 0.1
+    values = row_statistics(counts, 100.0, "spikes")
+    rate = values[0, :, row_names("spikes").index("rate")].exp() - 0.1
     torch.testing.assert_close(rate, torch.tensor([0.0, 10.0]), atol=1e-4, rtol=1e-4)
+
+
+def test_behaviour_is_described_by_where_it_is() -> None:
+    """Bands and descriptors of Hjorth do not change with an offset, so without its level a place could not be told."""
+    walk = torch.randn(1, 2, 80, generator=torch.Generator().manual_seed(0)).cumsum(dim=-1)
+    here, there = (sensor_statistics(walk + at, 40.0, "behaviour") for at in (0.0, 3.0))
+    level = sensor_names("behaviour").index("level")
+    torch.testing.assert_close(there[..., level] - here[..., level], torch.full((1, 2), 3.0))
+    torch.testing.assert_close(there[..., :level], here[..., :level], atol=1e-3, rtol=1e-3)
 
 
 def test_hjorth_is_its_definition() -> None:
@@ -166,12 +178,12 @@ def test_the_order_of_sensors_does_not_matter() -> None:
     signal = torch.randn(1, 24, 256, generator=torch.Generator().manual_seed(0))
     position, located = head(), torch.ones(1, 24, dtype=torch.bool)
     order = torch.randperm(24, generator=torch.Generator().manual_seed(1))
-    values = sensor_statistics(signal, SFREQ, "eeg")
-    mixed = sensor_statistics(signal[:, order], SFREQ, "eeg")
+    values = row_statistics(signal, SFREQ, "eeg")
+    mixed = row_statistics(signal[:, order], SFREQ, "eeg")
     torch.testing.assert_close(mixed, values[:, order])
     torch.testing.assert_close(
-        window_statistics(mixed, position[:, order], located[:, order]),
-        window_statistics(values, position, located),
+        row_fields(mixed, position[:, order], located[:, order]),
+        row_fields(values, position, located),
         atol=1e-5,
         rtol=1e-5,
     )
@@ -182,9 +194,9 @@ def test_fields_are_named_in_their_order() -> None:
     position = head()
     quiet = 0.1 * torch.randn(1, 24, 512, generator=torch.Generator().manual_seed(0))
     signal = quiet + sine(10.0) * (1 + 8 * position[0, :, :1])
-    fields = window_statistics(
-        sensor_statistics(signal, SFREQ, "eeg"), position, torch.ones(1, 24, dtype=torch.bool)
-    )[0]
+    fields = row_fields(row_statistics(signal, SFREQ, "eeg"), position, torch.ones(1, 24, dtype=torch.bool))[
+        0
+    ]
     assert fields.shape == (len(window_names("eeg")),)
     named = dict(zip(window_names("eeg"), fields.tolist(), strict=True))
     slope = {name: abs(value) for name, value in named.items() if not name.endswith("mean")}
@@ -192,3 +204,10 @@ def test_fields_are_named_in_their_order() -> None:
     assert max(band, key=band.__getitem__) == "alpha" and named["alpha_x"] > 0
     assert slope["alpha_x"] > max(slope["alpha_y"], slope["alpha_z"])
     assert max(list(BANDS), key=lambda band: named[f"{band}_mean"]) == "alpha"
+
+
+def test_a_modality_takes_the_blocks_that_it_has() -> None:
+    assert list(blocks("fmri", ("rate", "hjorth", "power"))) == ["power", "hjorth"]
+    assert row_names("eeg", ("rate", "power")) == tuple(BANDS)
+    with pytest.raises(RecipeError, match="fmri has none of the statistics rate; it has power, hjorth, alff"):
+        blocks("fmri", ("rate",))

@@ -9,6 +9,7 @@ wane over seconds.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
@@ -122,6 +123,21 @@ class Activity:
     events: Events
     envelope: NDArray[np.float64]
     label: NDArray[np.int64]
+
+    def at(self, sfreq: float) -> "Activity":
+        """The same activity at another rate, for an instrument that samples otherwise."""
+        if sfreq == self.sfreq:
+            return self
+        from scipy.signal import resample_poly
+
+        ratio = Fraction(sfreq / self.sfreq).limit_denominator(1000)
+        moment, envelope = (
+            resample_poly(one, ratio.numerator, ratio.denominator, axis=1)
+            for one in (self.moment, self.envelope)
+        )
+        nearest_ = np.round(np.arange(moment.shape[1]) / float(ratio)).astype(int)
+        label = self.label[np.minimum(nearest_, len(self.label) - 1)]
+        return Activity(moment, sfreq, self.events, envelope, label)
 
 
 def activity(

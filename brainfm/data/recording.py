@@ -185,6 +185,7 @@ class Recording:
     """One continuous session of one subject. `signals` are keyed by modality ("eeg"); `notes` say what was repaired.
 
     `facts` are what a dataset says beside the file: of BIDS its entities, the sidecar's and the participant's values.
+    `kept_out` are stretches, (start, stop) in seconds, that no window of a training corpus may touch.
     """
 
     signals: Mapping[str, Signal]
@@ -198,6 +199,7 @@ class Recording:
     content_hash: str = ""
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    kept_out: tuple[tuple[float, float], ...] = ()
 
     @property
     def repairs(self) -> tuple[str, ...]:

@@ -12,6 +12,9 @@ class Encoder(Part):
 
     run_time: ClassVar[frozenset[str]] = frozenset({"modalities"})
 
+    causal: ClassVar[bool] = False
+    """Whether it can keep tokens from hearing later ones (`Tokens.causal`)."""
+
     depth: int = Field(ge=1)
     width: int = Field(ge=1)
     heads: int = Field(ge=1)

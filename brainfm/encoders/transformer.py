@@ -3,13 +3,15 @@
 from torch import nn
 
 from brainfm.encoders import Encoder
-from brainfm.layers.attention import Block, everyone
+from brainfm.layers.attention import Block, earlier, everyone
 from brainfm.layers.placed import Placed
 from brainfm.tokens import Tokens
 
 
 class Transformer(Encoder):
     """Full attention. The cost of a layer grows with the square of the tokens it sees, so hide many (He et al. 2022, §3)."""
+
+    causal = True
 
     def build(self, modalities: int) -> "TransformerEncoder":
         return TransformerEncoder(self, modalities)
@@ -25,7 +27,9 @@ class TransformerEncoder(Placed):
         self.norm = nn.LayerNorm(part.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        x, mix = self.placed(tokens), everyone(tokens.valid if tokens.padded else None)
+        x = self.placed(tokens)
+        everybody = everyone(tokens.valid if tokens.padded else None)
+        mix = earlier(tokens.time, tokens.valid) if tokens.causal else everybody
         for block in self.blocks:
             x = block(x, tokens.time, mix=mix)
         return tokens.with_embedding(self.norm(x))

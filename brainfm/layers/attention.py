@@ -79,6 +79,13 @@ def everyone(valid: Bool[Tensor, "batch other"] | None = None) -> Mix:
     return lambda q, k, v: attend(q, k, v, mask)
 
 
+def earlier(time: Float[Tensor, "batch token"], valid: Bool[Tensor, "batch token"]) -> Mix:
+    """Every token attends to itself and to what is valid and strictly earlier: not to what comes at the same time."""
+    mask = (time.unsqueeze(1) < time.unsqueeze(2)) & valid.unsqueeze(1)
+    mask = (mask | torch.eye(time.shape[1], dtype=torch.bool, device=time.device)).unsqueeze(1)
+    return lambda q, k, v: attend(q, k, v, mask)
+
+
 def attend(
     q: Float[Tensor, "batch token head size"],
     k: Float[Tensor, "batch other head size"],

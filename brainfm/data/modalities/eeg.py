@@ -29,6 +29,7 @@ def simulate(
     sensors: int = 19,
     classes: Sequence[str] = ("left_hand", "right_hand"),
     brain: Brain | None = None,
+    session: Activity | None = None,
 ) -> Recording:
     """A session of a simulated person (a new one unless `brain` is given) with trials of `classes`.
 
@@ -39,7 +40,7 @@ def simulate(
     if not 8 <= sensors <= len(MONTAGE):
         raise DataError(f"{sensors} sensors can't be simulated; take 8 to {len(MONTAGE)}")
     person = brain or Brain.draw(rng)
-    session = activity(person, rng, seconds, sfreq, classes)
+    session = (session or activity(person, rng, seconds, sfreq, classes)).at(sfreq)
     data = potentials(person, session, rng)[:sensors]
     names = MONTAGE[:sensors]
     positions = to_mni(np.stack([head_positions(DEFAULT_MONTAGE)[name] for name in names]))

@@ -54,6 +54,7 @@ def simulate(
     sensors: int = 120,
     classes: Sequence[str] = ("left_hand", "right_hand"),
     brain: Brain | None = None,
+    session: Activity | None = None,
 ) -> Recording:
     """A session of a simulated person in blocks of `classes`: percent signal change in about `sensors` voxels, each person's own.
 
@@ -64,7 +65,7 @@ def simulate(
     if sensors < 2:
         raise DataError(f"{sensors} voxels can't be simulated; take at least 2")
     person = brain or Brain.draw(rng)
-    session = activity(person, rng, seconds, NEURAL, classes, BLOCK, PAUSE)
+    session = (session or activity(person, rng, seconds, NEURAL, classes, BLOCK, PAUSE)).at(NEURAL)
     place, region = voxels(np.random.default_rng(person.place), sensors)
     response = oxygen(drive(session, person), sfreq, round(seconds * sfreq))
     moved = motion(rng, response.shape[1])

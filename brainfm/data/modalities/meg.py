@@ -30,6 +30,7 @@ def simulate(
     sensors: int = 102,
     classes: Sequence[str] = ("left_hand", "right_hand"),
     brain: Brain | None = None,
+    session: Activity | None = None,
 ) -> Recording:
     """A session of a simulated person under a helmet of `sensors` coils, three at each site.
 
@@ -39,7 +40,7 @@ def simulate(
     if sensors % 3 or not 9 <= sensors <= 3 * SITES:
         raise DataError(f"{sensors} coils can't be simulated; take a multiple of 3 from 9 to {3 * SITES}")
     person = brain or Brain.draw(rng)
-    session = activity(person, rng, seconds, sfreq, classes)
+    session = (session or activity(person, rng, seconds, sfreq, classes)).at(sfreq)
     gain = np.einsum("spx,px->sp", leadfield()[:sensors, person.place], person.orientation)
     gain = gain * rng.normal(1.0, 0.03, (sensors, 1))
     kinds = [kind for _ in range(sensors // 3) for kind, _, _ in TRIPLE]

@@ -29,6 +29,7 @@ def simulate(
     sensors: int = 48,
     classes: Sequence[str] = ("left_hand", "right_hand"),
     brain: Brain | None = None,
+    session: Activity | None = None,
 ) -> Recording:
     """A session of a simulated person with depth electrodes where this person's surgeon put them.
 
@@ -40,7 +41,7 @@ def simulate(
     person = brain or Brain.draw(rng)
     # where the shafts are is the person's own, the same in every session
     place, names = shafts(np.random.default_rng(person.place), sensors)
-    session = activity(person, rng, seconds, sfreq, classes)
+    session = (session or activity(person, rng, seconds, sfreq, classes)).at(sfreq)
     data = gains(place, person) @ session.moment + noise(rng, len(place), session)
     table = Sensors.of(names, "seeg", "V", position=to_mni(place), frame="approximate")
     return Recording(

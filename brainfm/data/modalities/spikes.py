@@ -34,6 +34,7 @@ def simulate(
     sensors: int = 40,
     classes: Sequence[str] = ("left_hand", "right_hand"),
     brain: Brain | None = None,
+    session: Activity | None = None,
 ) -> Recording:
     """A session of a simulated person with `sensors` neurons under two arrays, Poisson with generalised linear rates.
 
@@ -48,13 +49,13 @@ def simulate(
     person = brain or Brain.draw(rng)
     own = np.random.default_rng(person.place)  # neurons and their wiring are the person's own
     population = neurons(own, sensors)
-    session = activity(person, rng, seconds, FINE, classes)
+    session = (session or activity(person, rng, seconds, FINE, classes)).at(FINE)
     velocity = cursor(rng, session, classes)
     trains = fire(rng, rates(population, session, person, velocity), population["synapses"], seconds)
     step = round(FINE / VELOCITY_RATE)
     tracks = {
         **truth(session),
-        "velocity": Track(velocity[:, ::step].T, VELOCITY_RATE),
+        "velocity": Track(velocity[:, ::step].T, VELOCITY_RATE, names=("x", "y")),
         "synapses": Track(population["synapses"], 1.0),
     }
     name = [f"n{row:03d}" for row in range(sensors)]

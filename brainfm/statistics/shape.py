@@ -1,0 +1,14 @@
+"""The shape of a curve in time: Hjorth's descriptors."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def hjorth(signal: Float[Tensor, "batch sensor time"]) -> Float[Tensor, "batch sensor 2"]:
+    """Logarithms of mobility and complexity (Hjorth 1970), per sample, not per second."""
+    first = signal.diff(dim=-1)
+    second = first.diff(dim=-1)
+    v0, v1, v2 = (x.var(dim=-1) + 1e-8 for x in (signal, first, second))
+    mobility = (v1 / v0).sqrt()
+    return torch.stack([mobility.log(), ((v2 / v1).sqrt() / mobility).log()], dim=-1)
