@@ -67,7 +67,7 @@ def probed(out: Path) -> tuple[Evaluation, dict[str, list[Probabilities]]]:
     for arm in ARMS:
         models = [BrainFM.from_pretrained(folder(out, arm, seed)) for seed in SEEDS]
         panel = Panel.of(models, evaluation)
-        pool = default_pool(panel.evaluation)
+        pool = default_pool(panel.evaluation, models[0])
         predictions[arm] = [panel.frozen(seed, "ridge", pool) for seed in SEEDS]
     predictions["untrained"] = [panel.untrained(seed, "ridge", pool) for seed in SEEDS]
     return panel.evaluation, predictions
