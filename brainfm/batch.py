@@ -1,7 +1,7 @@
 """Batch: the one crossing from numpy to torch. Left of it no torch, right of it no file."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
@@ -15,7 +15,9 @@ from torch import Tensor
 from brainfm.data.lobes import lobe_of
 from brainfm.data.recording import Sensors
 
-KINDS = ("eeg", "mag", "grad", "source", "seeg", "ecog", "dbs", "voxel", "vertex", "parcel", "neuron", "multiunit")  # fmt: skip
+KINDS = (
+    "eeg", "mag", "grad", "source", "seeg", "ecog", "dbs", "voxel", "vertex", "parcel", "neuron", "multiunit", "track",
+)  # fmt: skip
 """Kinds of sensor by the number under which a network knows them: a new one is added at the end, so that it shifts none."""
 
 
@@ -72,12 +74,22 @@ class Batch:
     def __len__(self) -> int:
         return len(self.signal)
 
-    def to(self, device: torch.device) -> "Batch":
-        """The same batch on another device."""
+    def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
+        """The same batch on another device; `non_blocking` copies from pinned memory beside the computation."""
         if self.signal.device == device:
             return self
-        tensors = [field.name for field in fields(self) if isinstance(getattr(self, field.name), Tensor)]
-        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in tensors})
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """The same batch in memory that a GPU copies from by itself; a `DataLoader` asks for it."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        named = {field.name: getattr(self, field.name) for field in fields(self)}
+        changed: dict[str, Any] = {
+            name: change(one) for name, one in named.items() if isinstance(one, Tensor)
+        }
+        return replace(self, **changed)
 
     def windows(self, part: slice) -> "Batch":
         """Some of the windows, with all their sensors."""

@@ -151,9 +151,14 @@ def _download(name: str, revision: str | None) -> Path:
 
 
 def latest(run: Path) -> Path | None:
-    """The newest complete checkpoint of a run's folder. A folder still being written has another name."""
-    found = sorted((run / "checkpoints").glob("step-*[0-9]"))
+    """The newest complete checkpoint of a run's folder."""
+    found = checkpoints(run)
     return found[-1] if found else None
+
+
+def checkpoints(run: Path) -> list[Path]:
+    """The complete checkpoints of a run's folder, oldest first. A folder still being written has another name."""
+    return sorted((run / "checkpoints").glob("step-*[0-9]"))
 
 
 def step_of(checkpoint: Path) -> int:

@@ -4,6 +4,7 @@ It says the patch that each token of an existing tokenizer stands for. A code is
 patch has the same code wherever in a window it lies; the decoder sees the neighbours' codes too, and joins what it makes.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -79,6 +80,15 @@ class Codec(nn.Module):
         sizes: tuple[int, ...] = self.patches.quantizer.sizes
         return sizes
 
+    @property
+    def digest(self) -> str:
+        """A hash of the weights: which codec it is, wherever it lies."""
+        found = hashlib.sha256()
+        for name, value in sorted(self.state_dict().items()):
+            found.update(name.encode())
+            found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return found.hexdigest()[:12]
+
     def prepare(self, recordings: Sequence[Recording]) -> list[Recording]:
         """Recordings as the codec was trained to see them."""
         return prepare(recordings, self.recipe.prepare, self.modality)
@@ -144,7 +154,8 @@ class Codec(nn.Module):
         settings = read_settings(where)
         try:
             recipe = TokenizeRecipe.model_validate(settings.get("recipe"), context={"trust": trust})
-            codec = cls(recipe, settings.get("known"))
+            with seeded(0):  # weights that are drawn only to be replaced
+                codec = cls(recipe, settings.get("known"))
             codec.load_state_dict(load_file(where / "model.safetensors"))
         except ValidationError as error:
             raise CheckpointError(str(explain(error, where / "config.json"))) from None

@@ -16,10 +16,8 @@ from brainfm.data.modalities import owner
 from brainfm.data.preprocess import Step
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows, layouts, take
+from brainfm.lengths import size_class
 from brainfm.tokenizers import Tokenizer
-
-PADDING = 0.05
-"""Of a batch of events, at most: windows share a batch if none is this share shorter than another."""
 
 
 @dataclass(frozen=True)
@@ -147,11 +145,6 @@ def numbered(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.argsort(np.argsort(first))[group].astype(np.int64)
 
 
-def size_class(length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Classes within which no length is more than `PADDING` shorter than another."""
-    return np.floor(np.log(np.maximum(length, 1)) / -np.log1p(-PADDING)).astype(np.int64)
-
-
 @dataclass(frozen=True)
 class Share:
     """A piece of a step's windows: what one process computes at once. `first` of `total` windows is its first."""
@@ -162,6 +155,14 @@ class Share:
     total: int
     counted: bool = True
     """False where there are more pieces than windows, and this one repeats another's for company."""
+
+    @classmethod
+    def of(cls, stream: AnyStream, rows: NDArray[np.int64], part: int, parts: int) -> "Share":
+        """Number `part` of `parts` nearly equal pieces of these windows."""
+        pieces = np.array_split(rows, min(parts, len(rows)))
+        mine = part % len(pieces)
+        first = sum(len(piece) for piece in pieces[:mine])
+        return cls(stream, pieces[mine], first, len(rows), part < len(pieces))
 
 
 @dataclass(frozen=True)
@@ -188,10 +189,7 @@ class Plan:
     def piece(self, step: int, part: int, parts: int) -> Share:
         """One of `parts` nearly equal pieces of a step: the windows of a micro-batch of one process."""
         name, rows = self.rows(step)
-        pieces = np.array_split(rows, min(parts, len(rows)))
-        mine = part % len(pieces)
-        first = sum(len(piece) for piece in pieces[:mine])
-        return Share(self.streams[name], pieces[mine], first, len(rows), part < len(pieces))
+        return Share.of(self.streams[name], rows, part, parts)
 
     @cached_property
     def steps_in_pass(self) -> int:

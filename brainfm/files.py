@@ -21,6 +21,26 @@ def write_folder(folder: Path, write: Callable[[Path], None]) -> Path:
     return folder
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that is whole or not there at all for whoever looks: its name goes first."""
+    passing = folder.with_name(f"{folder.name.removesuffix('.writing')}.writing")
+    if passing != folder:
+        shutil.rmtree(passing, ignore_errors=True)
+        folder.replace(passing)
+    if passing.is_symlink():
+        passing.unlink()
+    else:
+        shutil.rmtree(passing)
+
+
+def link(name: Path, target: Path) -> Path:
+    """Let `name` lead to `target`, which lies beside it, in one stroke whatever it led to before."""
+    passing = name.with_name(f"{name.name}.{os.getpid()}.writing")
+    passing.unlink(missing_ok=True)
+    passing.symlink_to(target.name)
+    return passing.replace(name)
+
+
 def write_file(path: Path, write: Callable[[Path], None]) -> Path:
     """Let `write` make a file under a passing name, then give it its own. Two processes may do so at once."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ from brainfm.data.modalities import owner
 from brainfm.data.preprocess import prepare
 from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording
-from brainfm.data.windows import Cut, Windows
+from brainfm.data.windows import Cut, Windows, measured, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.errors import CheckpointError, DataError
@@ -50,6 +50,7 @@ class BrainFMConfig(PretrainedConfig):
         recipe_hash: str = "",
         decoder: Any = None,
         known: Any = None,
+        averaged: float = 0.0,
         **kwargs: Any,
     ) -> None:
         # Sections of a recipe, unless the file is damaged: checked when the model is built, where a mistake gets its sentence.
@@ -60,6 +61,8 @@ class BrainFMConfig(PretrainedConfig):
         self.decoder = decoder
         self.known = known or {}
         """By modality, which single sensors or regions its tokenizer has met (`layers.vocabulary.Knowing`)."""
+        self.averaged = averaged
+        """The decay of the running mean that the weights are (`train.average`); 0 where they are those of the last step."""
         kwargs.pop("trust", None)  # a checkpoint can't vouch for itself
         super().__init__(**kwargs)
 
@@ -71,7 +74,8 @@ class BrainFMConfig(PretrainedConfig):
     def of(cls, recipe: PretrainRecipe) -> "BrainFMConfig":
         """The config of a resolved recipe; its whole text travels along."""
         sections = recipe.model_dump(mode="json", include={"signals", "encoder"})
-        config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash)
+        averaged = recipe.train.average
+        config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash, averaged=averaged)
         config.trust = True  # the recipe is the user's own
         return config
 
@@ -197,7 +201,11 @@ class BrainFM(PreTrainedModel):
         tokenized: Tokenized = self.tokenizers[batch.modality](batch, generator)
         if batch.modality not in self.codecs:
             return tokenized
-        code = self.codecs[batch.modality].codes(batch)
+        codec = self.codecs[batch.modality].to(
+            batch.signal.device
+        )  # no part of the module, so it did not move with it
+        with torch.autocast(batch.signal.device.type, enabled=False):
+            code = codec.codes(batch)
         return replace(tokenized, tokens=replace(tokenized.tokens, code=code))
 
     def attach(self, codec: Any) -> None:
@@ -312,12 +320,15 @@ def load(where: str | Path, **kwargs: Any) -> BrainFM:
 
 
 def throughout(prepared: Sequence[Recording], modality: str, seconds: float) -> Windows:
-    """Consecutive windows of recordings. Raises `DataError` where not even one fits."""
+    """Consecutive windows of recordings, less those not measured throughout. Raises `DataError` where not even one is left."""
     if not seconds > 0:
         raise DataError(f"a window of {seconds:g} s can't be cut; its length must be positive")
     windows = Sliding(seconds=seconds)(prepared, modality, [])
     if not len(windows):
         raise DataError(f"{prepared[0].name} is shorter than one window of {seconds:g} s")
+    windows = without(windows, measured(prepared, windows, modality), "not measured throughout")
+    if not len(windows):
+        raise DataError(f"{prepared[0].name}: {modality} was measured throughout no window of {seconds:g} s")
     return windows
 
 

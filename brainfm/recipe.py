@@ -43,12 +43,34 @@ class Training(Settings):
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
     precision: Literal["no", "bf16"] = "bf16"
+    average: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="decay of a running mean of the weights, which is what is saved; 0: none",
+    )
+    checkpointing: bool = Field(
+        default=False, description="compute blocks again for the gradient: less memory"
+    )
+    compile: bool = Field(default=False, description="compile the blocks by torch.compile")
     workers: int = Field(default=0, ge=0, description="processes that cut windows")
     save_every: int = Field(default=200, ge=1, description="steps between checkpoints")
+    keep: int = Field(default=2, ge=1, description="last checkpoints that stay on disk, beside the best")
     log_with: Literal["none", "tensorboard", "wandb"] = "none"
 
 
-WITHOUT_EFFECT = {"train": {"workers", "save_every", "log_with"}, "codes": {"usage"}}
+class PretrainTraining(Training):
+    """The same, and what judges the checkpoints of a long run."""
+
+    hold_back: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="share of every recording that is not trained on; its loss says which checkpoint is the best",
+    )
+
+
+WITHOUT_EFFECT = {"train": {"workers", "save_every", "keep", "log_with"}, "codes": {"usage"}}
 """Values that change how a run goes on or is judged, never what it learns."""
 
 
@@ -189,11 +211,13 @@ class PretrainRecipe(Recipe):
     data: Corpus
     signals: dict[str, SignalRecipe] = Field(min_length=1)
     together: list[Simultaneous] = []
+    codecs: dict[str, str] = {}
+    """By modality, the folder of a codec that says the tokens' codes, from the working directory (`brainfm tokenize train`)."""
     encoder: SerializeAsAny[Encoder]
     mask: SerializeAsAny[Mask]
     objectives: dict[str, SerializeAsAny[Objective]] = Field(min_length=1)
     """By name, which is also the kind unless another is given."""
-    train: Training
+    train: PretrainTraining
 
     @field_validator("signals")
     @classmethod
@@ -218,6 +242,34 @@ class PretrainRecipe(Recipe):
             if name not in info.data.get("signals", {name: None}):
                 raise ValueError(f"{name!r} is to be together with others but is not among the signals")
         return value
+
+    @field_validator("codecs")
+    @classmethod
+    def _of_these_modalities(cls, value: dict[str, str], info: Any) -> dict[str, str]:
+        for name in value.keys() - info.data.get("signals", value).keys():
+            raise ValueError(f"{name!r} has a codec but is not among the signals")
+        return value
+
+    @model_validator(mode="after")
+    def _has_what_objectives_need(self) -> Self:
+        asked = {name: part for name, part in self.objectives.items() if part.weight}
+        for name, part in asked.items():
+            if part.needs_codes and not self.codecs:
+                raise ValueError(
+                    f"objectives.{name} tells codes, and nothing says them; name a codec's folder under codecs, "
+                    "which `brainfm tokenize train` makes"
+                )
+            if part.needs_causal and not self.encoder.causal:
+                raise ValueError(
+                    f"objectives.{name} reads in order of time, which the encoder {self.encoder.kind} can't; "
+                    "take encoder.kind: transformer"
+                )
+            if part.needs_teacher and not self.train.average:
+                raise ValueError(
+                    f"objectives.{name} learns from a running mean of the weights, and none is kept; "
+                    "set train.average, for example to 0.999"
+                )
+        return self
 
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
@@ -276,6 +328,8 @@ class TokenizeRecipe(SignalRecipe, Recipe):
 
     @model_validator(mode="after")
     def _of_its_modality(self) -> Self:
+        if self.train.average:
+            raise ValueError("codes follow the last weights, not their mean; leave train.average at 0")
         if self.codes.modality not in self.tokenizer.reads:
             raise ValueError(
                 f"{self.codes.modality} can't be read by the tokenizer {self.tokenizer.kind}, "

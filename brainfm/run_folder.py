@@ -14,14 +14,18 @@ from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from brainfm.checkpoint import step_of
+from brainfm.average import Average
+from brainfm.checkpoint import checkpoints, step_of
 from brainfm.errors import CheckpointError
-from brainfm.files import write_file, write_json, write_text
+from brainfm.files import link, remove_folder, write_file, write_json, write_text
+from brainfm.shards import like, whole
 
 IDENTITY = "identity.json"
 STATE = "training.safetensors"
 MEMORY = "statistics.safetensors"
 ADAM = ("step", "exp_avg", "exp_avg_sq")  # AdamW's state of each parameter
+HELD_OUT = "held_out.json"
+BEST = "best"
 
 
 def check_claim(out: Path, identity: Mapping[str, str]) -> None:
@@ -44,25 +48,61 @@ def claim(out: Path, identity: Mapping[str, str], recipe: str) -> None:
     write_json(out / IDENTITY, dict(identity))
 
 
-def save_state(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write module and optimiser to a checkpoint's folder."""
-    names = {id(parameter): name for name, parameter in module.named_parameters()}
+def state_of(
+    module: nn.Module, optimizer: torch.optim.Optimizer, average: Average | None, keep: bool = True
+) -> dict[str, Tensor]:
+    """What going on needs, whole and in memory: weights, their running mean, and the optimiser's state, all by name.
+
+    Where weights are sharded all processes must ask; those that do not `keep` it get none of it.
+    """
     tensors = {f"module.{name}": value for name, value in module.state_dict().items()}
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.values.items()}
+    names = {id(parameter): name for name, parameter in module.named_parameters()}
     for parameter, state in optimizer.state.items():
         tensors |= {f"{part}.{names[id(parameter)]}": state[part] for part in ADAM}
-    save_file({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, folder / STATE)
+    found = {}
+    for name, value in tensors.items():
+        gathered = whole(value.detach())
+        if keep:
+            found[name] = gathered.cpu().contiguous()
+    return found
 
 
-def load_state(checkpoint: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Load a checkpoint into module and optimiser; the number of steps that it had taken."""
+def write_state(folder: Path, state: Mapping[str, Tensor]) -> None:
+    """Write what going on needs to a checkpoint's folder."""
+    save_file(dict(state), folder / STATE)
+
+
+def shown(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights that users load: the running mean where there is one, and with it the buffers as they are."""
+    last = {
+        name.removeprefix("module."): value for name, value in state.items() if name.startswith("module.")
+    }
+    return {name: state.get(f"average.{name}", value) for name, value in last.items()}
+
+
+def load_state(
+    checkpoint: Path,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    average: Average | None = None,
+) -> int:
+    """Load a checkpoint, shards or none, whatever it was written by; the number of steps that it had taken."""
     tensors = read_state(checkpoint)
-    weights = {name: value for name, value in tensors.items() if name.startswith("module.")}
-    module.load_state_dict({name.removeprefix("module."): value for name, value in weights.items()})
+    own = module.state_dict()
+    given = {
+        name.removeprefix("module."): value for name, value in tensors.items() if name.startswith("module.")
+    }
+    module.load_state_dict(
+        {name: like(value, own[name]) if name in own else value for name, value in given.items()}
+    )
     for name, parameter in module.named_parameters():
         if f"step.{name}" in tensors:  # one that never had a gradient has no state
-            optimizer.state[parameter] = {
-                part: tensors[f"{part}.{name}"].to(parameter.device) for part in ADAM
-            }
+            moments = {part: like(tensors[f"{part}.{name}"], parameter) for part in ADAM[1:]}
+            optimizer.state[parameter] = {"step": tensors[f"step.{name}"].to(parameter.device), **moments}
+        if average is not None:
+            average.values[name] = like(tensors[f"average.{name}"], parameter)
     return step_of(checkpoint)
 
 
@@ -75,6 +115,32 @@ def read_state(checkpoint: Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} can't be read ({error}); remove {checkpoint} to go on from what is before it"
         ) from None
+
+
+def write_held_out(folder: Path, loss: float) -> None:
+    """Keep with a checkpoint its loss on the windows that are not trained on."""
+    write_json(folder / HELD_OUT, {"held_out": loss})
+
+
+def tidy(out: Path, keep: int) -> None:
+    """Point `checkpoints/best` at the checkpoint with the lowest held-out loss, and leave it and the last `keep` alone.
+
+    What is removed loses its name first, so that whenever this is stopped nothing half is taken for a checkpoint.
+    """
+    folder = out / "checkpoints"
+    scores = {
+        path: json.loads((path / HELD_OUT).read_text(encoding="utf-8"))["held_out"]
+        for path in checkpoints(out)
+        if (path / HELD_OUT).exists()
+    }
+    best = min(scores, key=lambda path: scores[path]) if scores else None
+    if best is not None:
+        link(folder / BEST, best)
+    for old in checkpoints(out)[:-keep]:
+        if old != best:
+            remove_folder(old)
+    for left in folder.glob("*.writing"):
+        remove_folder(left)
 
 
 def trim_log(out: Path, done: int) -> None:

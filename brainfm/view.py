@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from jaxtyping import Int
+import torch
+from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
@@ -46,24 +47,53 @@ class View:
         return self._encoded([piece.hidden.seen for piece in self.pieces])
 
     @cached_property
+    def alone(self) -> tuple[Tokens, ...]:
+        """What it makes of each instrument's seen tokens by themselves, where none may hear what another saw."""
+        if len(self.pieces) == 1:
+            return self.seen
+        streams = [piece.tokenized.tokens.take(piece.hidden.seen) for piece in self.pieces]
+        return tuple(self.encoder(one) if one.count else one for one in streams)
+
+    @cached_property
     def complement(self) -> tuple[Tokens, ...]:
         """What it makes of the hidden ones alone: the second half of a symmetric pass."""
         return self._encoded([piece.hidden.hidden for piece in self.pieces])
 
+    @cached_property
+    def whole(self) -> tuple[Tokens, ...]:
+        """What it makes of all tokens, nothing hidden."""
+        encoded = self.encoder(join([piece.tokenized.tokens for piece in self.pieces]))
+        return self._apart(encoded, [piece.tokenized.tokens for piece in self.pieces])
+
     def _encoded(self, which: Sequence[Int[Tensor, "batch kept"]]) -> tuple[Tokens, ...]:
         """The encoder sees the instruments' tokens as one stream; they come back apart."""
         taken = [piece.tokenized.tokens.take(index) for piece, index in zip(self.pieces, which, strict=True)]
-        encoded = self.encoder(join(taken)).embedding.split([one.count for one in taken], dim=1)
-        return tuple(one.with_embedding(part) for one, part in zip(taken, encoded, strict=True))
+        return self._apart(self.encoder(join(taken)), taken)
+
+    def _apart(self, encoded: Tokens, taken: Sequence[Tokens]) -> tuple[Tokens, ...]:
+        """The tokens of each instrument out of the one stream."""
+        parts = encoded.embedding.split([one.count for one in taken], dim=1)
+        return tuple(one.with_embedding(part) for one, part in zip(taken, parts, strict=True))
 
 
-def mean_over_windows(values: Tensor, counted: Tensor | None = None) -> Tensor:
-    """The mean over windows of each window's own mean, over what is `counted`: so every window weighs the same.
+def numbers(view: View) -> Int[Tensor, " window"]:
+    """The number of each window in its step."""
+    first = view.pieces[0].batch.signal
+    return torch.arange(len(first), device=first.device) + view.chance.first
+
+
+def counted(tokens: Tokens) -> Bool[Tensor, "batch token 1"] | None:
+    """Which tokens a mean over windows counts: those that are no padding; None for all."""
+    return tokens.valid.unsqueeze(-1) if tokens.padded else None
+
+
+def mean_over_windows(values: Tensor, among: Tensor | None = None) -> Tensor:
+    """The mean over windows of each window's own mean, over what is `among` the counted: so every window weighs the same.
 
     The windows of a step may then be divided over processes in any way: shares of a mean over windows add up.
     """
     flat = values.flatten(1)
-    if counted is None:
+    if among is None:
         return flat.mean(dim=1).mean()
-    weight = counted.expand_as(values).flatten(1).to(flat.dtype)
+    weight = among.expand_as(values).flatten(1).to(flat.dtype)
     return ((flat * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)).mean()

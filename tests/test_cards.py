@@ -12,7 +12,7 @@ from brainfm import folders
 from brainfm.data.audit import audit
 from brainfm.data.cards import DataCard, check, data_root, front_matter, list_cards, recount
 from brainfm.data.fetchers.url import Url
-from brainfm.data.modalities import known, modality
+from brainfm.data.modalities import instruments, modality
 from brainfm.data.new_card import new_card, pattern
 from brainfm.data.splits import in_words, split, strictest
 from brainfm.errors import DataError, RecipeError
@@ -57,7 +57,9 @@ def test_there_are_cards_of_every_instrument() -> None:
     assert len(CARDS) >= 32 and len(CATALOGUE) >= 30
     assert "simulated_eeg" in READ
     of = [DataCard.load(name).modality for name in CARDS]
-    assert {instrument: of.count(instrument) >= 5 for instrument in known()} == dict.fromkeys(known(), True)
+    assert {instrument: of.count(instrument) >= 5 for instrument in instruments()} == dict.fromkeys(
+        instruments(), True
+    )
 
 
 @pytest.mark.parametrize("name", CARDS)

@@ -4,6 +4,8 @@ A new part is tested the day its file appears. Where it has settings without a d
 `TRY`.
 """
 
+import copy
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -17,7 +19,7 @@ from torch import Tensor, nn
 
 from brainfm.batch import Batch
 from brainfm.chance import Chance
-from brainfm.corpus import PADDING, Stream
+from brainfm.corpus import Stream
 from brainfm.data.brain import Brain
 from brainfm.data.modalities import known as instruments
 from brainfm.data.modalities import modality
@@ -27,14 +29,16 @@ from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.heads import Head
 from brainfm.jobs.pretrain import Learner, learner, met, stream
+from brainfm.lengths import PADDING
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.objectives import Objective
-from brainfm.part import Part, known
-from brainfm.recipe import PretrainRecipe
+from brainfm.part import Part, find, known
+from brainfm.recipe import PretrainRecipe, SignalRecipe
 from brainfm.statistics import known_blocks
 from brainfm.tokenizers import Tokenizer
 from brainfm.tokens import Tokens
+from tests.codecs import codec_of, saved
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,7 @@ INSTRUMENTS = {
     "seeg": Instrument({"seconds": 20.0, "sensors": 16, "sfreq": 128.0}, **FIELD),
     "fmri": Instrument({"seconds": 200.0, "sensors": 30}, sfreq=0.5, window=20.0, token=4.0),
     "spikes": Instrument({"seconds": 20.0, "sensors": 12, "sfreq": 100.0}, 100.0, 2.0, 0.25, scaled=False),
+    "behaviour": Instrument({"seconds": 20.0}, sfreq=50.0, window=2.0, token=0.2),
 }
 MINIMAL: dict[type[Part], dict[str, Any]] = {Encoder: {"depth": 2, "width": 32, "heads": 2}}
 """What every part of a family needs."""
@@ -70,13 +75,28 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "regions": [
         {"scale": scale, "merge": merge} for scale in ("channel", "parcel", "lobe") for merge in (True, False)
     ],
+    "named_patch": [{}, {"told": "level"}],
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "spike_counts": [{}, {"scale": "counts"}],
-    "masked_patches": [{"decoder_depth": 1}, {"decoder_depth": 2}],
+    "bottleneck": [{}, {"latents": 4, "fold": 2}],
+    "masked_patches": [
+        {"decoder_depth": 1},
+        {"decoder_depth": 2},
+        {"raw": 0.0, "amplitude": 1.0, "phase": 0.5},
+    ],
+    "latent_prediction": [
+        {"decoder_depth": 1},
+        {"decoder_depth": 1, "teacher": "none", "directions": 16},
+    ],
+    "masked_codes": [{"decoder_depth": 1}, {"decoder_depth": 1, "symmetric": True}],
+    "modality": [{"otherwise": {"kind": "independent"}}],
+    "complement": [{"of": {"kind": "block", "share": 0.45}}],
     "neurodynamics": [{}, {"of": known_blocks()}],
     "linear": [{"pool": pool} for pool in ("mean", "sensor", "time", "all")],
 }
 """Settings of single parts; a kind that is not here is tried with its defaults."""
+SAYS_SOMETHING_OF: dict[str, tuple[str, ...]] = {"next_event": ("spikes",), "contrastive": ()}
+"""Objectives that have no part in windows of other instruments; of one instrument alone (tests/test_contrastive.py)."""
 REGIONS = [
     "ctx-lh-precentral",
     "ctx-lh-superiorfrontal",
@@ -133,14 +153,21 @@ def cases() -> list[Case]:
         Case(name, {**usual(), Tokenizer: choice}) for choice in choices(Tokenizer) for name in reads(choice)
     ]
     events = {**usual(), Tokenizer: {"kind": "spike_events"}}
+    counts = {**usual(), Tokenizer: {"kind": "spike_counts"}}  # events are discrete already and have no codes
     others = [
         Case(name, {**base, family: choice})
         for family in (Encoder, Mask, Objective)
         for choice in choices(family)
-        for name, base in (("eeg", usual()), ("spikes", events))
+        for name, base in (("eeg", usual()), ("spikes", counts if needs_codes(choice) else events))
+        if name in SAYS_SOMETHING_OF.get(choice["kind"], INSTRUMENTS)
     ]
     every = [*tokenizers, *others]
     return [case for number, case in enumerate(every) if case not in every[:number]]
+
+
+def needs_codes(choice: dict[str, Any]) -> bool:
+    """Whether this is an objective that asks for codes."""
+    return choice["kind"] in known(Objective) and find(Objective, choice["kind"]).needs_codes
 
 
 def recipe_of(case: Case, make: Callable[..., PretrainRecipe]) -> PretrainRecipe:
@@ -151,7 +178,22 @@ def recipe_of(case: Case, make: Callable[..., PretrainRecipe]) -> PretrainRecipe
     if parts[Objective] == usual()[Objective]:  # windows are described beside it, as in every run
         asked["neurodynamics"] = {}
     sections = {"encoder": parts[Encoder], "mask": parts[Mask], "objectives": asked}
+    sections["train"] = {"steps": 4, "batch": 8, "average": 0.9}
+    if needs_codes(parts[Objective]):
+        sections["codecs"] = {case.instrument: codec_for(case.instrument, parts[Tokenizer]["kind"])}
     return make(signals={case.instrument: signal}, **sections)
+
+
+@lru_cache
+def codec_for(instrument: str, tokenizer: str) -> str:
+    """The folder of an untrained codec of these tokens, which lives as long as the tests run."""
+    signal = SignalRecipe.model_validate(INSTRUMENTS[instrument].signal({"kind": tokenizer}))
+    codec = codec_of(signal, instrument, stream([somebody(instrument)], signal, instrument))
+    KEPT.append(tempfile.TemporaryDirectory())
+    return str(saved(codec, Path(KEPT[-1].name) / "codes"))
+
+
+KEPT: list[tempfile.TemporaryDirectory[str]] = []
 
 
 @lru_cache
@@ -189,8 +231,10 @@ def streams(case: Case, small: PretrainRecipe) -> dict[str, Stream]:
 
 @pytest.fixture
 def net(small: PretrainRecipe, streams: dict[str, Stream]) -> Learner:
-    """The whole untrained learner, its objective fitted."""
-    return learner(small, streams)
+    """The whole untrained learner, its objective fitted, and as a teacher the network before any training."""
+    found = learner(small, streams)
+    found.teacher = copy.deepcopy(found.model).forward
+    return found
 
 
 @pytest.fixture(scope="module")
@@ -228,8 +272,9 @@ def test_parts_are_found() -> None:
     assert TRY.keys() <= {kind for family in (*USUAL, Head) for kind in known(family)}
 
 
-def test_the_person_has_a_sensor_without_position(windows: Batch) -> None:
-    assert windows.located[:, :-1].all() and not windows.located[:, -1].any()
+def test_the_person_has_a_sensor_without_position(case: Case, windows: Batch) -> None:
+    assert (windows.located[:, :-1] == modality(case.instrument).of_brain).all()
+    assert not windows.located[:, -1].any()
     assert torch.isfinite(windows.position).all()
 
 
@@ -268,6 +313,7 @@ def test_same_seed_same_bytes(
 ) -> None:
     before = torch.get_rng_state()
     again = learner(small, streams)
+    again.teacher = net.teacher
     other = learner(small.model_copy(update={"seed": 1}), streams)
     assert torch.equal(before, torch.get_rng_state())
     for name, value in net.state_dict().items():
@@ -275,7 +321,8 @@ def test_same_seed_same_bytes(
     changed = [not torch.equal(a, b) for a, b in zip(net.parameters(), other.parameters(), strict=True)]
     assert sum(changed) > len(changed) / 3
     assert torch.equal(net((windows,), Chance(5)).total, again((windows,), Chance(5)).total)
-    assert not torch.equal(net((windows,), Chance(5)).total, net((windows,), Chance(6)).total)
+    drawn_anew = not torch.equal(net((windows,), Chance(5)).total, net((windows,), Chance(6)).total)
+    assert drawn_anew != ("next_event" in net.objectives)  # which hides nothing
 
 
 def reached(module: nn.Module) -> Iterator[tuple[str, bool]]:
@@ -363,11 +410,12 @@ def test_windows_of_a_batch_do_not_mix(net: Learner, windows: Batch) -> None:
 
 
 @torch.no_grad()
-def test_time_and_place_matter(net: Learner, windows: Batch) -> None:
+def test_time_and_place_matter(case: Case, net: Learner, windows: Batch) -> None:
     """A network that ignores either passes every test of invariance."""
     plain = net.model(windows).embedding
-    moved = net.model(replace(windows, position=windows.position.flip(1))).embedding
-    assert not torch.allclose(moved, plain, atol=1e-3)
+    if modality(case.instrument).of_brain:  # what someone does has no place in the brain
+        moved = net.model(replace(windows, position=windows.position.flip(1))).embedding
+        assert not torch.allclose(moved, plain, atol=1e-3)
     tokens = net.model.tokenize(windows).tokens
     later = net.model.encoder(replace(tokens, time=tokens.time.flip(1))).embedding
     assert not torch.allclose(later, plain, atol=1e-3)
@@ -432,8 +480,10 @@ def test_what_is_hidden_is_not_seen(net: Learner, windows: Batch, part: Tokenize
     sensors = windows.signal.shape[1]
     other = torch.where(covered, noise, signal).unflatten(1, (sensors, -1)).flatten(2)
     first, second = net((windows,), Chance(3)), net((replace(windows, signal=other),), Chance(3))
-    assert heard[0].shape[1] == hidden.seen.shape[1]
-    assert torch.equal(heard[0], heard[1])
+    assert (
+        heard[0].shape[1] == hidden.seen.shape[1]
+    )  # what is made of all, or of the hidden ones, comes after it
+    assert torch.equal(heard[0], heard[len(heard) // 2])
     assert not torch.equal(first.total, second.total)
 
 

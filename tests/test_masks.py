@@ -7,14 +7,33 @@ import torch
 from torch import Tensor
 
 from brainfm.chance import Chance
-from brainfm.masks import Mask
+from brainfm.lengths import span
+from brainfm.masks import Mask, ShareMask
 from brainfm.masks.block import Block
+from brainfm.masks.complement import Complement
 from brainfm.masks.independent import Independent
+from brainfm.masks.modality import Modality
+from brainfm.masks.region import Region
+from brainfm.masks.sensor import Sensor
+from brainfm.masks.time import Time
 from brainfm.part import find, known
 from brainfm.tokens import Hidden, Tokens
 
 SENSORS, TIMES, PERIOD = 20, 12, 0.25
 EVERY = [find(Mask, kind) for kind in known(Mask)]
+WHOLE = {Sensor: TIMES, Region: TIMES, Time: SENSORS}
+"""How many tokens are hidden together, where it is more than one."""
+
+
+def made(kind: type[Mask], share: float = 0.55) -> Mask:
+    """A mask that hides this share; where it wraps another, that of an independent one."""
+    if issubclass(kind, ShareMask):
+        return kind(share=share)
+    return kind.model_validate(
+        {"of": {"kind": "independent", "share": 1 - share}}
+        if kind is Complement
+        else {"otherwise": {"kind": "independent", "share": share}}
+    )
 
 
 def tokens_of(batch: int = 64, sensors: int = SENSORS, times: int = TIMES, shuffled: bool = True) -> Tokens:
@@ -35,6 +54,7 @@ def tokens_of(batch: int = 64, sensors: int = SENSORS, times: int = TIMES, shuff
         region=torch.zeros(batch, n, dtype=torch.long),
         valid=torch.ones(batch, n, dtype=torch.bool),
         period=PERIOD,
+        rows=sensors,
     )
     order = torch.rand(batch, n, generator=drawn(8)).argsort(dim=1)
     return plain.take(order) if shuffled else plain
@@ -67,15 +87,17 @@ def near_hidden(tokens: Tokens, where: Tensor, within: float) -> float:
 
 
 def test_masks_are_found() -> None:
-    assert {Block, Independent} <= set(EVERY)
+    assert set(EVERY) == {Block, Complement, Independent, Modality, Region, Sensor, Time}
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 @pytest.mark.parametrize("share", [0.01, 0.3, 0.55, 0.75, 0.99])
 def test_every_row_hides_exactly_the_share(kind: type[Mask], share: float) -> None:
     tokens = tokens_of(batch=8)
-    hidden = kind(share=share).draw(tokens, Chance(0))
-    n_hidden = max(1, round(share * tokens.count))
+    hidden = made(kind, share).draw(tokens, Chance(0))
+    unit = WHOLE.get(kind, 1)
+    groups = tokens.count // unit
+    n_hidden = unit * min(max(1, round(share * groups)), groups - 1)
     assert hidden.hidden.shape == (8, n_hidden)
     assert hidden.seen.shape == (8, tokens.count - n_hidden)
     together = torch.cat([hidden.seen, hidden.hidden], dim=1).sort(dim=1).values
@@ -88,13 +110,13 @@ def test_every_row_hides_exactly_the_share(kind: type[Mask], share: float) -> No
 def test_at_least_one_token_is_hidden_and_one_is_seen(kind: type[Mask]) -> None:
     tokens = tokens_of(batch=4, sensors=1, times=2)
     for share in (0.01, 0.99):
-        hidden = kind(share=share).draw(tokens, Chance(0))
+        hidden = made(kind, share).draw(tokens, Chance(0))
         assert hidden.seen.shape == hidden.hidden.shape == (4, 1)
 
 
 @pytest.mark.parametrize("kind", EVERY, ids=lambda kind: kind.__name__)
 def test_the_generator_alone_decides(kind: type[Mask]) -> None:
-    tokens, mask = tokens_of(batch=4), kind()
+    tokens, mask = tokens_of(batch=4), made(kind)
     torch.manual_seed(1)
     once = mask.draw(tokens, Chance(5)).hidden
     torch.manual_seed(2)
@@ -107,7 +129,7 @@ def test_the_generator_alone_decides(kind: type[Mask]) -> None:
 def test_what_tokens_say_does_not_matter(kind: type[Mask]) -> None:
     tokens = tokens_of(batch=4)
     loud = tokens.with_embedding(torch.randn(tokens.embedding.shape, generator=drawn(1)))
-    assert torch.equal(kind().draw(tokens, Chance(0)).hidden, kind().draw(loud, Chance(0)).hidden)
+    assert torch.equal(made(kind).draw(tokens, Chance(0)).hidden, made(kind).draw(loud, Chance(0)).hidden)
 
 
 @pytest.mark.parametrize("shuffled", [False, True])
@@ -197,9 +219,9 @@ def test_padding_is_never_hidden(mask: type[Mask]) -> None:
     tokens = tokens_of(batch=32)
     length = torch.randint(100, tokens.count + 1, (32, 1), generator=drawn(1))
     tokens = replace(tokens, valid=torch.arange(tokens.count) < length, padded=True)
-    hidden = mask.model_validate({"share": 0.5}).draw(tokens, Chance(2))
+    hidden = made(mask, 0.5).draw(tokens, Chance(2))
     assert tokens.valid.gather(1, hidden.hidden).all()
-    assert hidden.hidden.shape[1] == round(0.5 * int(length.min()))
+    assert hidden.hidden.shape[1] == pytest.approx(0.5 * span(int(length.min()))[0], abs=0.5)
     assert hidden.seen.shape[1] == tokens.count - hidden.hidden.shape[1]
 
 

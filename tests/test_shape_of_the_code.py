@@ -23,10 +23,11 @@ ORDER = [
     "errors", "part", "folders", "files", "data", "baselines",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
     "metrics", "scores", "palette", "codebook", "pictures code_pictures", "report",
-    "batch", "chance", "tokens", "statistics", "masks", "layers", "pooling", "view",
+    "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
-    "progress", "run_folder", "train", "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
+    "blocks average", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
+    "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

@@ -8,7 +8,7 @@ from scipy.signal import butter, sosfiltfilt, welch
 
 from brainfm.data.brain import NAMES, Brain, coloured
 from brainfm.data.gate import trustworthy
-from brainfm.data.modalities import known, modality
+from brainfm.data.modalities import instruments, known, modality
 from brainfm.data.readers.simulated import Simulated
 from brainfm.data.reading import read_entry
 from brainfm.data.recording import Recording
@@ -184,4 +184,9 @@ def test_every_instrument_sees_the_same_brain(name: str) -> None:
     assert envelopes.data.shape[1] == len(NAMES)
     assert np.median(envelopes.data.mean(axis=0) / brain.moment) == pytest.approx(1.0, abs=0.3)
     checked = trustworthy(seen)
-    assert checked.content_hash and checked.signal(name).sensors.located.all()
+    assert checked.content_hash and checked.signal(name).sensors.located.all() == (name in instruments())
+
+
+def test_behaviour_is_no_instrument_of_the_brain() -> None:
+    assert instruments() == ["eeg", "fmri", "meg", "seeg", "spikes"]
+    assert known() == sorted([*instruments(), "behaviour"])

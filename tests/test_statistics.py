@@ -76,7 +76,7 @@ def test_band_power_is_a_density() -> None:
 def test_short_windows_low_rates_and_silence_stay_finite(seconds: float, sfreq: float) -> None:
     signal = torch.randn(2, 3, round(seconds * sfreq), generator=torch.Generator().manual_seed(0))
     signal[1, 2] = 0.0
-    for modality in ("eeg", "meg", "seeg", "fmri", "spikes"):
+    for modality in ("eeg", "meg", "seeg", "fmri", "spikes", "behaviour"):
         rows = row_statistics(signal.abs(), sfreq, modality, known_blocks())
         assert rows.shape == (2, 3, len(row_names(modality, known_blocks())))
         pairs = pair_statistics(signal.abs(), sfreq, modality, known_blocks())
@@ -97,6 +97,15 @@ def test_spikes_are_described_by_their_rate() -> None:
     values = row_statistics(counts, 100.0, "spikes")
     rate = values[0, :, row_names("spikes").index("rate")].exp() - 0.1
     torch.testing.assert_close(rate, torch.tensor([0.0, 10.0]), atol=1e-4, rtol=1e-4)
+
+
+def test_behaviour_is_described_by_where_it_is() -> None:
+    """Bands and descriptors of Hjorth do not change with an offset, so without its level a place could not be told."""
+    walk = torch.randn(1, 2, 80, generator=torch.Generator().manual_seed(0)).cumsum(dim=-1)
+    here, there = (sensor_statistics(walk + at, 40.0, "behaviour") for at in (0.0, 3.0))
+    level = sensor_names("behaviour").index("level")
+    torch.testing.assert_close(there[..., level] - here[..., level], torch.full((1, 2), 3.0))
+    torch.testing.assert_close(there[..., :level], here[..., :level], atol=1e-3, rtol=1e-3)
 
 
 def test_hjorth_is_its_definition() -> None:

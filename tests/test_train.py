@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from brainfm.chance import Chance
 from brainfm.errors import BrainfmError, CheckpointError
+from brainfm.feed import Micro
 from brainfm.objectives import Loss
 from brainfm.recipe import Training
-from brainfm.train import Micro, Run, optimizer_of, schedule, train
+from brainfm.train import Run, optimizer_of, schedule, train
 
 
 class Toy:
@@ -79,7 +80,7 @@ def test_norms_and_biases_are_not_decayed(tmp_path: Path) -> None:
     task = Toy()
     decay = {
         id(parameter): group["weight_decay"]
-        for group in optimizer_of(run(tmp_path, task, weight_decay=0.3)).param_groups
+        for group in optimizer_of(run(tmp_path, task, weight_decay=0.3), task.module).param_groups
         for parameter in group["params"]
     }
     found = {name: decay[id(parameter)] for name, parameter in task.module.named_parameters()}
@@ -92,7 +93,7 @@ def test_rates_scale_by_prefix(tmp_path: Path) -> None:
     task = Toy()
     peak = {
         id(parameter): group["peak"]
-        for group in optimizer_of(run(tmp_path, task, {"2.": 10.0, "0.bias": 0.5})).param_groups
+        for group in optimizer_of(run(tmp_path, task, {"2.": 10.0, "0.bias": 0.5}), task.module).param_groups
         for parameter in group["params"]
     }
     found = {name: peak[id(parameter)] / 0.01 for name, parameter in task.module.named_parameters()}
@@ -165,7 +166,7 @@ def test_a_run_that_had_ended_and_lost_its_log_says_no_loss(tmp_path: Path) -> N
 
 
 def test_a_tracker_that_is_not_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brainfm.train.find_spec", lambda _: None)
+    monkeypatch.setattr("brainfm.launch.find_spec", lambda _: None)
     with pytest.raises(BrainfmError, match="needs wandb; `pip install wandb`"):
         train(run(tmp_path / "run", log_with="wandb"))
     assert not (tmp_path / "run").exists()

@@ -3,7 +3,7 @@
 from brainfm import folders
 from brainfm.data.cards import FOLDER, SUFFIX, DataCard, Problem
 from brainfm.data.licences import licence, stated
-from brainfm.data.modalities import known
+from brainfm.data.modalities import instruments
 from brainfm.data.provenance import GATED
 
 NEED_NO_SOURCE = frozenset({"overlaps"})
@@ -22,9 +22,10 @@ def blanks(card: DataCard) -> list[Problem]:
 
 
 def instrument(card: DataCard) -> list[Problem]:
-    """The modality is one that brainfm knows."""
-    names = ", ".join(known())
-    return [] if card.modality in known() else [Problem("modality", card.modality, f"brainfm knows {names}")]
+    """The modality is one that brainfm knows and that measures the brain."""
+    known = instruments()
+    said = f"brainfm knows {', '.join(known)}"
+    return [] if card.modality in known else [Problem("modality", card.modality, said)]
 
 
 def terms(card: DataCard) -> list[Problem]:

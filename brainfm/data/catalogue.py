@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 from brainfm.data.cards import DataCard, list_cards
-from brainfm.data.modalities import modality as known_modality
+from brainfm.data.modalities import instruments
 from brainfm.data.provenance import Gate
 from brainfm.errors import DataError
 from brainfm.part import suggest
@@ -14,8 +14,8 @@ GATES: tuple[str, ...] = get_args(Gate)
 
 def chosen(modality: str | None = None, access: str | None = None) -> list[DataCard]:
     """The shipped cards of one modality and one kind of access, or of all. Raises `DataError` for an unknown word."""
-    if modality is not None:
-        known_modality(modality)
+    if modality is not None and modality not in instruments():
+        raise DataError(f"modality {modality!r} is not known{suggest(modality, instruments())}")
     if access is not None and access not in GATES:
         raise DataError(f"access {access!r} is not known{suggest(access, GATES)}")
     cards = [DataCard.load(name) for name in list_cards()]

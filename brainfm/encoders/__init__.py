@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from brainfm.part import Part
 
@@ -12,9 +12,23 @@ class Encoder(Part):
 
     run_time: ClassVar[frozenset[str]] = frozenset({"modalities"})
 
+    causal: ClassVar[bool] = False
+    """Whether it can keep tokens from hearing later ones (`Tokens.causal`)."""
+
     depth: int = Field(ge=1)
     width: int = Field(ge=1)
     heads: int = Field(ge=1)
+
+    @property
+    def inner(self) -> int:
+        """The width of its blocks, which `heads` share."""
+        return self.width
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "Encoder":
+        if self.inner % (2 * self.heads):
+            raise ValueError(f"a width of {self.inner} can't be split into {self.heads} heads of even size")
+        return self
 
     def build(self, modalities: int) -> Any:
         """A module that maps `Tokens` of `width` to `Tokens` of `width`."""

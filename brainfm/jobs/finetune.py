@@ -23,6 +23,7 @@ from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
 from brainfm.errors import BrainfmError, DataError
 from brainfm.evaluation import Evaluation
+from brainfm.feed import Micro
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
@@ -32,7 +33,7 @@ from brainfm.panel import Panel, default_pool, twin, weights_digest
 from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
-from brainfm.train import Micro, Run, train
+from brainfm.train import Run, train
 
 
 @dataclass(frozen=True)

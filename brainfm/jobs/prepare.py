@@ -14,6 +14,7 @@ from typing import Any
 
 from brainfm import folders
 from brainfm.data.cards import DataCard
+from brainfm.data.modalities import modality as find_modality
 from brainfm.data.preprocess import Step
 from brainfm.data.readers import Entry
 from brainfm.data.store import Store, is_remote, manifest, words
@@ -111,6 +112,8 @@ def chosen_steps(tokenizers: Sequence[str], cards: Sequence[DataCard]) -> dict[s
             raise DataError(
                 f"the cards are of {' and '.join(modalities)}; say which --tokenizer is for which: {modalities[0]}={given}"
             )
+        if name and not find_modality(name).of_brain:
+            raise DataError(f"{name} is made of tracks, which a store keeps as they are; leave out {given}")
         path = folders.find("tokenizers", file, ".yaml")
         recipe = SignalRecipe.model_validate(read_yaml(path), context={"trust": True})
         until = next((at for at, step in enumerate(recipe.prepare) if step.learns), len(recipe.prepare))

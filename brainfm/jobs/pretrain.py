@@ -1,6 +1,6 @@
 """Pretrain: cards → windows → tokens → a checkpoint that says what it saw."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,17 +9,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.func import functional_call
 
+from brainfm import shards
+from brainfm.average import Average
 from brainfm.batch import Batch
 from brainfm.chance import Chance, entropy
+from brainfm.codec import Codec
 from brainfm.corpus import AnyStream, Plan, Stream, Together
 from brainfm.data.cards import DataCard
-from brainfm.data.preprocess import fit, prepare
+from brainfm.data.preprocess import fit, has, prepare
 from brainfm.data.recording import Recording
 from brainfm.data.store import Store, open_store
-from brainfm.data.windows import Windows, place
+from brainfm.data.windows import Windows, measured, place, without
 from brainfm.data.windows.sliding import Sliding
-from brainfm.errors import DataError
+from brainfm.errors import BrainfmError, DataError
+from brainfm.feed import Micro
+from brainfm.held_out import HeldOut, kept_back
+from brainfm.launch import is_main
 from brainfm.manifest import Manifest
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
@@ -28,7 +35,8 @@ from brainfm.objectives.neurodynamics import NeurodynamicsLoss
 from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous, span
 from brainfm.report import Section
 from brainfm.run_folder import check_claim, load_memory, save_memory
-from brainfm.train import Micro, Outcome, Run, is_main, train
+from brainfm.tokens import Tokens
+from brainfm.train import Outcome, Run, train
 from brainfm.view import Piece, View
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
@@ -43,12 +51,20 @@ class Learner(nn.Module):
         self.model, self.mask = model, mask
         self.weights = {name: weight for name, (weight, _) in objectives.items()}
         self.objectives = nn.ModuleDict({name: module for name, (_, module) in objectives.items()})
+        self.teacher: Callable[[Batch], Tokens] | None = None
+        """Set by whoever keeps a running mean of the weights."""
 
     def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
         view = self.view(batches, chance)
         own = {name: loss for piece in view.pieces for name, loss in piece.tokenized.losses.items()}
         asked = [self.objectives[name](view) * weight for name, weight in self.weights.items()]
-        return sum(asked, start=Loss(own, dict.fromkeys(own, 1.0)))
+        loss = sum(asked, start=Loss(own, dict.fromkeys(own, 1.0)))
+        if not any(loss.weights.values()):
+            raise DataError(
+                f"no objective has anything to learn from windows of {' and '.join(one.modality for one in batches)}; "
+                "add one that has, such as masked_patches"
+            )
+        return loss
 
     def view(self, batches: tuple[Batch, ...], chance: Chance) -> View:
         """What the objectives are shown of these windows."""
@@ -57,7 +73,20 @@ class Learner(nn.Module):
         ]
         hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
         pieces = tuple(map(Piece, batches, tokenized, hidden))
-        return View(pieces, self.model.encoder, chance)
+        return View(pieces, self.model.encoder, chance, self.teacher)
+
+
+def teach(learner: nn.Module, average: Average) -> None:
+    """Let a learner's objectives ask for the tokens of whole windows by the running mean of its weights, without a gradient."""
+    assert isinstance(learner, Learner)  # it is what this file trains
+    model = learner.model
+
+    @torch.no_grad()
+    def teacher(batch: Batch) -> Tokens:
+        tokens: Tokens = functional_call(model, average.part("model."), (batch,))
+        return tokens
+
+    learner.teacher = teacher
 
 
 @dataclass
@@ -94,11 +123,32 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
 
     recipe, streams, manifest = gather(chosen, limit)
     settings = recipe.train
+    streams, kept = hold_back(streams, settings.hold_back, settings.batch)
     plan = Plan(streams, settings.batch, recipe.seed, settings.tokens, weights(recipe.data))
     task = Pretraining(plan, learner(recipe, streams))
-    task.module.model.manifest = manifest
     identity = {"recipe": chosen.hash, "data": manifest.digest}
-    run = Run(task, settings, recipe.seed, out, recipe.text, identity, quiet, several=len(streams) > 1)
+    for modality, codec in task.module.model.codecs.items():
+        manifest += codec.manifest  # who was seen through its codes was seen
+        identity[f"{modality} codec"] = codec.digest
+    task.module.model.manifest = manifest
+    needed = [name for name, part in recipe.objectives.items() if part.weight and part.needs_teacher]
+    if needed and shards.wanted():
+        raise BrainfmError(
+            f"{needed[0]} is told by the running mean of the weights, which can't run in shards; "
+            "start it with pretrain/launch/ddp.yaml"
+        )
+    run = Run(
+        task,
+        settings,
+        recipe.seed,
+        out,
+        recipe.text,
+        identity,
+        quiet,
+        several=differ(streams),
+        held_out=kept,
+        teach=teach if needed else None,
+    )
     check_claim(out, identity)  # before anything is left there
     with remembered(task.module, out):
         outcome = train(run)
@@ -110,6 +160,26 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     sections = [*losses(out), *told, *drawn, texts(recipe, recipe.data.cards)]
     write("Pretraining", sections, out, recipe)
     return Pretrained(outcome, sections)
+
+
+def hold_back(
+    streams: dict[str, AnyStream], share: float, batch: int
+) -> tuple[dict[str, AnyStream], HeldOut | None]:
+    """The streams without about this share of their windows, and these. Raises `DataError` where no stream can spare any."""
+    if not share:
+        return streams, None
+    parted = {name: kept_back(stream_, round(1 / share)) for name, stream_ in streams.items()}
+    back = {name: test for name, (_, test) in parted.items() if test is not None}
+    if not back:
+        raise DataError(
+            f"no recording is long enough to keep train.hold_back={share:g} of it back; take a larger share, or 0"
+        )
+    return {name: rest for name, (rest, _) in parted.items()}, HeldOut(back, batch)
+
+
+def differ(streams: Mapping[str, AnyStream]) -> bool:
+    """Whether steps may use different weights: those of other instruments, or of those that a step hides."""
+    return sum(len(one.parts) for one in streams.values()) > 1
 
 
 @contextmanager
@@ -147,13 +217,13 @@ def gather(
     raw, _ = corpus(recipe.data, limit, store)
     ready: dict[str, dict[int, Recording]] = {}
     for modality, settings in recipe.signals.items():
-        which = [number for number, recording in enumerate(raw) if modality in recording.signals]
+        which = [number for number, one in enumerate(raw) if has(one, settings.prepare, modality)]
         recordings = [raw[number] for number in which]
         if not recordings:
             raise DataError(
                 f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on"
             )
-        manifest += Manifest.of(recordings, modality, with_labels=False)
+        manifest += entered(recordings, modality, recipe.signals)
         done = store.done(settings.prepare, modality) if store else 0
         steps = [*settings.prepare[:done], *fit(settings.prepare[done:], recordings, modality)]
         signals[modality] = settings.model_copy(update={"prepare": steps})
@@ -166,6 +236,18 @@ def gather(
         if found:
             streams[modality] = cut(list(found.values()), signals[modality], modality)
     return recipe.model_copy(update={"signals": signals}), streams, manifest
+
+
+def entered(recordings: Sequence[Recording], modality: str, trained: Collection[str]) -> Manifest:
+    """What these recordings add to the manifest when this modality of them is trained on.
+
+    One that lacks the modality, which is made of a track, is known by a signal of the brain: by one that is `trained` on and
+    entered anyway, else by its first.
+    """
+    own = [one for one in recordings if modality in one.signals]
+    alone = [one for one in recordings if not one.signals.keys() & trained]
+    found = [Manifest.of([one], next(iter(one.signals)), with_labels=False) for one in alone if one.signals]
+    return sum(found, Manifest.of(own, modality, with_labels=False))
 
 
 def joined(
@@ -188,17 +270,15 @@ def joined(
         Stream(name, recordings[name], windows, signals[name].prepare, signals[name].tokenizer)
         for name in one.modalities
     )
-    kept = np.flatnonzero(np.all([fits(stream_) for stream_ in streams], axis=0))
-    if not len(kept):
+    left = without(windows, np.all([fits(stream_) for stream_ in streams], axis=0), f"not whole in {words}")
+    if not len(left):
         raise DataError(f"no window of {seconds:g} s lies in {words} at once; shorten together.seconds")
-    left = windows.rows(kept)
-    if lost := len(windows) - len(kept):
-        left = replace(left, dropped={**left.dropped, f"not whole in {words}": lost})
     return Together(tuple(replace(stream_, windows=left) for stream_ in streams))
 
 
 def fits(stream_: Stream) -> NDArray[np.bool_]:
-    """(window,) whether the window lies whole in its recording, and holds events enough where it is of events."""
+    """(window,) whether the window lies whole in its recording, all of it was measured, and it holds events enough where it is
+    of events."""
     signals = [recording.signal(stream_.modality) for recording in stream_.recordings]
     table = stream_.windows
     inside = np.array(
@@ -207,8 +287,9 @@ def fits(stream_: Stream) -> NDArray[np.bool_]:
             for row, start in zip(table.recording, table.start, strict=True)
         ]
     )
+    there = np.flatnonzero(inside)
+    inside[there] &= measured(stream_.recordings, table.rows(there), stream_.modality)
     if stream_.ragged:
-        there = np.flatnonzero(inside)
         inside[there] &= replace(stream_, windows=table.rows(there)).lengths >= FEWEST
     return inside
 
@@ -266,6 +347,9 @@ def cut(prepared: Sequence[Recording], settings: SignalRecipe, modality: str) ->
         raise DataError(
             f"no recording is as long as a window of {settings.seconds:g} s; shorten signals.{modality}.seconds"
         )
+    windows = without(windows, measured(prepared, windows, modality), "not measured throughout")
+    if not len(windows):
+        raise DataError(f"{modality} was measured throughout no window; shorten signals.{modality}.seconds")
     found = Stream(modality, prepared, windows, settings.prepare, settings.tokenizer)
     return with_enough(found) if found.ragged else found
 
@@ -277,39 +361,47 @@ def allowed(windows: Windows, recordings: Sequence[Recording]) -> Windows:
     for index, recording in enumerate(recordings):
         for start, end in recording.kept_out:
             touching |= (windows.recording == index) & (windows.start < end) & (stop > start)
-    if not touching.any():
-        return windows
-    left = windows.rows(np.flatnonzero(~touching))
-    return replace(left, dropped={**windows.dropped, "held out": int(touching.sum())})
+    return without(windows, ~touching, "held out")
 
 
 def with_enough(stream_: Stream) -> Stream:
     """A stream of events less the windows that hold too few to hide some and see others; these are counted as dropped."""
-    enough = np.flatnonzero(stream_.lengths >= FEWEST)
-    if not len(enough):
+    enough = stream_.lengths >= FEWEST
+    if not enough.any():
         raise DataError(f"no window of {stream_.modality} holds {FEWEST} events; lengthen it")
-    windows = stream_.windows.rows(enough)
-    if few := len(stream_.windows) - len(enough):
-        windows = replace(windows, dropped={**windows.dropped, f"fewer than {FEWEST} events": few})
-    return replace(stream_, windows=windows)
+    return replace(stream_, windows=without(stream_.windows, enough, f"fewer than {FEWEST} events"))
 
 
 def learner(recipe: PretrainRecipe, streams: Mapping[str, AnyStream]) -> Learner:
     """The untrained network of the recipe's seed, its objectives fitted to the corpus's statistics."""
     parts = [part for stream_ in streams.values() for part in stream_.parts]
     model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
+    attach_codecs(model, recipe.codecs)
     patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
+    codes = {name: codec.sizes for name, codec in model.codecs.items()}
     objectives = {}
     asked = {name: part for name, part in recipe.objectives.items() if part.weight}
     for number, (name, part) in enumerate(asked.items()):
         with seeded(entropy(recipe.seed, 1, number)):
-            objectives[name] = (part.weight, part.build(Shapes(model.width, patches)))
+            objectives[name] = (part.weight, part.build(Shapes(model.width, patches, codes)))
     with torch.no_grad():
         sampled = [(batch, model.tokenize(batch)) for part in parts for batch in sample(part, recipe.seed)]
         for _, module in objectives.values():
             if hasattr(module, "fit"):
                 module.fit(sampled)
     return Learner(model, recipe.mask, objectives)
+
+
+def attach_codecs(model: BrainFM, folders: Mapping[str, str]) -> None:
+    """Let the codecs of these folders, by modality, say the codes of the model's tokens.
+
+    Raises `CheckpointError` where one is missing or did not pass, and `DataError` where it was made for other tokens.
+    """
+    for modality, folder in folders.items():
+        codec = Codec.load(folder)
+        if codec.modality != modality:
+            raise DataError(f"codecs.{modality}: {folder} holds a codec for {codec.modality}")
+        model.attach(codec)
 
 
 def met(config: BrainFMConfig, streams: Iterable[Stream]) -> BrainFMConfig:

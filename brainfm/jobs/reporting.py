@@ -87,7 +87,7 @@ def pictures(learner: Learner, stream: Stream, seed: int) -> list[Section]:
     names = labels(learner.model, recording, stream.modality)
     drawn = hidden.mask()[0].unflatten(0, (len(names), -1)).numpy()
     for objective in learner.objectives.values():
-        if isinstance(objective, MaskedPatchLoss):
+        if isinstance(objective, MaskedPatchLoss) and objective.part.raw:
             sections.append(predicted(learner.model, objective, batch, tokenized, hidden, names))
     first = tokenized.tokens.take(torch.arange(0, tokenized.tokens.count, drawn.shape[1])[None])
     place = torch.where(first.located[0, :, None], first.position[0], torch.nan).double().numpy()

@@ -23,16 +23,19 @@ from brainfm.data.preprocess import fit
 from brainfm.data.recording import Recording
 from brainfm.data.store import open_store
 from brainfm.errors import BrainfmError, DataError
+from brainfm.feed import Micro
 from brainfm.files import write_folder, write_json
+from brainfm.held_out import kept_back
 from brainfm.jobs.pretrain import corpus, sample, stream
+from brainfm.launch import is_main
 from brainfm.manifest import Manifest
 from brainfm.objectives import Loss
 from brainfm.recipe import TokenizeRecipe
 from brainfm.report import Figures, Section
-from brainfm.train import Micro, Outcome, Run, is_main, train
+from brainfm.train import Outcome, Run, train
 
 LOOKED_AT = 512  # held-out windows on which codes are counted
-BLOCK, EVERY = 2, 5  # windows in a block; of so many blocks one is kept back where no recording is
+EVERY = 5  # of so many blocks one is kept back where no recording is
 LATER = "stretches of the same recordings that were kept back"
 SEEN = "the windows that it was trained on"
 
@@ -133,32 +136,12 @@ def gather(recipe: TokenizeRecipe, limit: int | None = None) -> Corpora:
     manifest = Manifest.of(kept, modality, with_labels=False)
     whole = stream(kept, recipe, modality, done)
     if out:
-        test = stream(out, recipe, modality, done)
-        return Corpora(recipe, whole, test, "held-out recordings", manifest)
-    train_, test, on = kept_back(whole)
-    return Corpora(recipe, train_, test, on, manifest)
-
-
-def kept_back(whole: Stream) -> tuple[Stream, Stream, str]:
-    """A stream without every fifth block of two windows' length, these alone, and what they are.
-
-    A window that lies in a block of both kinds is in neither, and is counted as dropped. Recordings too short for a block to be
-    kept back are looked at as they were trained on.
-    """
-    windows, length = whole.windows, BLOCK * whole.windows.seconds
-    tiny = 1e-6 * windows.seconds
-    first, last = (
-        np.floor(at / length).astype(np.int64)
-        for at in (windows.start + tiny, windows.start + windows.seconds - tiny)
-    )
-    back = [(block % EVERY) == EVERY - 1 for block in (first, last)]
-    test, train_ = np.flatnonzero(back[0] & back[1]), np.flatnonzero(~(back[0] | back[1]))
-    if not len(test) or not len(train_):
-        return whole, whole, SEEN
-    between = len(windows) - len(test) - len(train_)
-    dropped = {**windows.dropped, "between what is trained on and what is kept back": between}
-    rest = replace(windows.rows(train_), dropped=dropped if between else windows.dropped)
-    return replace(whole, windows=rest), replace(whole, windows=windows.rows(test)), LATER
+        held_out = stream(out, recipe, modality, done)
+        return Corpora(recipe, whole, held_out, "held-out recordings", manifest)
+    train_, test = kept_back(whole, EVERY)
+    if test is None:
+        return Corpora(recipe, whole, whole, SEEN, manifest)
+    return Corpora(recipe, train_, test, LATER, manifest)
 
 
 def learner(data: Corpora) -> Codec:

@@ -1,6 +1,7 @@
-"""Pre-norm transformer blocks whose attention knows the time of each token."""
+"""The one block of all encoders and decoders: pre-norm attention that knows the time of each token, then an MLP."""
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -11,15 +12,28 @@ from brainfm.layers.rotary import rotate, rotation
 
 PLAIN = 512**2  # the largest matrix of attention weights, tokens × tokens, that plain products are used for
 
+Heads = Float[Tensor, "batch token head size"]
+Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Who attends to whom: queries, keys and values (each `Heads`) to what every query then holds."""
 
-class SelfBlock(nn.Module):
-    """Tokens attend to each other, then each passes an MLP. No dropout: masking regularises, and its random numbers are dear."""
 
-    def __init__(self, width: int, heads: int, depth: int) -> None:
+class Block(nn.Module):
+    """Tokens attend to each other, or with `cross` to a context, then each passes an MLP.
+
+    Who attends to whom is an argument of the call (`Mix`), so that full, axial and bottleneck encoders are made of this one.
+    No dropout: masking regularises, and its random numbers are dear.
+    """
+
+    def __init__(self, width: int, heads: int, depth: int, cross: bool = False) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.cross = heads, cross
         self.norm = nn.LayerNorm(width, bias=False)
-        self.qkv = nn.Linear(width, 3 * width, bias=False)
+        if cross:
+            self.norm_context = nn.LayerNorm(width, bias=False)
+            self.q = nn.Linear(width, width, bias=False)
+            self.kv = nn.Linear(width, 2 * width, bias=False)
+        else:
+            self.qkv = nn.Linear(width, 3 * width, bias=False)
         self.out = residual(nn.Linear(width, width, bias=False), depth)
         self.mlp = MLP(width, depth)
 
@@ -27,52 +41,57 @@ class SelfBlock(nn.Module):
         self,
         x: Float[Tensor, "batch token width"],
         time: Float[Tensor, "batch token"],
-        valid: Bool[Tensor, "batch token"] | None = None,
-    ) -> Float[Tensor, "batch token width"]:
-        q, k, v = (split(part, self.heads) for part in self.qkv(self.norm(x)).chunk(3, dim=-1))
-        cos, sin = rotation(time, q.shape[-1])
-        mask = None if valid is None else valid[:, None, None, :]
-        mixed = attend(rotate(q, cos, sin), rotate(k, cos, sin), v, mask)
-        x = x + self.out(merge(mixed))
-        return x + self.mlp(x)
-
-
-class CrossBlock(nn.Module):
-    """Queries attend to a context at its own times, then each passes an MLP."""
-
-    def __init__(self, width: int, heads: int, depth: int) -> None:
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width, bias=False)
-        self.norm_context = nn.LayerNorm(width, bias=False)
-        self.q = nn.Linear(width, width, bias=False)
-        self.kv = nn.Linear(width, 2 * width, bias=False)
-        self.out = residual(nn.Linear(width, width, bias=False), depth)
-        self.mlp = MLP(width, depth)
-
-    def forward(
-        self,
-        x: Float[Tensor, "batch token width"],
-        time: Float[Tensor, "batch token"],
-        context: Float[Tensor, "batch other width"],
-        context_time: Float[Tensor, "batch other"],
+        context: Float[Tensor, "batch other width"] | None = None,
+        context_time: Float[Tensor, "batch other"] | None = None,
         context_valid: Bool[Tensor, "batch other"] | None = None,
+        mix: Mix | None = None,
     ) -> Float[Tensor, "batch token width"]:
-        q = split(self.q(self.norm(x)), self.heads)
-        k, v = (split(part, self.heads) for part in self.kv(self.norm_context(context)).chunk(2, dim=-1))
-        q = rotate(q, *rotation(time, q.shape[-1]))
-        k = rotate(k, *rotation(context_time, k.shape[-1]))
-        mask = None if context_valid is None else context_valid[:, None, None, :]
-        x = x + self.out(merge(attend(q, k, v, mask)))
+        """All attend to all that is valid unless `mix` says otherwise; a context and its times are for a block with `cross`."""
+        q, k, v = self.projected(x, context)
+        turn = rotation(time, q.shape[-1])
+        q = rotate(q, *turn)
+        k = rotate(k, *(turn if context_time is None else rotation(context_time, k.shape[-1])))
+        mixed = (mix or everyone(context_valid))(q, k, v)
+        x = x + self.out(mixed.flatten(2))
         return x + self.mlp(x)
+
+    def projected(
+        self, x: Float[Tensor, "batch token width"], context: Float[Tensor, "batch other width"] | None
+    ) -> tuple[Tensor, ...]:
+        """Queries of `x`, keys and values of the context, or of `x` itself; each `Heads`."""
+        if context is None:
+            parts = self.qkv(self.norm(x)).chunk(3, dim=-1)
+        else:
+            parts = (self.q(self.norm(x)), *self.kv(self.norm_context(context)).chunk(2, dim=-1))
+        return tuple(part.unflatten(-1, (self.heads, -1)) for part in parts)
+
+
+class CrossBlock(Block):
+    """Queries attend to a context at its own times."""
+
+    def __init__(self, width: int, heads: int, depth: int) -> None:
+        super().__init__(width, heads, depth, cross=True)
+
+
+def everyone(valid: Bool[Tensor, "batch other"] | None = None) -> Mix:
+    """Every query attends to all of the context that is valid."""
+    mask = None if valid is None else valid[:, None, None, :]
+    return lambda q, k, v: attend(q, k, v, mask)
+
+
+def earlier(time: Float[Tensor, "batch token"], valid: Bool[Tensor, "batch token"]) -> Mix:
+    """Every token attends to itself and to what is valid and strictly earlier: not to what comes at the same time."""
+    mask = (time.unsqueeze(1) < time.unsqueeze(2)) & valid.unsqueeze(1)
+    mask = (mask | torch.eye(time.shape[1], dtype=torch.bool, device=time.device)).unsqueeze(1)
+    return lambda q, k, v: attend(q, k, v, mask)
 
 
 def attend(
-    q: Float[Tensor, "batch head token size"],
-    k: Float[Tensor, "batch head other size"],
-    v: Float[Tensor, "batch head other size"],
+    q: Float[Tensor, "batch token head size"],
+    k: Float[Tensor, "batch other head size"],
+    v: Float[Tensor, "batch other head size"],
     mask: Bool[Tensor, "batch #head #token other"] | None = None,
-) -> Float[Tensor, "batch head token size"]:
+) -> Float[Tensor, "batch token head size"]:
     """Scaled dot-product attention; True in `mask` is attended to.
 
     On a CPU in bf16, torch's fused kernel takes two to five times as long as plain products while the weights are small
@@ -81,11 +100,12 @@ def attend(
     if mask is not None:
         # a row of padding alone attends to all of it rather than to nothing, which would give NaN
         mask = mask | ~mask.any(dim=-1, keepdim=True)
-    small = q.shape[-2] * k.shape[-2] <= PLAIN
+    small = q.shape[1] * k.shape[1] <= PLAIN
+    q, k, v = (one.transpose(1, 2) for one in (q, k, v))
     if mask is not None or q.device.type != "cpu" or q.dtype != torch.bfloat16 or not small:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask).transpose(1, 2)
     weight = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
-    return weight.softmax(dim=-1) @ v
+    return (weight.softmax(dim=-1) @ v).transpose(1, 2)
 
 
 class MLP(nn.Module):
@@ -111,13 +131,3 @@ def residual(linear: nn.Linear, depth: int) -> nn.Linear:
     with torch.no_grad():
         linear.weight /= math.sqrt(2 * depth)
     return linear
-
-
-def split(x: Float[Tensor, "batch token width"], heads: int) -> Float[Tensor, "batch head token size"]:
-    """One row of features per head."""
-    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-
-def merge(x: Float[Tensor, "batch head token size"]) -> Float[Tensor, "batch token width"]:
-    """The heads side by side again."""
-    return x.transpose(1, 2).flatten(2)

@@ -11,19 +11,19 @@ FASTEST, SLOWEST = 0.5, 120.0  # periods in seconds: two short patches, and long
 
 def rotation(
     time: Float[Tensor, "batch token"], size: int
-) -> tuple[Float[Tensor, "batch 1 token half"], Float[Tensor, "batch 1 token half"]]:
+) -> tuple[Float[Tensor, "batch token 1 half"], Float[Tensor, "batch token 1 half"]]:
     """Cosine and sine of each token's phase for `size / 2` log-spaced periods; the 1 stands for the heads."""
     steps = torch.linspace(0, 1, size // 2, device=time.device)
     period = FASTEST * (SLOWEST / FASTEST) ** steps
-    angle = (2 * math.pi * time.unsqueeze(-1) / period).unsqueeze(1)
+    angle = (2 * math.pi * time.unsqueeze(-1) / period).unsqueeze(2)
     return angle.cos(), angle.sin()
 
 
 def rotate(
-    x: Float[Tensor, "batch head token size"],
-    cos: Float[Tensor, "batch 1 token half"],
-    sin: Float[Tensor, "batch 1 token half"],
-) -> Float[Tensor, "batch head token size"]:
+    x: Float[Tensor, "batch token head size"],
+    cos: Float[Tensor, "batch token 1 half"],
+    sin: Float[Tensor, "batch token 1 half"],
+) -> Float[Tensor, "batch token head size"]:
     """Turn each pair (first half, second half) of `x` by its phase, so that products depend on time differences alone."""
     cos, sin = cos.to(x.dtype), sin.to(x.dtype)
     first, second = x.chunk(2, dim=-1)

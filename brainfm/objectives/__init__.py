@@ -56,10 +56,18 @@ class Objective(Part):
     """
 
     run_time: ClassVar[frozenset[str]] = frozenset({"shapes"})
-    needs_teacher: ClassVar[bool] = False
-    """Whether it is told by a slower copy of the network (`train.average`)."""
+    needs_codes: ClassVar[bool] = False
+    """Whether it asks for the codes of tokens (`codecs`)."""
 
     weight: float = Field(default=1.0, ge=0, description="of this objective beside the others")
+
+    needs_causal: ClassVar[bool] = False
+    """Whether it asks an encoder that can keep tokens from hearing later ones (`Encoder.causal`)."""
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Whether it is told by a slower copy of the network (`train.average`)."""
+        return False
 
     def build(self, shapes: Shapes) -> Any:
         """The module, an `nn.Module`."""

@@ -1,67 +1,113 @@
 """Masked patches: the encoder sees some tokens, a light decoder says what the others held (He et al. 2022, arXiv:2111.06377)."""
 
-import math
-
 import torch
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from brainfm.layers.attention import CrossBlock, heads_for
-from brainfm.layers.position import PositionFeatures
+from brainfm.layers.decoder import Decoder
 from brainfm.objectives import Loss, Objective, Shapes
 from brainfm.tokens import Hidden, Tokenized, Tokens, join
-from brainfm.view import Piece, View, mean_over_windows
+from brainfm.view import Piece, View, counted, mean_over_windows
 
 SHORT = 16
-"""Samples from which on a patch has a shape of its own."""
+"""Samples from which on a patch has a shape of its own, and a spectrum."""
 
 
 class MaskedPatches(Objective):
-    """Mean squared error on hidden patches at mean 0 and variance 1 (`patches_wanted`)."""
+    """Hidden patches at mean 0 and variance 1 (`patches_wanted`): mean squared error, and the spectrum's beside or instead.
+
+    `amplitude` and `phase` are those of the patch's Fourier transform (LaBraM's first stage has both, Jiang et al. 2024, eq. 5);
+    patches shorter than `SHORT` have none.
+    """
 
     decoder_depth: int = Field(default=2, ge=1)
+    raw: float = Field(default=1.0, ge=0, description="weight of the patch itself")
+    amplitude: float = Field(default=0.0, ge=0, description="weight of the logarithms of its amplitudes")
+    phase: float = Field(default=0.0, ge=0, description="weight of its phases")
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> "MaskedPatches":
+        if not self.raw + self.amplitude + self.phase:
+            raise ValueError("raw, amplitude and phase all weigh nothing; give one a weight")
+        return self
 
     def build(self, shapes: Shapes) -> "MaskedPatchLoss":
         return MaskedPatchLoss(self, shapes)
 
 
 class MaskedPatchLoss(nn.Module):
-    """The decoder; the encoder is passed in with the view."""
+    """The decoder and a linear map for each modality and part; the encoder is passed in with the view."""
 
     def __init__(self, part: MaskedPatches, shapes: Shapes) -> None:
         super().__init__()
-        self.part, width = part, shapes.width
-        self.where = PositionFeatures(width)
-        self.ask = nn.Parameter(torch.randn(width) / math.sqrt(width))
-        self.blocks = nn.ModuleList(
-            CrossBlock(width, heads_for(width), part.decoder_depth) for _ in range(part.decoder_depth)
+        self.part = part
+        self.decoder = Decoder(shapes.width, part.decoder_depth)
+        long = {modality: samples // 2 for modality, samples in shapes.patches.items() if samples >= SHORT}
+        self.predict = linears(shapes.width, dict(shapes.patches) if part.raw else {})
+        self.amplitude = linears(shapes.width, long if part.amplitude else {})
+        self.phase = linears(
+            shapes.width, {name: 2 * bins for name, bins in long.items()} if part.phase else {}
         )
-        self.norm = nn.LayerNorm(width, bias=False)
-        self.predict = nn.ModuleDict(
-            {modality: nn.Linear(width, samples) for modality, samples in shapes.patches.items()}
-        )
+        self.weights = {"patches": part.raw, "amplitude": part.amplitude, "phase": part.phase}
 
     def forward(self, view: View) -> Loss:
         seen = join(view.seen)
-        asked = [piece for piece in view.pieces if piece.hidden.hidden.shape[1]]
-        errors = [self.error(piece, seen) for piece in asked]
-        return Loss({"patches": torch.stack(errors).mean()}, {"patches": 1.0})
+        errors: dict[str, list[Tensor]] = {}
+        for piece in view.pieces:
+            if piece.hidden.hidden.shape[1]:
+                for name, error in self.errors(piece, seen).items():
+                    errors.setdefault(name, []).append(error)
+        parts = {name: torch.stack(found).mean() for name, found in errors.items()}
+        return Loss(parts, {name: self.weights[name] for name in parts})
 
-    def error(self, piece: Piece, seen: Tokens) -> Float[Tensor, ""]:
-        """How far what is told of an instrument's hidden patches is from what they held."""
+    def errors(self, piece: Piece, seen: Tokens) -> dict[str, Float[Tensor, ""]]:
+        """How far what is told of an instrument's hidden patches is from what they held, part by part."""
         wanted = held(patches_wanted(piece.tokenized, piece.modality), piece.hidden).detach()
-        told = self.decode(piece.modality, seen, piece.asked)
-        return mean_over_windows((told.float() - wanted).square())
+        told = self.decoder(seen, piece.asked)
+        there = counted(piece.asked)
+        found: dict[str, Tensor] = {}
+        if piece.modality in self.predict:
+            error = self.predict[piece.modality](told).float() - wanted
+            found["patches"] = mean_over_windows(error.square(), there)
+        if piece.modality in self.amplitude:
+            error = self.amplitude[piece.modality](told).float() - spectrum(wanted).abs().log1p()
+            found["amplitude"] = mean_over_windows(error.square(), there)
+        if piece.modality in self.phase:
+            apart = phases_apart(self.phase[piece.modality](told).float(), spectrum(wanted))
+            found["phase"] = mean_over_windows(apart.unsqueeze(-1), there)
+        return found
 
     def decode(self, modality: str, seen: Tokens, asked: Tokens) -> Float[Tensor, "batch hidden time"]:
-        """Normalised patches at the places and times of `asked`, from what was seen."""
-        x = self.ask + self.where(asked.position, asked.located)
-        if asked.who is not None:
-            x = x + asked.who.to(x.dtype)
-        for block in self.blocks:
-            x = block(x, asked.time, seen.embedding, seen.time, seen.valid if seen.padded else None)
-        return self.predict[modality](self.norm(x))
+        """Normalised patches at the places and times of `asked`, from what was seen; `raw` must have a weight."""
+        told: Tensor = self.predict[modality](self.decoder(seen, asked))
+        return told
+
+
+def linears(width: int, outputs: dict[str, int]) -> nn.ModuleDict:
+    """A linear map of its own for each modality."""
+    return nn.ModuleDict({modality: nn.Linear(width, count) for modality, count in outputs.items()})
+
+
+def spectrum(patch: Float[Tensor, "batch token time"]) -> Tensor:
+    """(batch, token, frequency) the Fourier transform of each patch, its mean left out; white noise has power 1 throughout.
+
+    No window is laid over the patch: one of a quarter of a second would be left half its length.
+    """
+    return torch.fft.rfft(patch, norm="ortho")[..., 1:]
+
+
+def phases_apart(told: Float[Tensor, "batch token both"], wanted: Tensor) -> Float[Tensor, "batch token"]:
+    """1 less the cosine of what lies between the phase that is told and that of `wanted`, as loud as its frequency is.
+
+    `told` holds the real, then the imaginary parts, of any length: only their direction counts. A phase has no edge so, and that
+    of a silent frequency, which is noise, weighs nothing (as `codec.spectral_loss`). Saying nothing costs 1.
+    """
+    real, imaginary = told.chunk(2, dim=-1)
+    loud, length = wanted.abs(), (real.square() + imaginary.square() + 1e-12).sqrt()
+    same = (real * wanted.real + imaginary * wanted.imag) / length  # the cosine, times how loud it is
+    total = loud.sum(dim=-1).clamp(min=1e-6)
+    return (loud.sum(dim=-1) - same.sum(dim=-1)) / total
 
 
 def held(value: Float[Tensor, "batch token time"], hidden: Hidden) -> Float[Tensor, "batch hidden time"]:
@@ -72,9 +118,13 @@ def held(value: Float[Tensor, "batch token time"], hidden: Hidden) -> Float[Tens
 def patches_wanted(tokenized: Tokenized, modality: str) -> Float[Tensor, "batch token time"]:
     """What the decoder is to tell, at mean 0 and variance 1: patch by patch, or over each row where patches are `SHORT`.
 
-    Two volumes of fMRI normalised alone are a sign, and ten bins of a neuron no longer say how often it fired.
+    Two volumes of fMRI normalised alone are a sign, and ten bins of a neuron no longer say how often it fired. A target with
+    its `level` is told as it is: a place on a track is nothing else.
     """
-    value = tokenized.targets[modality].value.float()
+    target = tokenized.targets[modality]
+    value = target.value.float()
+    if target.level:
+        return value
     if not tokenized.tokens.period or value.shape[-1] >= SHORT:
         return normalise(value)
     whole = value.unflatten(1, (tokenized.tokens.rows, -1))

@@ -1,8 +1,8 @@
 """What a window is like: numbers of each row (a sensor, or what stands for several), of pairs of rows, and of the window.
 
 A target for pooled features. Without some window-level target frozen features are weak: REVE loses about 10 points of a
-linear probe (El Ouahidi et al. 2025, ablation), DeeperBrain 4 to 7 (arXiv 2601.06134). `FIELD`, `BLOOD` and `SPIKES` are the
-table of what there is, block by block; a recipe chooses blocks by name. One file an idea beside this one says how.
+linear probe (El Ouahidi et al. 2025, ablation), DeeperBrain 4 to 7 (arXiv 2601.06134). `FIELD`, `BLOOD`, `SPIKES` and
+`TRACKS` are the table of what there is, block by block; a recipe chooses blocks by name. One file an idea beside this one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -82,8 +82,14 @@ SPIKES: Mapping[str, Block] = {
     "correlation": Block(("correlation",), spike_correlation, pairs=True),
 }
 """Counts in bins."""
-TABLES = {"fmri": BLOOD, "spikes": SPIKES}
-USUAL = ("power", "lines", "hjorth", "rate")
+TRACKS: Mapping[str, Block] = {
+    "power": powers(BANDS),
+    "hjorth": HJORTH,
+    "level": Block(("level",), lambda signal, _: signal.mean(dim=-1, keepdim=True)),
+}
+"""What went with the brain: where someone is says something by itself."""
+TABLES = {"fmri": BLOOD, "spikes": SPIKES, "behaviour": TRACKS}
+USUAL = ("power", "lines", "hjorth", "rate", "level")
 """What is asked for unless a recipe says otherwise."""
 
 

@@ -39,8 +39,12 @@ class PatchTokenizer(nn.Module):
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         patches = patches_of(batch, self.part.times, self.part.sfreq)
-        rows = Rows.of_sensors(batch, self.sensor(batch.kind, batch.orientation))
+        rows = Rows.of_sensors(batch, self.who(batch))
         return tokenized(batch, rows, self.embed(patches), patches, self.part.seconds, self.modality)
+
+    def who(self, batch: Batch) -> Float[Tensor, "batch sensor width"]:
+        """What is known of each sensor beside its place."""
+        return self.sensor(batch.kind, batch.orientation)
 
 
 def convolution(samples: int, width: int) -> nn.Sequential:

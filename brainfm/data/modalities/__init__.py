@@ -1,5 +1,5 @@
 """Modalities: one file per instrument, with its unit, its plausible amplitudes and its view of the
-simulated brain."""
+simulated brain; and behaviour, which no instrument of the brain measures."""
 
 import importlib
 import pkgutil
@@ -39,7 +39,8 @@ class Modality:
     """What holds for every recording of one instrument. `kinds` are its kinds of sensor, under MNE's names where it has one.
 
     `title` is its name as people write it, `words` what it measures. `amplitude` gives (sensor,) how large a signal typically is,
-    `verb` says it in a sentence, `dead` what is said of a sensor that measures nothing.
+    `verb` says it in a sentence, `dead` what is said of a sensor that measures nothing. `of_brain` is False for what went with
+    the brain: it is made of a recording's tracks, so no card is of it and no gate has looked at it.
     """
 
     name: str
@@ -52,11 +53,17 @@ class Modality:
     amplitude: Callable[[Signal], NDArray[np.float64]] = variation
     verb: str = "typically varies by"
     dead: str = "is flat"
+    of_brain: bool = True
 
 
 def known() -> list[str]:
     """The modalities that brainfm has, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
+
+
+def instruments() -> list[str]:
+    """Those that measure the brain, sorted: what a card can be of."""
+    return [name for name in known() if modality(name).of_brain]
 
 
 def modality(name: str) -> Modality:

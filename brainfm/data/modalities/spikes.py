@@ -55,7 +55,7 @@ def simulate(
     step = round(FINE / VELOCITY_RATE)
     tracks = {
         **truth(session),
-        "velocity": Track(velocity[:, ::step].T, VELOCITY_RATE),
+        "velocity": Track(velocity[:, ::step].T, VELOCITY_RATE, names=("x", "y")),
         "synapses": Track(population["synapses"], 1.0),
     }
     name = [f"n{row:03d}" for row in range(sensors)]

@@ -26,6 +26,10 @@ class Step(Part):
         """The recording with that modality's signal changed; never in place."""
         raise NotImplementedError  # a family's base class; every part in this folder has its own
 
+    def makes(self, recording: Recording, modality: str) -> bool:
+        """Whether it can give a recording the signal of a modality that the recording lacks; as a first step, of course."""
+        return False
+
     def lazily(self, recording: Recording, modality: str, scratch: Path) -> Recording:
         """What the call gives, its samples computed when they are sliced, in memory that does not grow with the recording.
 
@@ -61,6 +65,11 @@ class Filter(Step):
         signal = recording.signal(modality)
         change, taps, notes = self.filter(signal, recording.name)
         return recording.with_signal(modality, by_stretch_lazily(signal, change, taps)).noting(*notes)
+
+
+def has(recording: Recording, steps: Sequence[Step], modality: str) -> bool:
+    """Whether a recording holds a modality, or the first of its steps makes it."""
+    return modality in recording.signals or any(step.makes(recording, modality) for step in steps[:1])
 
 
 def prepare(recordings: Sequence[Recording], steps: Sequence[Step], modality: str) -> list[Recording]:

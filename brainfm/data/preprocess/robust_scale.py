@@ -137,9 +137,13 @@ class RobustScale(Step):
 def measure(
     data: NDArray[Any], sensors: Sensors, per: Literal["all", "sensor"], where: str
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Median and 1.4826 · MAD over time, (..., sensor, 1) each. Raises `DataError` for a flat sensor."""
-    centre = np.median(data, axis=-1, keepdims=True)
-    scale = TO_SD * np.median(np.abs(data - centre), axis=-1, keepdims=True)
+    """Median and 1.4826 · MAD over time, (..., sensor, 1) each, without what was not measured (NaN, of a track).
+
+    Raises `DataError` for a flat sensor.
+    """
+    middle = np.nanmedian if np.isnan(data).any() else np.median
+    centre = middle(data, axis=-1, keepdims=True)
+    scale = TO_SD * middle(np.abs(data - centre), axis=-1, keepdims=True)
     return pooled(centre, scale, sensors, per, where)
 
 

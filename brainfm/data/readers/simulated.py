@@ -1,10 +1,10 @@
 """Recordings of the simulated brain, where no file is at hand: every one is made when it is read."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from brainfm.data.brain import Brain, activity
 from brainfm.data.modalities import modality
@@ -31,6 +31,15 @@ class Simulated(Reader):
         default=["left_hand", "right_hand"]
     )
     seed: int = 0
+
+    @field_validator("beside")
+    @classmethod
+    def _one_cursor(cls, value: list[str], info: Any) -> list[str]:
+        if {"spikes", "behaviour"} <= {info.data.get("modality"), *value}:
+            raise ValueError(
+                "spikes bring the track velocity, which is their cursor; make behaviour of it by from_track"
+            )
+        return value
 
     def find(self, folder: Path, pattern: str) -> list[Entry]:
         """One entry per subject and session; folder and pattern are not looked at, there is no file."""

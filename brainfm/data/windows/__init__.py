@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from brainfm.data.lazy import slices
+from brainfm.data.modalities import modality as find_modality
 from brainfm.data.preprocess import Step, on_windows
 from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
@@ -109,6 +110,23 @@ def take(
     for position, (signal, window) in enumerate(zip(signals, slices(pieces), strict=True)):
         out[position] = on_windows(steps, np.asarray(window, np.float64), signal.sensors)
     return out
+
+
+def measured(recordings: Sequence[Recording], windows: Windows, modality: str) -> NDArray[np.bool_]:
+    """(window,) whether all of a window was measured. Only what is made of a track has gaps: the gate lets none pass."""
+    if find_modality(modality).of_brain:
+        return np.ones(len(windows), dtype=bool)
+    return np.array(
+        [np.isfinite(take(recordings, windows, [row], modality)).all() for row in range(len(windows))], bool
+    )
+
+
+def without(windows: Windows, kept: NDArray[np.bool_], reason: str) -> Windows:
+    """The windows that are `kept`, the others counted as dropped for that reason."""
+    if kept.all():
+        return windows
+    dropped = {**windows.dropped, reason: int((~kept).sum())}
+    return replace(windows.rows(np.flatnonzero(kept)), dropped=dropped)
 
 
 def bouts(windows: Windows, recordings: Sequence[Recording]) -> list[NDArray[np.int64]]:

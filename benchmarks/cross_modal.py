@@ -1,0 +1,149 @@
+"""Does one network make of two instruments one language? Asked of simulated people whom a cap and depth electrodes see at once.
+
+    python benchmarks/cross_modal.py --out runs/cross_modal
+
+Pretraining without labels on ten of sixteen people: both instruments together (with and without the contrast between them), or
+each with a network of its own. Then a decoder of left and right hand learns from the frozen features of one instrument, of
+those ten people, and is asked about the other instrument's, of the six others. Features are standardised for each instrument
+by the ten people's, without labels. Two seeds; intervals over the six people. Resumable; one thread a run.
+"""
+
+import argparse
+import json
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from brainfm.data.cards import DataCard
+from brainfm.jobs.pretrain import pretrain
+from brainfm.metrics import METRICS, bootstrap
+from brainfm.model import BrainFM
+from brainfm.probes import linear
+from brainfm.recipe import PretrainRecipe
+
+CARD = "simulated_together"
+HELD = [f"{number:02d}" for number in range(11, 17)]
+BOTH = ("eeg", "seeg")
+SEEDS = (0, 1)
+FIELD = [{"kind": "resample", "sfreq": 128.0}, {"kind": "robust_scale", "scope": "recording", "clip": 15.0}]
+SIGNAL = {
+    "prepare": FIELD,
+    "seconds": 4.0,
+    "stride": 2.0,
+    "tokenizer": {"kind": "patch", "seconds": 0.25, "sfreq": 128.0},
+}
+BLOCK = {"kind": "block", "radius": 0.09, "length": 2, "share": 0.55}
+PLAIN: dict[str, Any] = {"masked_patches": {"decoder_depth": 2}, "neurodynamics": {"weight": 3.0}}
+ARMS: dict[str, dict[str, Any]] = {
+    "together": {
+        "together": [{"modalities": list(BOTH), "stride": 2.0}],
+        "mask": {"kind": "modality", "drop": 0.25, "otherwise": BLOCK},
+        "objectives": {**PLAIN, "contrastive": {}},
+    },
+    "together, no contrast": {
+        "together": [{"modalities": list(BOTH), "stride": 2.0}],
+        "mask": {"kind": "modality", "drop": 0.25, "otherwise": BLOCK},
+    },
+    **{f"alone {name}": {"signals": {name: SIGNAL}} for name in BOTH},
+}
+
+
+def recipe_of(arm: str, seed: int) -> PretrainRecipe:
+    """The recipe of an arm: all take as many steps of as many tokens."""
+    given = {
+        "size": "tiny",
+        "seed": seed,
+        "data": {"cards": [CARD], "hold_out": {CARD: HELD}},
+        "signals": dict.fromkeys(BOTH, SIGNAL),
+        "encoder": {"kind": "transformer"},
+        "mask": BLOCK,
+        "objectives": PLAIN,
+        "train": {
+            "steps": 400,
+            "tokens": 8000,
+            "learning_rate": 2.0e-3,
+            "precision": "no",
+            "save_every": 200,
+        },
+    }
+    return PretrainRecipe.resolve({**given, **ARMS[arm]})
+
+
+def main() -> None:
+    """Pretrain what is not pretrained yet, decode across instruments, print the table."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--out", type=Path, default=Path("runs/cross_modal"))
+    arguments.add_argument("--side-by-side", type=int, default=2)
+    chosen = arguments.parse_args()
+    jobs = [(arm, seed, chosen.out) for seed in SEEDS for arm in ARMS]
+    with ProcessPoolExecutor(chosen.side_by_side, mp_context=multiprocessing.get_context("spawn")) as pool:
+        list(pool.map(one_run, *zip(*jobs, strict=True)))
+    torch.set_num_threads(1)
+    found = scores(chosen.out)
+    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
+    print("| features | learnt on → asked about | balanced accuracy | 95 % interval |\n|---|---|---|---|")  # noqa: T201
+    for row in found:
+        print("| {arm} | {source} → {target} | {score:.3f} | {low:.3f} to {high:.3f} |".format(**row))  # noqa: T201
+
+
+def one_run(arm: str, seed: int, out: Path) -> None:
+    """One pretraining run on one thread."""
+    torch.set_num_threads(1)
+    pretrain(recipe_of(arm, seed), folder(out, arm, seed), quiet=True)
+
+
+def folder(out: Path, arm: str, seed: int) -> Path:
+    """Where a run is."""
+    return out / f"{arm.replace(', ', '-').replace(' ', '-')}-seed-{seed}"
+
+
+def scores(out: Path) -> list[dict[str, Any]]:
+    """Every arm, within each instrument and across both, and the untrained network of the joint recipe."""
+    card = DataCard.load(CARD)
+    assert card.task is not None
+    recordings = card.recordings()
+    windows = card.task.window(recordings, "eeg", card.task.labels)
+    person = np.array([one.subject for one in recordings])[windows.recording]
+    asked = np.isin(person, HELD)
+    label, chosen = windows.label, METRICS["balanced_accuracy"]
+
+    def features(model: BrainFM, name: str) -> NDArray[np.float32]:
+        values = model.features(model.prepare(recordings, name), windows, name, "mean", apart=True)
+        return (values - values[~asked].mean(axis=0)) / (values[~asked].std(axis=0) + 1e-6)
+
+    def networks(arm: str, seed: int) -> dict[str, BrainFM]:
+        if arm == "alone":
+            return {name: BrainFM.from_pretrained(folder(out, f"alone {name}", seed)) for name in BOTH}
+        one = BrainFM.from_pretrained(folder(out, "together" if arm == "untrained" else arm, seed))
+        one = BrainFM.fresh(one.config, seed).eval() if arm == "untrained" else one
+        return dict.fromkeys(BOTH, one)
+
+    rows = []
+    for arm in ("together", "together, no contrast", "alone", "untrained"):
+        made = [{name: features(net, name) for name, net in networks(arm, seed).items()} for seed in SEEDS]
+        for source in BOTH:
+            for target in BOTH:
+                told = []
+                for values in made:
+                    groups = np.unique(person[~asked], return_inverse=True)[1]
+                    decoder = linear("ridge", label[~asked], groups)
+                    decoder.fit(values[source][~asked], label[~asked])
+                    told.append(decoder.predict_proba(values[target][asked]))
+                who = np.unique(person[asked], return_inverse=True)[1]
+                found = bootstrap(chosen, told, label[asked], who, np.random.default_rng(0), n=2000)
+                rows.append(
+                    {"arm": arm, "source": source, "target": target, "score": found.score}
+                    | {"low": found.low, "high": found.high}
+                )
+    return rows
+
+
+if __name__ == "__main__":
+    main()
