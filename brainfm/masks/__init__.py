@@ -49,7 +49,7 @@ class ShareMask(Mask):
 
 
 def shortest(tokens: Tokens) -> int:
-    """Tokens in the shortest row; of padded rows, in the shortest that may share a batch with these, whether it is here or not."""
+    """Tokens in the shortest row; of padded rows, in the shortest that may share a batch with these, here or elsewhere."""
     return span(int(tokens.valid.sum(dim=1).min()))[0] if tokens.padded else tokens.count
 
 
