@@ -90,14 +90,36 @@ def show(
         ),
     ],
     set_: Set = None,
+    cost: Annotated[
+        bool,
+        typer.Option(
+            help="Instead, what a pretraining asks for: weights, tokens, operations, memory, hours."
+        ),
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Print a recipe as it resolves: every value explicit, with the hash that travels with checkpoints and reports."""
     resolved = load_recipe(recipe, set_)
-    if json_:
+    if cost:
+        show_cost(resolved, json_)
+    elif json_:
         show_json({**resolved.model_dump(mode="json"), "hash": resolved.hash})
     else:
         typer.echo(f"{resolved.text}# hash {resolved.hash}")
+
+
+def show_cost(recipe: Any, as_json: bool) -> None:
+    """What a pretraining recipe asks for."""
+    from brainfm.jobs.cost import cost
+    from brainfm.recipe import PretrainRecipe
+
+    if not isinstance(recipe, PretrainRecipe):
+        raise BrainfmError("--cost is for recipes of pretrain/; this one is of another kind")
+    found = cost(recipe)
+    if as_json:
+        show_json(found.json)
+    else:
+        typer.echo(found.text)
 
 
 def load_recipe(name: str, overrides: list[str] | None) -> Any:

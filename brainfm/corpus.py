@@ -16,10 +16,8 @@ from brainfm.data.modalities import owner
 from brainfm.data.preprocess import Step
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows, layouts, take
+from brainfm.lengths import size_class
 from brainfm.tokenizers import Tokenizer
-
-PADDING = 0.05
-"""Of a batch of events, at most: windows share a batch if none is this share shorter than another."""
 
 
 @dataclass(frozen=True)
@@ -145,11 +143,6 @@ def numbered(keys: NDArray[np.int64]) -> NDArray[np.int64]:
     """(window,) which windows have the same column of `keys`, numbered in order of their first."""
     _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
     return np.argsort(np.argsort(first))[group].astype(np.int64)
-
-
-def size_class(length: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Classes within which no length is more than `PADDING` shorter than another."""
-    return np.floor(np.log(np.maximum(length, 1)) / -np.log1p(-PADDING)).astype(np.int64)
 
 
 @dataclass(frozen=True)

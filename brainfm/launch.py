@@ -1,5 +1,6 @@
 """One process or several: how they find each other, agree to stop, and end when one of them is lost."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -71,18 +72,19 @@ def agreed(signum: int, accelerator: Any) -> int:
 
 
 @contextmanager
-def company(accelerator: Any, out: Path) -> Iterator[None]:
+def company(out: Path) -> Iterator[None]:
     """Within, a process that is lost ends the others with one sentence: raises `Alone`.
 
     No checkpoint is written then: processes may stand at different steps, and the last one is whole.
     """
+    count = int(os.environ.get("WORLD_SIZE", "1"))
     try:
         yield
     except RuntimeError as error:
-        if accelerator.num_processes == 1 or not any(word in str(error) for word in BROKEN):
+        if count == 1 or not any(word in str(error) for word in BROKEN):
             raise
         raise Alone(
-            f"another of the {accelerator.num_processes} processes ended; what it said is above, if it said anything; "
+            f"another of the {count} processes ended; what it said is above, if it said anything; "
             f"run the same command again to go on from the last checkpoint in {out}"
         ) from error
 

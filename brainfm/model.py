@@ -50,6 +50,7 @@ class BrainFMConfig(PretrainedConfig):
         recipe_hash: str = "",
         decoder: Any = None,
         known: Any = None,
+        averaged: float = 0.0,
         **kwargs: Any,
     ) -> None:
         # Sections of a recipe, unless the file is damaged: checked when the model is built, where a mistake gets its sentence.
@@ -60,6 +61,8 @@ class BrainFMConfig(PretrainedConfig):
         self.decoder = decoder
         self.known = known or {}
         """By modality, which single sensors or regions its tokenizer has met (`layers.vocabulary.Knowing`)."""
+        self.averaged = averaged
+        """The decay of the running mean that the weights are (`train.average`); 0 where they are those of the last step."""
         kwargs.pop("trust", None)  # a checkpoint can't vouch for itself
         super().__init__(**kwargs)
 
@@ -71,7 +74,8 @@ class BrainFMConfig(PretrainedConfig):
     def of(cls, recipe: PretrainRecipe) -> "BrainFMConfig":
         """The config of a resolved recipe; its whole text travels along."""
         sections = recipe.model_dump(mode="json", include={"signals", "encoder"})
-        config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash)
+        averaged = recipe.train.average
+        config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash, averaged=averaged)
         config.trust = True  # the recipe is the user's own
         return config
 

@@ -138,11 +138,12 @@ def train(run: Run) -> Outcome:
     """
     began = time.monotonic()
     check_claim(run.out, run.identity)
-    accelerator = accelerator_of(run.training, run.out, run.recipe, run.several)
-    with company(accelerator, run.out):
+    sharded = shards.wanted()
+    with company(run.out):
+        accelerator = accelerator_of(run.training, run.out, run.recipe, run.several)
         if accelerator.is_main_process:
             claim(run.out, run.identity, run.recipe)
-        network, first = network_of(run, accelerator)
+        network, first = network_of(run, accelerator, sharded and accelerator.num_processes > 1)
         accelerator.wait_for_everyone()  # all have read the folder
         if accelerator.is_main_process:
             trim_log(run.out, first)
@@ -154,9 +155,9 @@ def train(run: Run) -> Outcome:
     return Outcome(run.out, last, run.training.steps, loss, time.monotonic() - began)
 
 
-def network_of(run: Run, accelerator: Any) -> tuple[Network, int]:
+def network_of(run: Run, accelerator: Any, sharded: bool) -> tuple[Network, int]:
     """What is trained, as the newest checkpoint left it, and the steps that were taken."""
-    settings, sharded = run.training, accelerator.num_processes > 1 and shards.wanted()
+    settings = run.training
     apart = bool(settings.average or settings.checkpointing or settings.compile or sharded)
     bare = copy.deepcopy(run.task.module) if apart else run.task.module
     bare.to(accelerator.device)

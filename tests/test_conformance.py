@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from brainfm.batch import Batch
 from brainfm.chance import Chance
-from brainfm.corpus import PADDING, Stream
+from brainfm.corpus import Stream
 from brainfm.data.brain import Brain
 from brainfm.data.modalities import known as instruments
 from brainfm.data.modalities import modality
@@ -29,6 +29,7 @@ from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.heads import Head
 from brainfm.jobs.pretrain import Learner, learner, met, stream
+from brainfm.lengths import PADDING
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.objectives import Objective

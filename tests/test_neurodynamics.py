@@ -120,6 +120,17 @@ def test_a_field_that_never_varies_does_not_explode(windows: Batch) -> None:
     assert torch.isfinite(scale.std).all() and (scale.std >= 1e-3).all()
 
 
+def test_targets_are_of_full_precision_in_a_run_of_less(windows: Batch) -> None:
+    describe = describer()
+    describe.fit([(windows, tokens_of(windows))])
+    plain = answers(describe, windows)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = answers(describe, windows)
+    for level, answer in plain.items():
+        assert torch.equal(rounded[level].wanted, answer.wanted), level
+    assert not torch.equal(rounded["row"].told, plain["row"].told)
+
+
 def test_every_block_weighs_the_same_unless_said(windows: Batch) -> None:
     plain, heavy = describer(), describer(block_weights={"entropy": 3.0})
     rows, pairs = plain.scales["row"], plain.scales["pair"]
@@ -274,6 +285,16 @@ def test_pairs_alone_and_rows_alone_are_possible(
         (answer,) = asked(found).answers(found.view((windows,), Chance(0)))
         assert answer.keys() == levels
         assert torch.isfinite(found((windows,), Chance(0)).total)
+
+
+def test_one_sensor_has_no_pairs(windows: Batch) -> None:
+    one = windows.sensors(torch.tensor([2]))
+    describe = describer()
+    describe.fit([(one, tokens_of(one))])
+    found = answers(describe, one)
+    assert float(found["pair"].error.detach()) == 0.0
+    assert float(found["row"].error.detach()) > 0
+    assert torch.isfinite(found["window"].error)
 
 
 def test_what_is_slow_is_computed_once(windows: Batch) -> None:

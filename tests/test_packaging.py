@@ -50,12 +50,13 @@ def test_nothing_but_brainfm_lands_in_site_packages(names: list[str]) -> None:
 
 @pytest.mark.parametrize(("folder", "pattern"), FOLDERS.items())
 def test_recipes_and_cards_are_inside(folder: str, pattern: str, names: list[str]) -> None:
-    here = sorted(path.name for path in (ROOT / folder).glob(pattern))
-    inside = sorted(
-        name.rpartition("/")[2] for name in names if name.startswith(f"brainfm/_recipes/{folder}/")
-    )
-    assert here
+    here = {path.name for path in (ROOT / folder).glob(pattern)}
+    here |= {path.relative_to(ROOT / folder).as_posix() for path in (ROOT / folder).glob("launch/*")}
+    prefix = f"brainfm/_recipes/{folder}/"
+    inside = {name.removeprefix(prefix) for name in names if name.startswith(prefix)}
+    assert len(here) > 1
     assert inside == here
+    assert folder != "pretrain" or {"launch/ddp.yaml", "launch/fsdp2.yaml", "launch/slurm.sh"} <= inside
 
 
 def test_every_module_and_the_reports_template_are_inside(names: list[str]) -> None:

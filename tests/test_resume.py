@@ -1,70 +1,21 @@
 """Kill it anywhere: the run that is started again has the losses of the run that was not killed, to the bit."""
 
-import multiprocessing
 import os
 import random
 import shutil
 import signal
 import sys
-import time
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import pytest
 import tiny
+from forked import ended, finish, started, wait_for
 
 STEPS = 24
-FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload(["brainfm.jobs.pretrain", "brainfm.jobs.reporting", "accelerate", "mne"])
 
 
 def words(card: Path, out: Path, *overrides: str) -> list[str]:
     return tiny.train_words(card, out, "train.save_every=4", "train.batch=8", *overrides, steps=STEPS)
-
-
-def main(argv: list[str], said: Path) -> None:
-    """The command line in a forked process that has imported everything, which saves seconds a start."""
-    import torch
-
-    from brainfm import cli
-
-    multiprocessing.set_start_method("fork", force=True)  # for the loader's workers, to save seconds too
-    torch.set_num_threads(1)
-    sys.argv = ["brainfm", *argv]
-    os.setsid()  # a group of its own, to be signalled as a terminal or a scheduler does
-    for stream, suffix in ((1, ".out"), (2, ".err")):
-        os.dup2(os.open(said.with_suffix(suffix), os.O_CREAT | os.O_WRONLY | os.O_TRUNC), stream)
-    cli.main()
-
-
-def started(argv: list[str]) -> ForkServerProcess:
-    """A run whose words go to files beside its folder."""
-    said = Path(argv[argv.index("--out") + 1])
-    process = FORKS.Process(target=main, args=([*argv, "--json"], said))
-    process.start()
-    return process
-
-
-def ended(process: ForkServerProcess, run: Path) -> tiny.Result:
-    process.join(120)
-    assert process.exitcode is not None, "the run does not end"
-    said = [run.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".out", ".err")]
-    return tiny.Result(process.exitcode, *said)
-
-
-def finish(argv: list[str]) -> None:
-    run = Path(argv[argv.index("--out") + 1])
-    result = ended(started(argv), run)
-    assert result.code == 0 and result.err == "", result
-    assert result.json["loss"] == tiny.rows(run)[-1]["loss"]
-
-
-def wait_for(run: Path, lines: int) -> None:
-    """Until the log has so many lines."""
-    log, until = run / "log.jsonl", time.monotonic() + 90
-    while not log.exists() or log.read_bytes().count(b"\n") < lines:
-        assert time.monotonic() < until, "the run logged nothing"
-        time.sleep(0.001)
 
 
 @pytest.fixture(scope="module")
@@ -82,22 +33,24 @@ def whole(card: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[int, Pat
     return runs
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "kills"), [(0, 2), (2, 3)])
 @pytest.mark.parametrize("seed", [0, 1])
-def test_a_killed_run_goes_on_to_the_bit(
-    card: Path, whole: dict[int, Path], tmp_path: Path, seed: int, workers: int
+def test_a_run_that_is_killed_again_and_again_goes_on_to_the_bit(
+    card: Path, whole: dict[int, Path], tmp_path: Path, seed: int, workers: int, kills: int
 ) -> None:
+    """Ten kills in all, at random steps or, where the log is still ahead of the last checkpoint, while a run starts."""
     argv = words(card, tmp_path / "run", f"seed={seed}", f"train.workers={workers}")
-    step = random.randrange(1, STEPS - 6)
-    process = started(argv)
-    wait_for(tmp_path / "run", step)
-    process.kill()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL, "the run ended before it was killed"
+    steps = sorted(random.sample(range(1, STEPS - 6), kills))
+    for step in steps:
+        process = started(argv)
+        wait_for(tmp_path / "run", step)
+        process.kill()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL, "the run ended before it was killed"
     torn = (tmp_path / "run" / "log.jsonl").read_text(encoding="utf-8")
     assert torn.count("\n") < STEPS
     finish(argv)
-    assert tiny.rows(tmp_path / "run") == tiny.rows(whole[seed]), f"killed at step {step}"
+    assert tiny.rows(tmp_path / "run") == tiny.rows(whole[seed]), f"killed at steps {steps}"
     assert [row["step"] for row in tiny.rows(whole[seed])] == list(range(1, STEPS + 1))
 
 

@@ -1,14 +1,11 @@
 """A store behind an URL: a window costs its own bytes, and faults are said."""
 
-import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
-from typing import Any
 
 import numpy as np
 import pytest
+from served_files import Ranges, serve
 from store_files import STEPS, neurons, session, stored
 
 from brainfm.data.fingerprint import fingerprint
@@ -19,59 +16,11 @@ from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 
 
-class Ranges(BaseHTTPRequestHandler):
-    """Files of a folder, in whole or in ranges, with a count of the bytes that went out."""
-
-    root: Path
-    sent: int = 0
-    asked: int = 0
-    now: int = 0
-    most: int = 0
-    slow: float = 0.0
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, body: bool) -> None:
-        path = type(self).root / self.path.lstrip("/")
-        if not path.is_file():
-            self.send_error(404)
-            return
-        content, given = path.read_bytes(), self.headers.get("Range", "")
-        first, last = 0, len(content) - 1
-        if given:
-            start, _, end = given.removeprefix("bytes=").partition("-")
-            first, last = int(start), min(int(end or last), last)
-        part = content[first : last + 1]
-        self.send_response(206 if given else 200)
-        self.send_header("Accept-Ranges", "bytes")
-        self.send_header("Content-Length", str(len(part)))
-        if given:
-            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
-        self.end_headers()
-        if body:
-            type(self).now += 1
-            type(self).most = max(type(self).most, type(self).now)
-            time.sleep(type(self).slow)
-            type(self).now -= 1
-            type(self).asked += 1
-            type(self).sent += len(part)
-            self.wfile.write(part)
-
-    def log_message(self, *_: Any) -> None:
-        """Tests need no log."""
-
-
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[str, Path, type[Ranges]]]:
     """A local server of a folder, its URL, and its counters."""
     pytest.importorskip("aiohttp")
-    handler = type("Served", (Ranges,), {"root": tmp_path})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    server, handler = serve(tmp_path)
     yield f"http://127.0.0.1:{server.server_port}", tmp_path, handler
     server.shutdown()
     server.server_close()

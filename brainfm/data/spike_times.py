@@ -75,6 +75,10 @@ class SpikeTimes:
         """(neuron,) spikes a second over the whole recording."""
         return np.bincount(self.neuron, minlength=self.neurons) / self.seconds
 
+    def at(self, sfreq: float) -> "SpikeTimes":
+        """The same spikes, counted in bins of `1 / sfreq` seconds."""
+        return replace(self, sfreq=sfreq)
+
     def take(self, rows: Sequence[int]) -> "SpikeTimes":
         """These neurons, in this order."""
         place = np.full(self.neurons, -1)

@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from brainfm.chance import Chance
+from brainfm.lengths import span
 from brainfm.part import Part
 from brainfm.tokens import Hidden, Tokens
 
@@ -48,8 +49,8 @@ class ShareMask(Mask):
 
 
 def shortest(tokens: Tokens) -> int:
-    """Tokens in the row that has fewest."""
-    return int(tokens.valid.sum(dim=1).min()) if tokens.padded else tokens.count
+    """Tokens in the shortest row; of padded rows, in the shortest that may share a batch with these, here or elsewhere."""
+    return span(int(tokens.valid.sum(dim=1).min()))[0] if tokens.padded else tokens.count
 
 
 def hide_least(turn: Float[Tensor, "batch token"], tokens: Tokens, count: int) -> Hidden:

@@ -196,7 +196,8 @@ class Describe(nn.Module):
     def forward(self, batch: Batch, signal: Waves, seen: Tokens, chance: Chance) -> dict[str, Answer]:
         pooled, counted = per_row(seen, signal.shape[1])
         rows = self.some(counted, chance)
-        with torch.no_grad():
+        # in full precision: a product in bf16 would round powers and correlations to two digits
+        with torch.no_grad(), torch.autocast(signal.device.type, enabled=False):
             wanted = self.statistics(batch, signal, rows, seen.virtual)
         told = {"window": self.heads["window"](pool_tokens(seen, "mean")).unsqueeze(1)}
         asked = {"window": torch.ones(len(batch), 1, dtype=torch.bool, device=signal.device)}
@@ -231,7 +232,9 @@ class Scale(nn.Module):
         self.share = nn.Buffer(share / share.sum())
 
     def fit(self, values: Float[Tensor, "thing statistic"]) -> None:
-        """Take mean and spread from these."""
+        """Take mean and spread from these; without any (one sensor has no pairs) they stay 0 and 1."""
+        if not len(values):
+            return
         self.mean.copy_(values.mean(dim=0))
         self.std.copy_(values.std(dim=0, correction=0).clamp(min=1e-3))
 

@@ -1,8 +1,8 @@
 """What a window is like: numbers of each row (a sensor, or what stands for several), of pairs of rows, and of the window.
 
 A target for pooled features. Without some window-level target frozen features are weak: REVE loses about 10 points of a
-linear probe (El Ouahidi et al. 2025, ablation), DeeperBrain 4 to 7 (arXiv 2601.06134). `FIELD`, `BLOOD`, `SPIKES` and `TRACKS` are the
-table of what there is, block by block; a recipe chooses blocks by name. One file an idea beside this one says how.
+linear probe (El Ouahidi et al. 2025, ablation), DeeperBrain 4 to 7 (arXiv 2601.06134). `FIELD`, `BLOOD`, `SPIKES` and
+`TRACKS` are the table of what there is, block by block; a recipe chooses blocks by name. One file an idea beside this one.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -167,5 +167,7 @@ def row_fields(
 
 def pair_fields(statistics: Float[Tensor, "batch pair statistic"]) -> Float[Tensor, "batch field"]:
     """The same for any montage: each statistic's mean and spread over pairs, as DeeperBrain's of locking; zeros without pairs."""
-    several = torch.stack([statistics.mean(dim=1), statistics.std(dim=1, correction=0)], dim=-1)
-    return several.nan_to_num(0.0).flatten(1)
+    count = max(1, statistics.shape[1])
+    mean = statistics.sum(dim=1) / count
+    spread = ((statistics - mean.unsqueeze(1)).square().sum(dim=1) / count).sqrt()
+    return torch.stack([mean, spread], dim=-1).flatten(1)

@@ -1,6 +1,7 @@
 """How neurons fire, from counts in bins: rate, Fano factor, intervals between spikes, and who fires with whom."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -36,9 +37,7 @@ def intervals(count: Float[Tensor, "batch row time"], sfreq: float) -> Float[Ten
     share = 0.5 / whole.clamp(min=1)  # from a bin's edge to its first spike, in bins
     place = torch.arange(count.shape[-1], device=count.device).expand(count.shape)
     latest = torch.where(whole > 0, place, -1).cummax(dim=-1).values
-    before = torch.nn.functional.pad(
-        latest, (1, -1), value=-1
-    )  # the last bin before this one that has a spike
+    before = F.pad(latest, (1, -1), value=-1)  # the last bin before this one that has a spike
     gap = place - before - 1 + share + share.gather(-1, before.clamp(min=0))
     gap = gap * ((whole > 0) & (before >= 0))
     inside = (whole - 1).clamp(min=0)  # intervals between spikes of one bin, each 1 / whole of it

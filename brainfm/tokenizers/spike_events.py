@@ -8,6 +8,7 @@ from brainfm.batch import Batch
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
 from brainfm.layers.vocabulary import Knowing, Vocabulary
+from brainfm.lengths import span
 from brainfm.tokenizers import Tokenizer
 from brainfm.tokens import Target, Tokenized, Tokens
 
@@ -55,7 +56,7 @@ class SpikeEventsTokenizer(Knowing):
             sensor=row,
             region=along(batch.region, row),
             valid=valid,
-            padded=not bool(valid.all()),
+            padded=len(set(span(row.shape[1]))) > 1,  # the same in every piece of a step, whether this one is
             rows=batch.signal.shape[1],
             who=who,
         )
@@ -83,12 +84,15 @@ class SpikeEventsTokenizer(Knowing):
 def spikes_of(
     counts: Float[Tensor, "batch sensor time"],
 ) -> tuple[Int[Tensor, "batch token"], Int[Tensor, "batch token"], Bool[Tensor, "batch token"]]:
-    """Sensor and bin of every spike, in order of time and then of sensor; a bin that holds two gives two. Padded at the end."""
+    """Sensor and bin of every spike, in order of time and then of sensor; a bin that holds two gives two.
+
+    Padded at the end, as long as the longest window that may share a batch with these.
+    """
     window, bin_, sensor = counts.transpose(1, 2).nonzero(as_tuple=True)
     often = counts[window, sensor, bin_].long()
     window, bin_, sensor = (index.repeat_interleave(often) for index in (window, bin_, sensor))
     length = torch.bincount(window, minlength=len(counts))
-    most = max(1, int(length.max()))
+    most = span(int(length.max()))[1]
     place = torch.arange(len(window), device=counts.device) - (length.cumsum(0) - length)[window]
     row = torch.zeros(len(counts), most, dtype=torch.int64, device=counts.device)
     time = torch.zeros_like(row)

@@ -30,9 +30,8 @@ class BinCounts(Step):
                 f"{recording.name}: bin_counts is for spikes, {modality} is in {signal.sensors.unit[0]}"
             )
         if isinstance(signal.data, SpikeTimes) and not signal.breaks:
-            binned = replace(
-                signal, data=replace(signal.data, sfreq=1 / self.seconds), sfreq=1 / self.seconds
-            )
+            sfreq = 1 / self.seconds
+            binned = replace(signal, data=signal.data.at(sfreq), sfreq=sfreq)
             return recording.with_signal(modality, binned).noting(f"bin_counts: {self.seconds:g} s")
         ratio = self.seconds * signal.sfreq
         if ratio < 1 - 1e-6 and self.wider == "keep":

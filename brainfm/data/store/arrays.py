@@ -122,6 +122,10 @@ class StoredSpikes(SpikeTimes):
         """(spike,) the row that fired, of all spikes."""
         return self._records(0, int(self._before[-1]))["neuron"].astype(np.int64)
 
+    def at(self, sfreq: float) -> "StoredSpikes":
+        """The same spikes, still in the file, counted in bins of `1 / sfreq` seconds."""
+        return StoredSpikes(self.file, self.neurons, self.seconds, sfreq, self.raw)
+
     def take(self, rows: Sequence[int]) -> SpikeTimes:
         """These neurons, in this order, in memory."""
         return SpikeTimes(self.time, self.neuron, self.neurons, self.seconds, self.sfreq).take(rows)

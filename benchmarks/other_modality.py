@@ -1,0 +1,236 @@
+"""How well is one modality told from another that is seen beside it? One is hidden whole, on people or blocks not trained on.
+
+    python benchmarks/other_modality.py spikes --out runs/other_modality --json
+
+Scores are shares of variance: 0 is the training mean of each row, below 0 worse than that. Beside the network stand itself with
+the other modality of another window, and a ridge regression within each recording from the other modality's means around
+(a Wiener filter), its penalty chosen on the last quarter of the training windows. `reach` and `place` need BRAINFM_DATA.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import Ridge
+
+from brainfm.batch import Batch
+from brainfm.chance import Chance
+from brainfm.corpus import Plan, Together
+from brainfm.data.preprocess import prepare
+from brainfm.jobs.pretrain import Learner, Pretraining, corpus, gather, joined, learner
+from brainfm.masks.modality import all_or_none
+from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
+from brainfm.recipe import PretrainRecipe
+from brainfm.tokens import join
+from brainfm.train import Run, train
+from brainfm.view import Piece, View
+
+Array = NDArray[np.float64]
+ALPHAS = np.logspace(0, 6, 13)
+REACH = 4
+"""Tokens' lengths on either side that the ridge regression sees, the mean over each."""
+HELD = {
+    "spikes": f"{{simulated_spikes: [{', '.join(f'0{n}@140-180' for n in range(1, 9))}]}}",
+    "fields": "{simulated_together: ['13', '14', '15', '16']}",
+    "reach": "{spk_dad_m1: ['chewie@12-31']}",
+    "place": "{spk_nelpy_ca1: ['@400-600']}",
+}
+CASES = {
+    "spikes": ["spikes_behaviour"],
+    "fields": ["eeg_seeg"],
+    "reach": ["spikes_reach"],
+    "place": ["spikes_place"],
+}
+"""The recipe of each case, with what is changed in it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One modality told from another: the network, the same shown another window, ridge regression; shares of variance."""
+
+    told: str
+    shown: str
+    network: float
+    another_window: float
+    ridge: float | None
+    windows: int
+
+
+def main() -> None:
+    """Train one case and print its figures."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("case", choices=CASES)
+    arguments.add_argument("--out", type=Path, default=Path("runs/other_modality"))
+    arguments.add_argument("--set", dest="overrides", action="append", default=[])
+    arguments.add_argument("--json", action="store_true")
+    given = arguments.parse_args()
+    name, *changed = CASES[given.case]
+    held = f"data.hold_out={HELD[given.case]}"
+    recipe = PretrainRecipe.load(name, [*changed, held, "train.precision=no", *given.overrides])
+    found = figures(recipe, given.out / given.case)
+    if given.json:
+        print(json.dumps({"rows": [asdict(one) for one in found]}, indent=1))  # noqa: T201
+        return
+    for one in found:
+        ridge = "-" if one.ridge is None else f"{one.ridge:.3f}"
+        said = (
+            f"{one.told} from {one.shown}: network {one.network:.3f}, another window {one.another_window:.3f}"
+        )
+        print(f"{said}, ridge {ridge}, n {one.windows}")  # noqa: T201
+
+
+def figures(recipe: PretrainRecipe, out: Path) -> list[Figure]:
+    """Train on what is not held out, and tell each modality from the other on what is."""
+    torch.set_num_threads(1)
+    learnt, streams, manifest = gather(recipe)
+    net = learner(learnt, streams)
+    plan = Plan(streams, recipe.train.batch, recipe.seed)
+    identity = {"recipe": recipe.hash, "data": manifest.digest}
+    train(Run(Pretraining(plan, net), recipe.train, recipe.seed, out, recipe.text, identity))
+    net.eval()
+    (one,) = recipe.together
+    seen, tested = streams["+".join(one.modalities)], held_out(learnt)
+    assert isinstance(seen, Together)
+    return [figure(net, seen, tested, which) for which in range(len(one.modalities))]
+
+
+def held_out(recipe: PretrainRecipe) -> Together:
+    """The windows of the people, or of the stretches, that are held out."""
+    kept, out = corpus(recipe.data)
+    rest = [replace(one, kept_out=((0.0, a), (b, np.inf))) for one in kept for a, b in one.kept_out]
+    ready = {
+        name: dict(enumerate(prepare([*out, *rest], signal.prepare, name)))
+        for name, signal in recipe.signals.items()
+    }
+    return joined(recipe.together[0], recipe.signals, ready)
+
+
+def figure(net: Learner, seen: Together, tested: Together, which: int) -> Figure:
+    """One modality told from the other."""
+    wanted, told, wrong, ridge = [], [], [], []
+    for rows in tested.layouts:
+        batches = tested.batches(rows)
+        truth, guess = tell(net, batches, which)
+        # half a recording away, so that windows which overlap are not taken for others
+        turned = [batch if n == which else rolled(batch) for n, batch in enumerate(batches)]
+        wanted.append(truth)
+        told.append(guess)
+        wrong.append(tell(net, turned, which)[1])
+        ridge.append(regressed(net, seen, batches, tested, rows, which))
+    classical = None if any(one is None for one in ridge) else [one for one in ridge if one is not None]
+    names = [part.modality for part in tested.parts]
+    return Figure(
+        names[which],
+        names[1 - which],
+        explained(wanted, told),
+        explained(wanted, wrong),
+        None if classical is None else explained(wanted, classical),
+        len(tested.windows),
+    )
+
+
+def rolled(batch: Batch) -> Batch:
+    """The same windows with the signal of others."""
+    return replace(batch, signal=batch.signal.roll(len(batch) // 2, dims=0))
+
+
+@torch.inference_mode()
+def tell(net: Learner, batches: Sequence[Batch], which: int, at_once: int = 32) -> tuple[Array, Array]:
+    """(window, row, time) what the rows of one modality held, and what is told of them with all of it hidden."""
+    objective = net.objectives["masked_patches"]
+    assert isinstance(objective, MaskedPatchLoss)
+    wanted: list[Array] = []
+    told: list[Array] = []
+    for first in range(0, len(batches[0]), at_once):
+        few = [some(batch, first, first + at_once) for batch in batches]
+        tokenized = [net.model.tokenize(batch) for batch in few]
+        hidden = [all_or_none(one.tokens, number == which) for number, one in enumerate(tokenized)]
+        view = View(tuple(map(Piece, few, tokenized, hidden)), net.model.encoder, Chance(0))
+        piece = view.pieces[which]
+        guess = objective.decode(piece.modality, join(view.seen), piece.asked)
+        truth = patches_wanted(piece.tokenized, piece.modality)
+        for values, found in ((truth, wanted), (guess, told)):
+            found.append(values.unflatten(1, (piece.tokenized.tokens.rows, -1)).flatten(2).double().numpy())
+    return np.concatenate(wanted), np.concatenate(told)
+
+
+def some(batch: Batch, first: int, stop: int) -> Batch:
+    """Some windows of a batch."""
+    rows = slice(first, stop)
+    changed: dict[str, Any] = {
+        name: value[rows] for name, value in vars(batch).items() if isinstance(value, torch.Tensor)
+    }
+    return replace(batch, **changed)
+
+
+def regressed(
+    net: Learner,
+    seen: Together,
+    batches: Sequence[Batch],
+    tested: Together,
+    rows: NDArray[np.int64],
+    which: int,
+) -> Array | None:
+    """What ridge regressions tell, one within each recording; None for a recording that was not trained on."""
+    places = [(one.subject, one.session, one.run) for one in seen.recordings]
+    out: list[Array] = []
+    numbers = tested.windows.recording[rows]
+    assert (np.diff(numbers) >= 0).all()
+    for number in np.unique(numbers):
+        one = tested.recordings[number]
+        if (one.subject, one.session, one.run) not in places:
+            return None
+        own = np.flatnonzero(seen.windows.recording == places.index((one.subject, one.session, one.run)))
+        learnt = seen.batches(own)
+        here = np.flatnonzero(numbers == number)
+        shown = [some(batch, here[0], here[-1] + 1) for batch in batches]
+        length = net.model.signals[shown[1 - which].modality].tokenizer.times
+        x, y = (around(one[1 - which], length) for one in (learnt, shown))
+        target = tell(net, learnt, which)[0]
+        out.append(ridge(x, target, y))
+    return np.concatenate(out)
+
+
+def around(batch: Batch, length: int) -> Array:
+    """(window, time, feature) means of every sensor over `length` samples, to `REACH` lengths before and after; zeros beyond."""
+    signal = batch.signal.double().numpy()
+    reach = REACH * length + length // 2
+    padded = np.pad(signal, ((0, 0), (0, 0), (reach, reach)))
+    means = np.lib.stride_tricks.sliding_window_view(padded, length, axis=2).mean(axis=-1)
+    count = signal.shape[2]
+    lags = [means[:, :, lag * length : lag * length + count] for lag in range(2 * REACH + 1)]
+    return np.concatenate(lags, axis=1).transpose(0, 2, 1)
+
+
+def ridge(x: Array, target: Array, shown: Array) -> Array:
+    """(window, row, time) what a ridge regression on (window, time, feature) tells; learnt on (window, row, time) targets."""
+    y = target.transpose(0, 2, 1)
+    cut = 3 * len(x) // 4
+    (a, b), (c, d) = (x[:cut], x[cut:]), (y[:cut], y[cut:])
+
+    def told(alpha: float, x_: Array, y_: Array, at: Array) -> Array:
+        spread = np.maximum(x_.std(axis=(0, 1)), 1e-9)
+        model = Ridge(alpha).fit((x_ / spread).reshape(-1, x_.shape[2]), y_.reshape(-1, y_.shape[2]))
+        return model.predict((at / spread).reshape(-1, at.shape[2])).reshape(*at.shape[:2], y_.shape[2])
+
+    loss = [float(((told(alpha, a, c, b) - d) ** 2).sum()) for alpha in ALPHAS]
+    return told(float(ALPHAS[int(np.argmin(loss))]), x, y, shown).transpose(0, 2, 1)
+
+
+def explained(wanted: Sequence[Array], told: Sequence[Array]) -> float:
+    """The share of variance around each row's mean, all layouts together."""
+    missed = sum(float(((a - b) ** 2).sum()) for a, b in zip(wanted, told, strict=True))
+    total = sum(float(((a - a.mean(axis=(0, 2), keepdims=True)) ** 2).sum()) for a in wanted)
+    return 1 - missed / total
+
+
+if __name__ == "__main__":
+    main()
