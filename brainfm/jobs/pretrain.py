@@ -121,13 +121,14 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
     from brainfm.jobs.predictability import predictable
     from brainfm.jobs.reporting import losses, pictures, texts, write
 
+    codecs = codecs_of(chosen.codecs)  # a wrong one is told before hours of preparation
     recipe, streams, manifest = gather(chosen, limit)
     settings = recipe.train
     streams, kept = hold_back(streams, settings.hold_back, settings.batch)
     plan = Plan(streams, settings.batch, recipe.seed, settings.tokens, weights(recipe.data))
-    task = Pretraining(plan, learner(recipe, streams))
+    task = Pretraining(plan, learner(recipe, streams, codecs))
     identity = {"recipe": chosen.hash, "data": manifest.digest}
-    for modality, codec in task.module.model.codecs.items():
+    for modality, codec in codecs.items():
         manifest += codec.manifest  # who was seen through its codes was seen
         identity[f"{modality} codec"] = codec.digest
     task.module.model.manifest = manifest
@@ -372,11 +373,17 @@ def with_enough(stream_: Stream) -> Stream:
     return replace(stream_, windows=without(stream_.windows, enough, f"fewer than {FEWEST} events"))
 
 
-def learner(recipe: PretrainRecipe, streams: Mapping[str, AnyStream]) -> Learner:
-    """The untrained network of the recipe's seed, its objectives fitted to the corpus's statistics."""
+def learner(
+    recipe: PretrainRecipe, streams: Mapping[str, AnyStream], codecs: Mapping[str, Codec] | None = None
+) -> Learner:
+    """The untrained network of the recipe's seed, its objectives fitted to the corpus's statistics.
+
+    `codecs` are those that the recipe names, if they have been loaded already.
+    """
     parts = [part for stream_ in streams.values() for part in stream_.parts]
     model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
-    attach_codecs(model, recipe.codecs)
+    for codec in (codecs_of(recipe.codecs) if codecs is None else codecs).values():
+        model.attach(codec)
     patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
     codes = {name: codec.sizes for name, codec in model.codecs.items()}
     objectives = {}
@@ -392,16 +399,16 @@ def learner(recipe: PretrainRecipe, streams: Mapping[str, AnyStream]) -> Learner
     return Learner(model, recipe.mask, objectives)
 
 
-def attach_codecs(model: BrainFM, folders: Mapping[str, str]) -> None:
-    """Let the codecs of these folders, by modality, say the codes of the model's tokens.
+def codecs_of(folders: Mapping[str, str]) -> dict[str, Codec]:
+    """The codecs of these folders, by modality.
 
-    Raises `CheckpointError` where one is missing or did not pass, and `DataError` where it was made for other tokens.
+    Raises `CheckpointError` where one is missing or did not pass, and `DataError` where it is another modality's.
     """
-    for modality, folder in folders.items():
-        codec = Codec.load(folder)
+    found = {modality: Codec.load(folder) for modality, folder in folders.items()}
+    for modality, codec in found.items():
         if codec.modality != modality:
-            raise DataError(f"codecs.{modality}: {folder} holds a codec for {codec.modality}")
-        model.attach(codec)
+            raise DataError(f"codecs.{modality}: {folders[modality]} holds a codec for {codec.modality}")
+    return found
 
 
 def met(config: BrainFMConfig, streams: Iterable[Stream]) -> BrainFMConfig:
