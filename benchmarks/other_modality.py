@@ -42,12 +42,18 @@ HELD = {
     "place": "{spk_nelpy_ca1: ['@400-600']}",
 }
 CASES = {
-    "spikes": ["spikes_behaviour"],
-    "fields": ["eeg_seeg"],
-    "reach": ["spikes_reach"],
-    "place": ["spikes_place"],
+    "spikes": ["spikes_behaviour", "train.steps=500"],
+    "fields": ["eeg_seeg", "train.steps=400"],
+    "reach": ["spikes_reach", "train.steps=300"],
+    "place": ["spikes_place", "train.steps=500"],
 }
 """The recipe of each case, with what is changed in it."""
+SMALL = [
+    "encoder={kind: transformer, depth: 2, width: 64, heads: 1}",
+    "objectives={masked_patches: {decoder_depth: 2}}",
+    "train.precision=no",
+]
+"""A network that one core trains in some minutes."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,7 @@ def main() -> None:
     given = arguments.parse_args()
     name, *changed = CASES[given.case]
     held = f"data.hold_out={HELD[given.case]}"
-    recipe = PretrainRecipe.load(name, [*changed, held, "train.precision=no", *given.overrides])
+    recipe = PretrainRecipe.load(name, [*changed, held, *SMALL, *given.overrides])
     found = figures(recipe, given.out / given.case)
     if given.json:
         print(json.dumps({"rows": [asdict(one) for one in found]}, indent=1))  # noqa: T201

@@ -286,7 +286,8 @@ def fits(stream_: Stream) -> NDArray[np.bool_]:
         [
             place(signals[row], start, table.seconds) is not None
             for row, start in zip(table.recording, table.start, strict=True)
-        ]
+        ],
+        dtype=bool,
     )
     there = np.flatnonzero(inside)
     inside[there] &= measured(stream_.recordings, table.rows(there), stream_.modality)
