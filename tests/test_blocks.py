@@ -48,7 +48,7 @@ def stepped(network: nn.Module, batches: tuple[Batch, ...]) -> tuple[float, dict
 
 def test_blocks_are_those_of_encoder_and_decoder(made: tuple[Learner, tuple[Batch, ...]]) -> None:
     network, _ = made
-    decoder = network.objectives["masked_patches"].blocks
+    decoder = network.objectives["masked_patches"].decoder.blocks
     assert blocks_of(network) == [*network.model.encoder.blocks, *decoder]
 
 
