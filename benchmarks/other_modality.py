@@ -23,7 +23,9 @@ from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Plan, Together
 from brainfm.data.preprocess import prepare
-from brainfm.jobs.pretrain import Learner, Pretraining, corpus, gather, joined, learner
+from brainfm.gather import corpus, gather, joined
+from brainfm.jobs.pretrain import Pretraining
+from brainfm.learner import Learner, learner
 from brainfm.masks.modality import all_or_none
 from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
 from brainfm.recipe import PretrainRecipe

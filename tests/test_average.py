@@ -14,7 +14,8 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from brainfm.average import Average, decay_after
 from brainfm.errors import RecipeError
-from brainfm.jobs.pretrain import gather, learner, teach
+from brainfm.gather import gather
+from brainfm.learner import learner, teach
 from brainfm.model import BrainFM
 from brainfm.recipe import TokenizeRecipe
 

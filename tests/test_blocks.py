@@ -19,7 +19,8 @@ from brainfm.batch import Batch
 from brainfm.blocks import blocks_of, compile_blocks, recompute
 from brainfm.chance import Chance
 from brainfm.errors import BrainfmError
-from brainfm.jobs.pretrain import Learner, gather, learner
+from brainfm.gather import gather
+from brainfm.learner import Learner, learner
 from brainfm.run_folder import load_state, shown, state_of, write_state
 
 

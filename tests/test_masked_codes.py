@@ -16,7 +16,9 @@ from brainfm.codec import Codec
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
 from brainfm.errors import BrainfmError, RecipeError
-from brainfm.jobs.pretrain import Learner, codecs_of, learner, pretrain, stream
+from brainfm.gather import stream
+from brainfm.jobs.pretrain import pretrain
+from brainfm.learner import Learner, codecs_of, learner
 from brainfm.manifest import Manifest
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 from tests.codecs import codec_of, saved
