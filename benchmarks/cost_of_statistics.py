@@ -14,7 +14,8 @@ import torch
 
 from brainfm.batch import Batch
 from brainfm.chance import Chance
-from brainfm.jobs.pretrain import Learner, gather, learner
+from brainfm.gather import gather
+from brainfm.learner import Learner, learner
 from brainfm.objectives.neurodynamics import NeurodynamicsLoss
 from brainfm.recipe import PretrainRecipe
 from brainfm.statistics import FIELD, TABLES, USUAL

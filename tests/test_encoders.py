@@ -15,7 +15,7 @@ from brainfm.encoders.axial import Axial
 from brainfm.encoders.bottleneck import Bottleneck
 from brainfm.encoders.transformer import Transformer
 from brainfm.layers.among import Groups, inside
-from brainfm.layers.attention import CrossBlock
+from brainfm.layers.attention import CrossBlock, everyone
 from brainfm.masks.block import Block as BlockMask
 from brainfm.model import seeded
 from brainfm.tokens import Tokens, join
@@ -160,6 +160,18 @@ def test_a_table_and_a_mask_give_the_same(tokens: Tokens) -> None:
 
 
 @torch.no_grad()
+@ON_ALL
+def test_short_rows_in_bf16_are_as_in_float32(tokens: Tokens) -> None:
+    """On a CPU they go another way (`attend`), with a mask as well."""
+    q, k, v = torch.randn(3, *tokens.time.shape, 2, 8, generator=drawn(0))
+    for mix in (everyone(tokens.valid), inside(tokens.sensor, tokens.valid)):
+        there = tokens.valid[:, :, None, None]
+        exact, short = mix(q, k, v), mix(q.bfloat16(), k.bfloat16(), v.bfloat16())
+        assert short.dtype == torch.bfloat16
+        torch.testing.assert_close(short.float() * there, exact * there, atol=0.04, rtol=0.04)
+
+
+@torch.no_grad()
 @BY_KIND
 @ON_ALL
 def test_the_order_of_tokens_means_nothing(part: Encoder, tokens: Tokens) -> None:
@@ -183,6 +195,19 @@ def test_a_window_does_not_depend_on_those_beside_it(part: Encoder) -> None:
     encoder = built(part)
     alone, among = encoder(short).embedding, encoder(replace(more, **both)).embedding
     torch.testing.assert_close(among[:1, : short.count], alone, atol=2e-6, rtol=1e-5)
+
+
+@torch.no_grad()
+@BY_KIND
+def test_only_how_far_apart_in_time_counts(part: Encoder) -> None:
+    """All of a window later by whole moments and stretches is the same; a part of it later is not."""
+    tokens, encoder = holes(), built(part)
+    plain = encoder(tokens).embedding
+    later = encoder(replace(tokens, time=tokens.time + 3.0)).embedding
+    torch.testing.assert_close(later, plain, atol=2e-5, rtol=1e-4)
+    early = tokens.time < 0.5
+    apart = encoder(replace(tokens, time=tokens.time - 3.0 * early)).embedding
+    assert ((apart - plain).abs().amax(dim=-1)[early] > 1e-4).float().mean() > 0.9
 
 
 @torch.no_grad()

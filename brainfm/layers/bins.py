@@ -47,13 +47,9 @@ class Bins:
         k: Float[Tensor, "batch token head size"],
         v: Float[Tensor, "batch token head size"],
     ) -> Float[Tensor, "batch latent head size"]:
-        """Latents attend to the tokens of their stretch (a `Mix`); those of a stretch without any get zeros."""
+        """Latents attend to the tokens of their stretch (a `Mix`); where it has none they hold nothing that may be used."""
         table = self.groups.table
-        mixed = self.latents(attend(self.stretches(q), table(k), table(v), self.groups.mask))
-        if self.groups.whole:
-            return mixed
-        per = q.shape[1] // self.groups.count
-        return mixed * self.any.repeat_interleave(per, dim=1)[:, :, None, None]
+        return self.latents(attend(self.stretches(q), table(k), table(v), self.groups.mask))
 
     def write(
         self,
