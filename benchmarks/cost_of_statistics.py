@@ -2,8 +2,8 @@
 
     python benchmarks/cost_of_statistics.py
 
-Prints the tables that stand in benchmarks/STATISTICS.md. Not called `statistics.py`: a script's folder comes first on Python's path,
-and the library has a module of that name.
+Prints the tables that stand in benchmarks/STATISTICS.md. Not called `statistics.py`: a script's folder comes first on Python's
+path, and the library has a module of that name.
 """
 
 import statistics as numbers
