@@ -1,8 +1,9 @@
 """What does each statistic cost per window, and how much of a pretraining step do they take? One thread, processor time.
 
-    python benchmarks/cost_of_statistics.py > benchmarks/STATISTICS.md
+    python benchmarks/cost_of_statistics.py
 
-Not called `statistics.py`: a script's folder comes first on Python's path, and the library has a module of that name.
+Prints the tables that stand in benchmarks/STATISTICS.md. Not called `statistics.py`: a script's folder comes first on Python's
+path, and the library has a module of that name.
 """
 
 import statistics as numbers
@@ -14,7 +15,8 @@ import torch
 
 from brainfm.batch import Batch
 from brainfm.chance import Chance
-from brainfm.jobs.pretrain import Learner, gather, learner
+from brainfm.gather import gather
+from brainfm.learner import Learner, learner
 from brainfm.objectives.neurodynamics import NeurodynamicsLoss
 from brainfm.recipe import PretrainRecipe
 from brainfm.statistics import FIELD, TABLES, USUAL
@@ -39,8 +41,6 @@ ARMS = {
 def main() -> None:
     """Print the two tables."""
     torch.set_num_threads(1)
-    say("# What statistics cost\n")
-    say("Written by `python benchmarks/cost_of_statistics.py`: one thread, processor time, medians.\n")
     say("| modality | window | block | of | ms a window |\n|---|---|---|---|---|")
     for modality, (rows, sfreq, seconds, words) in CASES.items():
         signal = made(modality, rows, round(sfreq * seconds))

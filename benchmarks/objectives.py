@@ -83,8 +83,9 @@ def table(out: Path) -> str:
         ]
         if not seeds:
             continue
-        panel = Panel.of([BrainFM.from_pretrained(folder(out, arm, seed)) for seed in seeds], evaluation)
-        pool = default_pool(panel.evaluation)
+        models = [BrainFM.from_pretrained(folder(out, arm, seed)) for seed in seeds]
+        panel = Panel.of(models, evaluation)
+        pool = default_pool(panel.evaluation, models[0])
         frozen = [panel.frozen(seed, "ridge", pool) for seed in seeds]
         fresh = [panel.untrained(seed, "ridge", pool) for seed in seeds]
         row, gap = (

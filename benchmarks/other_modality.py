@@ -23,7 +23,9 @@ from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Plan, Together
 from brainfm.data.preprocess import prepare
-from brainfm.jobs.pretrain import Learner, Pretraining, corpus, gather, joined, learner
+from brainfm.gather import corpus, gather, joined
+from brainfm.jobs.pretrain import Pretraining
+from brainfm.learner import Learner, learner
 from brainfm.masks.modality import all_or_none
 from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
 from brainfm.recipe import PretrainRecipe
@@ -42,12 +44,18 @@ HELD = {
     "place": "{spk_nelpy_ca1: ['@400-600']}",
 }
 CASES = {
-    "spikes": ["spikes_behaviour"],
-    "fields": ["eeg_seeg"],
-    "reach": ["spikes_reach"],
-    "place": ["spikes_place"],
+    "spikes": ["spikes_behaviour", "train.steps=500"],
+    "fields": ["eeg_seeg", "train.steps=400"],
+    "reach": ["spikes_reach", "train.steps=300"],
+    "place": ["spikes_place", "train.steps=500"],
 }
 """The recipe of each case, with what is changed in it."""
+SMALL = [
+    "encoder={kind: transformer, depth: 2, width: 64, heads: 1}",
+    "objectives={masked_patches: {decoder_depth: 2}}",
+    "train.precision=no",
+]
+"""A network that one core trains in some minutes."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ def main() -> None:
     given = arguments.parse_args()
     name, *changed = CASES[given.case]
     held = f"data.hold_out={HELD[given.case]}"
-    recipe = PretrainRecipe.load(name, [*changed, held, "train.precision=no", *given.overrides])
+    recipe = PretrainRecipe.load(name, [*changed, held, *SMALL, *given.overrides])
     found = figures(recipe, given.out / given.case)
     if given.json:
         print(json.dumps({"rows": [asdict(one) for one in found]}, indent=1))  # noqa: T201

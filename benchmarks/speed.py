@@ -36,7 +36,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.data.recording import Sensors
-from brainfm.jobs.pretrain import Learner
+from brainfm.learner import Learner
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.objectives import Shapes
 from brainfm.recipe import PretrainRecipe

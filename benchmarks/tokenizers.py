@@ -21,7 +21,7 @@ from brainfm.codebook import correlations, spectral_errors
 from brainfm.codec import Codec
 from brainfm.corpus import Stream
 from brainfm.errors import BrainfmError
-from brainfm.jobs.pretrain import sample
+from brainfm.gather import sample
 from brainfm.jobs.tokenize import gather, pieces, train_codes
 from brainfm.recipe import TokenizeRecipe
 

@@ -3,10 +3,14 @@
 They are what lies in a list called `blocks`, in encoders and in objectives' decoders alike: most weights, most memory, most time.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
+
+from brainfm.errors import BrainfmError
 
 
 def blocks_of(module: nn.Module) -> list[nn.Module]:
@@ -27,6 +31,20 @@ def recompute(module: nn.Module) -> None:
     """
     for block in blocks_of(module):
         block.forward = partial(checkpoint, block.forward, use_reentrant=False, preserve_rng_state=False)
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Within, what torch.compile can't do is said in one sentence: raises `BrainfmError`."""
+    try:
+        yield
+    except Exception as error:  # its errors have no base class of their own
+        if type(error).__module__.split(".")[:2] not in (["torch", "_inductor"], ["torch", "_dynamo"]):
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise BrainfmError(
+            f"torch.compile failed ({first}); set train.compile=false, or give it a compiler that it can use"
+        ) from error
 
 
 def compile_blocks(module: nn.Module) -> None:

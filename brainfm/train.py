@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from brainfm import shards
 from brainfm.average import Average
-from brainfm.blocks import compile_blocks, recompute
+from brainfm.blocks import compile_blocks, compiling, recompute
 from brainfm.chance import Chance
 from brainfm.checkpoint import latest
 from brainfm.errors import BrainfmError
@@ -139,7 +139,7 @@ def train(run: Run) -> Outcome:
     began = time.monotonic()
     check_claim(run.out, run.identity)
     sharded = shards.wanted()
-    with company(run.out):
+    with company(run.out), compiling():
         accelerator = accelerator_of(run.training, run.out, run.recipe, run.several)
         if accelerator.is_main_process:
             claim(run.out, run.identity, run.recipe)

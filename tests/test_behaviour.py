@@ -16,8 +16,10 @@ from brainfm.corpus import Together
 from brainfm.data.preprocess import prepare
 from brainfm.data.recording import Recording, Sensors, Signal, Track
 from brainfm.errors import DataError, RecipeError
+from brainfm.gather import gather, joined
 from brainfm.jobs.prepare import prepare as prepare_store
-from brainfm.jobs.pretrain import Learner, gather, joined, learner, pretrain
+from brainfm.jobs.pretrain import pretrain
+from brainfm.learner import Learner, learner
 from brainfm.masks.modality import all_or_none
 from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
 from brainfm.recipe import PretrainRecipe

@@ -19,7 +19,8 @@ from brainfm.batch import Batch
 from brainfm.blocks import blocks_of, compile_blocks, recompute
 from brainfm.chance import Chance
 from brainfm.errors import BrainfmError
-from brainfm.jobs.pretrain import Learner, gather, learner
+from brainfm.gather import gather
+from brainfm.learner import Learner, learner
 from brainfm.run_folder import load_state, shown, state_of, write_state
 
 
@@ -48,7 +49,7 @@ def stepped(network: nn.Module, batches: tuple[Batch, ...]) -> tuple[float, dict
 
 def test_blocks_are_those_of_encoder_and_decoder(made: tuple[Learner, tuple[Batch, ...]]) -> None:
     network, _ = made
-    decoder = network.objectives["masked_patches"].blocks
+    decoder = network.objectives["masked_patches"].decoder.blocks
     assert blocks_of(network) == [*network.model.encoder.blocks, *decoder]
 
 

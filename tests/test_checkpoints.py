@@ -13,8 +13,9 @@ from forked import ended, finish, started, wait_for
 
 from brainfm.errors import DataError
 from brainfm.files import remove_folder
+from brainfm.gather import gather
 from brainfm.held_out import HeldOut, kept_back
-from brainfm.jobs.pretrain import gather, hold_back
+from brainfm.jobs.pretrain import hold_back
 from brainfm.model import BrainFM
 from brainfm.run_folder import tidy, write_held_out
 

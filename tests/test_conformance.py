@@ -27,8 +27,9 @@ from brainfm.data.reading import from_array
 from brainfm.data.recording import Recording
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
+from brainfm.gather import stream
 from brainfm.heads import Head
-from brainfm.jobs.pretrain import Learner, learner, met, stream
+from brainfm.learner import Learner, learner, met
 from brainfm.lengths import PADDING
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig

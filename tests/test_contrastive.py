@@ -18,8 +18,9 @@ from brainfm.corpus import Together
 from brainfm.data.brain import Brain
 from brainfm.data.modalities import modality
 from brainfm.errors import DataError
+from brainfm.gather import stream
 from brainfm.gathering import Others
-from brainfm.jobs.pretrain import Learner, learner, stream
+from brainfm.learner import Learner, learner
 from brainfm.objectives.contrastive import ContrastiveLoss
 from brainfm.pooling import pool_tokens
 from brainfm.recipe import PretrainRecipe

@@ -11,7 +11,7 @@ from brainfm.corpus import Plan, Stream
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
-from brainfm.jobs.pretrain import FEWEST, with_enough
+from brainfm.gather import FEWEST, with_enough
 from brainfm.lengths import PADDING
 from brainfm.tokenizers.patch import Patch
 from brainfm.tokenizers.spike_events import SpikeEvents

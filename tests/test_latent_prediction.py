@@ -15,8 +15,9 @@ from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
 from brainfm.errors import RecipeError
-from brainfm.jobs.pretrain import Learner, learner, stream
+from brainfm.gather import stream
 from brainfm.layers.gaussian import far_from_gaussian
+from brainfm.learner import Learner, learner
 from brainfm.objectives.latent_prediction import LatentPrediction, LatentPredictionLoss, normalised, some
 from brainfm.recipe import PretrainRecipe
 

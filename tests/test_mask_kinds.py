@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from brainfm.chance import Chance
+from brainfm.lengths import span
 from brainfm.masks.block import Block
 from brainfm.masks.complement import Complement
 from brainfm.masks.independent import Independent
@@ -114,7 +115,7 @@ def test_a_complement_never_hides_padding() -> None:
     tokens = replace(tokens, valid=torch.arange(tokens.count) < length, padded=True)
     of = Block(share=0.3)
     first, turned = of.draw(tokens, Chance(0)), Complement(of=of).draw(tokens, Chance(0))
-    assert turned.hidden.shape[1] == 200 - first.hidden.shape[1]
+    assert turned.hidden.shape[1] == span(200)[0] - first.hidden.shape[1]
     assert tokens.valid.gather(1, turned.hidden).all()
     assert not (turned.mask() & first.mask()).any()
 

@@ -16,7 +16,9 @@ from brainfm.codec import Codec
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
 from brainfm.errors import BrainfmError, RecipeError
-from brainfm.jobs.pretrain import Learner, learner, pretrain, stream
+from brainfm.gather import stream
+from brainfm.jobs.pretrain import pretrain
+from brainfm.learner import Learner, codecs_of, learner
 from brainfm.manifest import Manifest
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 from tests.codecs import codec_of, saved
@@ -134,6 +136,7 @@ def sentence(call: Callable[[], Any]) -> str:
 def test_a_codec_that_does_not_fit_is_refused(
     make_recipe: MakeRecipe, eeg: Stream, codec: Codec, folder: Path, tmp_path: Path
 ) -> None:
+    assert "codecs.meg: " in sentence(lambda: codecs_of({"meg": str(folder)}))
     assert "nowhere is no folder" in sentence(lambda: net(make_recipe, eeg, tmp_path / "nowhere"))
     unfit = codec_of(codec.recipe.signal, "eeg", eeg)
     unfit.health = None

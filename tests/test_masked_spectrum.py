@@ -12,7 +12,8 @@ from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
 from brainfm.errors import RecipeError
-from brainfm.jobs.pretrain import Learner, learner, stream
+from brainfm.gather import stream
+from brainfm.learner import Learner, learner
 from brainfm.objectives import Shapes
 from brainfm.objectives.masked_patches import MaskedPatches, normalise, phases_apart, spectrum
 from brainfm.recipe import PretrainRecipe

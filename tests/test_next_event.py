@@ -14,7 +14,8 @@ from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.spike_times import SpikeTimes
 from brainfm.encoders.transformer import Transformer
 from brainfm.errors import DataError, RecipeError
-from brainfm.jobs.pretrain import Learner, learner, stream
+from brainfm.gather import stream
+from brainfm.learner import Learner, learner
 from brainfm.objectives import Shapes
 from brainfm.objectives.next_event import NextEvent, NextEventLoss, fired, successor
 from brainfm.recipe import PretrainRecipe

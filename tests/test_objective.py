@@ -11,7 +11,8 @@ from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
-from brainfm.jobs.pretrain import Learner, learner, stream
+from brainfm.gather import stream
+from brainfm.learner import Learner, learner
 from brainfm.objectives import Loss
 from brainfm.objectives.masked_patches import MaskedPatchLoss, held, normalise, patches_wanted
 from brainfm.recipe import PretrainRecipe

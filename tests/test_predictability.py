@@ -12,8 +12,9 @@ import torch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.recording import Recording
+from brainfm.gather import stream
 from brainfm.jobs.predictability import Told, predictable, told_of
-from brainfm.jobs.pretrain import learner, stream
+from brainfm.learner import learner
 from brainfm.objectives.neurodynamics import Answer, Describe, Neurodynamics
 from brainfm.recipe import PretrainRecipe
 from brainfm.statistics.memory import Memory

@@ -26,8 +26,8 @@ from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.store import open_store, table
 from brainfm.data.store.writing import PASSING, RECEIPTS, Order, write_recording
 from brainfm.errors import DataError
+from brainfm.gather import gather
 from brainfm.jobs.prepare import locked
-from brainfm.jobs.pretrain import gather
 from brainfm.manifest import Manifest
 from brainfm.recipe import PretrainRecipe
 

@@ -9,6 +9,7 @@ import pytest
 from brainfm import folders
 from brainfm.data.cards import DataCard
 from brainfm.errors import RecipeError
+from brainfm.jobs.pretrain import pretrain
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.objectives import Shapes
 from brainfm.recipe import (
@@ -23,8 +24,10 @@ from brainfm.recipe import (
     to_yaml,
 )
 from brainfm.sizes import SIZES, learning_rate
+from tests import tiny
 
 ROOT = Path(__file__).parents[1]
+
 TOKENIZERS, PRETRAIN, FINETUNE = (
     sorted((ROOT / folder).glob("*.yaml")) for folder in ("tokenizers", "pretrain", "finetune")
 )
@@ -280,3 +283,19 @@ def test_the_hash_is_that_of_the_meaning() -> None:
     assert load("seed=0").hash == load().hash
     assert load("mask={kind: block}").hash == load().hash  # the defaults, said or not
     assert len({load(f"seed={seed}").hash for seed in range(3)}) == 3
+
+
+def test_the_recipe_of_the_readme_runs(tmp_path: Path) -> None:
+    """What the first page shows goes through: both cards, the joint windows, every objective, the held-out loss."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    shown = text.partition("```yaml\n")[2].partition("```")[0]
+    path = tmp_path / "shown.yaml"
+    path.write_text(shown, encoding="utf-8")
+    few = ["train.steps=10", "train.tokens=2000", "train.save_every=5", "train.precision=no"]
+    told = "data.hold_out={simulated_together: ['01@60-180']}"  # the other places are of recordings that are not read here
+    recipe = PretrainRecipe.load(path, [*few, told])
+    assert PretrainRecipe.load(path).data.weights == {"simulated_together": 2.0}
+    pretrain(recipe, tmp_path / "run", quiet=True, limit=1)
+    rows = tiny.rows(tmp_path / "run")
+    assert {"patches", "statistics"} <= rows[0].keys() and any("contrastive" in row for row in rows)
+    assert (tmp_path / "run" / "checkpoints" / "best").exists()

@@ -26,7 +26,7 @@ ORDER = [
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
-    "blocks average", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
+    "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
     "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
@@ -136,7 +136,9 @@ def test_folders_of_data_hold_no_code(folder: str) -> None:
     """An `__init__.py` in tokenizers/ would hide Hugging Face's package of that name."""
     files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     assert files
-    said = {path.suffix for path in files if path.parent.name != "launch"}  # how a cluster starts a run lies there
+    said = {
+        path.suffix for path in files if path.parent.name != "launch"
+    }  # how a cluster starts a run lies there
     assert said <= {".yaml", ".md"} and ".py" not in {path.suffix for path in files}
 
 

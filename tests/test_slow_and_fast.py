@@ -11,7 +11,9 @@ import torch
 
 from brainfm.chance import Chance
 from brainfm.corpus import Together
-from brainfm.jobs.pretrain import gather, learner, pretrain
+from brainfm.gather import gather
+from brainfm.jobs.pretrain import pretrain
+from brainfm.learner import learner
 from brainfm.recipe import PretrainRecipe
 
 MakeRecipe = Callable[..., PretrainRecipe]

@@ -102,8 +102,8 @@ def test_spikes_are_described_by_their_rate() -> None:
 def test_behaviour_is_described_by_where_it_is() -> None:
     """Bands and descriptors of Hjorth do not change with an offset, so without its level a place could not be told."""
     walk = torch.randn(1, 2, 80, generator=torch.Generator().manual_seed(0)).cumsum(dim=-1)
-    here, there = (sensor_statistics(walk + at, 40.0, "behaviour") for at in (0.0, 3.0))
-    level = sensor_names("behaviour").index("level")
+    here, there = (row_statistics(walk + at, 40.0, "behaviour") for at in (0.0, 3.0))
+    level = row_names("behaviour").index("level")
     torch.testing.assert_close(there[..., level] - here[..., level], torch.full((1, 2), 3.0))
     torch.testing.assert_close(there[..., :level], here[..., :level], atol=1e-3, rtol=1e-3)
 

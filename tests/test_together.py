@@ -14,7 +14,8 @@ from brainfm.data.readers.simulated import Simulated
 from brainfm.data.reading import read_entry
 from brainfm.data.recording import Recording
 from brainfm.errors import DataError, RecipeError
-from brainfm.jobs.pretrain import gather, learner
+from brainfm.gather import gather
+from brainfm.learner import learner
 from brainfm.recipe import PretrainRecipe, Simultaneous
 from brainfm.tokens import join
 from tests import tiny

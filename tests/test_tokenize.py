@@ -20,8 +20,8 @@ from brainfm.data.modalities import modality
 from brainfm.data.recording import Recording
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import CheckpointError, DataError, RecipeError
+from brainfm.gather import stream
 from brainfm.held_out import kept_back
-from brainfm.jobs.pretrain import stream
 from brainfm.jobs.tokenize import EVERY, gather, learner
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.recipe import TokenizeRecipe

@@ -243,6 +243,23 @@ def test_one_process_trains_in_several_precisions(tmp_path: Path) -> None:
     assert first == tiny.rows(tmp_path / "2")
 
 
+def test_what_can_not_be_compiled_is_said_in_a_sentence(tmp_path: Path) -> None:
+    class Broken(RuntimeError):
+        """As torch.compile raises where g++ fails."""
+
+    class Uncompiled(Toy):
+        def loss(self, module: nn.Module, item: Tensor, chance: Chance) -> Loss:
+            raise Broken("CppCompileError: C++ compile error\nand a thousand lines")
+
+    with pytest.raises(Broken):
+        train(run(tmp_path / "other", Uncompiled()))
+    Broken.__module__ = "torch._inductor.exc"
+    with pytest.raises(
+        BrainfmError, match=r"^torch\.compile failed \(CppCompileError: C\+\+ compile error\); set train"
+    ):
+        train(run(tmp_path / "run", Uncompiled()))
+
+
 def test_pretraining_logs_the_parts_of_its_objective(tmp_path: Path) -> None:
     card = tiny.people(tmp_path, subjects=2, seconds=24.0)
     override = "objectives.neurodynamics.weight=0.25"

@@ -21,7 +21,8 @@ from brainfm.data.cards import DataCard
 from brainfm.data.modalities import modality
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
-from brainfm.jobs.pretrain import Learner, cut, learner
+from brainfm.gather import cut
+from brainfm.learner import Learner, learner
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 
 WINDOWS = 2

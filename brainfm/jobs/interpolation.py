@@ -14,7 +14,7 @@ from brainfm import pictures
 from brainfm.batch import Batch
 from brainfm.corpus import Stream
 from brainfm.errors import DataError
-from brainfm.jobs.pretrain import corpus, stream
+from brainfm.gather import corpus, stream
 from brainfm.model import seeded
 from brainfm.progress import bar
 from brainfm.recipe import PretrainRecipe

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.data.modalities import modality
-from brainfm.jobs.pretrain import Learner
+from brainfm.learner import Learner
 from brainfm.objectives.neurodynamics import Answer, Describe, NeurodynamicsLoss
 from brainfm.report import Figures
 

@@ -14,7 +14,7 @@ from brainfm.data.cards import DataCard
 from brainfm.data.modalities import modality, owner
 from brainfm.data.recording import Recording
 from brainfm.jobs.doctor import PACKAGES, version
-from brainfm.jobs.pretrain import Learner
+from brainfm.learner import Learner
 from brainfm.model import BrainFM
 from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
 from brainfm.recipe import Recipe, to_yaml

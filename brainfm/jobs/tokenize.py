@@ -25,8 +25,8 @@ from brainfm.data.store import open_store
 from brainfm.errors import BrainfmError, DataError
 from brainfm.feed import Micro
 from brainfm.files import write_folder, write_json
+from brainfm.gather import corpus, sample, stream
 from brainfm.held_out import kept_back
-from brainfm.jobs.pretrain import corpus, sample, stream
 from brainfm.launch import is_main
 from brainfm.manifest import Manifest
 from brainfm.objectives import Loss

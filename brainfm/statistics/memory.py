@@ -23,6 +23,10 @@ class Memory:
         self.limit = limit
         self.known: dict[bytes, NDArray[np.float32]] = {}
 
+    def __deepcopy__(self, _: Any) -> "Memory":
+        """A copy of a network remembers with it: what is known of a window is known."""
+        return self
+
     def arrays(self) -> dict[str, NDArray[Any]]:
         """All of it as three arrays, for a file: keys, the shape under each, and the values end to end."""
         shape = np.array([value.shape for value in self.known.values()], np.int64).reshape(-1, 2)

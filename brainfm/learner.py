@@ -1,0 +1,113 @@
+"""The learner: a model, a mask and objectives, built for the streams that they will see."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from brainfm.average import Average
+from brainfm.batch import Batch
+from brainfm.chance import Chance, entropy
+from brainfm.codec import Codec
+from brainfm.corpus import AnyStream, Stream
+from brainfm.errors import DataError
+from brainfm.gather import sample
+from brainfm.masks import Mask
+from brainfm.model import BrainFM, BrainFMConfig, seeded
+from brainfm.objectives import Loss, Shapes
+from brainfm.recipe import PretrainRecipe
+from brainfm.tokens import Tokens
+from brainfm.view import Piece, View
+
+
+class Learner(nn.Module):
+    """The model, the mask and the objectives under one forward, as data-parallel wrappers want it."""
+
+    def __init__(self, model: BrainFM, mask: Mask, objectives: Mapping[str, tuple[float, nn.Module]]) -> None:
+        super().__init__()
+        self.model, self.mask = model, mask
+        self.weights = {name: weight for name, (weight, _) in objectives.items()}
+        self.objectives = nn.ModuleDict({name: module for name, (_, module) in objectives.items()})
+        self.teacher: Callable[[Batch], Tokens] | None = None
+        """Set by whoever keeps a running mean of the weights."""
+
+    def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
+        view = self.view(batches, chance)
+        own = {name: loss for piece in view.pieces for name, loss in piece.tokenized.losses.items()}
+        asked = [self.objectives[name](view) * weight for name, weight in self.weights.items()]
+        loss = sum(asked, start=Loss(own, dict.fromkeys(own, 1.0)))
+        if not any(loss.weights.values()):
+            raise DataError(
+                f"no objective has anything to learn from windows of {' and '.join(one.modality for one in batches)}; "
+                "add one that has, such as masked_patches"
+            )
+        return loss
+
+    def view(self, batches: tuple[Batch, ...], chance: Chance) -> View:
+        """What the objectives are shown of these windows."""
+        tokenized = [
+            self.model.tokenize(batch, chance.shared if self.training else None) for batch in batches
+        ]
+        hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
+        pieces = tuple(map(Piece, batches, tokenized, hidden))
+        return View(pieces, self.model.encoder, chance, self.teacher)
+
+
+def teach(learner: nn.Module, average: Average) -> None:
+    """Let a learner's objectives ask for the tokens of whole windows by the running mean of its weights, without a gradient."""
+    assert isinstance(learner, Learner)  # it is what this file trains
+    model = learner.model
+
+    @torch.no_grad()
+    def teacher(batch: Batch) -> Tokens:
+        tokens: Tokens = functional_call(model, average.part("model."), (batch,))
+        return tokens
+
+    learner.teacher = teacher
+
+
+def learner(
+    recipe: PretrainRecipe, streams: Mapping[str, AnyStream], codecs: Mapping[str, Codec] | None = None
+) -> Learner:
+    """The untrained network of the recipe's seed, its objectives fitted to the corpus's statistics.
+
+    `codecs` are those that the recipe names, if they have been loaded already.
+    """
+    parts = [part for stream_ in streams.values() for part in stream_.parts]
+    model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
+    for codec in (codecs_of(recipe.codecs) if codecs is None else codecs).values():
+        model.attach(codec)
+    patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
+    codes = {name: codec.sizes for name, codec in model.codecs.items()}
+    objectives = {}
+    asked = {name: part for name, part in recipe.objectives.items() if part.weight}
+    for number, (name, part) in enumerate(asked.items()):
+        with seeded(entropy(recipe.seed, 1, number)):
+            objectives[name] = (part.weight, part.build(Shapes(model.width, patches, codes)))
+    with torch.no_grad():
+        sampled = [(batch, model.tokenize(batch)) for part in parts for batch in sample(part, recipe.seed)]
+        for _, module in objectives.values():
+            if hasattr(module, "fit"):
+                module.fit(sampled)
+    return Learner(model, recipe.mask, objectives)
+
+
+def codecs_of(folders: Mapping[str, str]) -> dict[str, Codec]:
+    """The codecs of these folders, by modality.
+
+    Raises `CheckpointError` where one is missing or did not pass, and `DataError` where it is another modality's.
+    """
+    found = {modality: Codec.load(folder) for modality, folder in folders.items()}
+    for modality, codec in found.items():
+        if codec.modality != modality:
+            raise DataError(f"codecs.{modality}: {folders[modality]} holds a codec for {codec.modality}")
+    return found
+
+
+def met(config: BrainFMConfig, streams: Iterable[Stream]) -> BrainFMConfig:
+    """The config of a network that knows the sensors of these streams; its first weights then follow from the seed alone."""
+    scout = BrainFM.fresh(config, 0)
+    for stream_ in streams:
+        scout.adopt(stream_)
+    return scout.config
