@@ -136,7 +136,9 @@ def test_folders_of_data_hold_no_code(folder: str) -> None:
     """An `__init__.py` in tokenizers/ would hide Hugging Face's package of that name."""
     files = [path for path in (ROOT / folder).rglob("*") if path.is_file()]
     assert files
-    said = {path.suffix for path in files if path.parent.name != "launch"}  # how a cluster starts a run lies there
+    said = {
+        path.suffix for path in files if path.parent.name != "launch"
+    }  # how a cluster starts a run lies there
     assert said <= {".yaml", ".md"} and ".py" not in {path.suffix for path in files}
 
 
