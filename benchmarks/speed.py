@@ -276,9 +276,16 @@ def rivals(peer: str, sensors: int, precision: str) -> list[dict[str, Any]]:
     except ImportError as error:
         print(f"{peer} is not measured: {error}; pip install braindecode", file=sys.stderr)  # noqa: T201
         del wanted[peer]
-    memory = {name: peak_memory(name, sensors) for name in wanted} if precision == "float32" else {}
-    rows = rows_of([make() for make in wanted.values()], sensors, precision, ROUNDS)
-    return [{**row, "peak_memory_mb": round(memory.get(row["model"], 0) / 1e6) or None} for row in rows]
+    return rows_of([make() for make in wanted.values()], sensors, precision, ROUNDS)
+
+
+def memories(sensors: int) -> list[dict[str, Any]]:
+    """What a training step of each model holds."""
+    return [
+        {"model": name, "sensors": sensors, "pass": "memory", "peak_memory_mb": round(held / 1e6)}
+        for name, _ in makers(sensors)
+        if (held := peak_memory(name, sensors))
+    ]
 
 
 def encoder_step(width: int, precision: str, sensors: int = 64, depth: int = 4) -> list[dict[str, Any]]:
@@ -315,6 +322,7 @@ PIECES: dict[str, Callable[[], list[dict[str, Any]]]] = {
         for width in (256, 512)
         for precision in PRECISIONS
     },
+    **{f"memory-{sensors}": lambda a=sensors: memories(a) for sensors in (19, 64)},
     **{f"growth-{sensors}": lambda a=sensors: growth(a) for sensors in (19, 64, 128, 306)},
 }
 
@@ -326,7 +334,7 @@ def ratios(rows: list[dict[str, Any]]) -> dict[str, float]:
         _, _, peer = mine["model"].partition("~")
         same = ("sensors", "precision", "pass")
         for its in rows:
-            if its["model"] == peer and all(its[key] == mine[key] for key in same):
+            if its["model"] == peer and "seconds" in mine and all(its.get(key) == mine[key] for key in same):
                 pairs = zip(mine["seconds"], its["seconds"], strict=True)
                 ratio = statistics.median(theirs / own for own, theirs in pairs)
                 found[f"{mine['model']} {mine['sensors']} {mine['precision']} {mine['pass']}"] = round(
@@ -384,7 +392,12 @@ def table(found: dict[str, Any]) -> str:
         "peak_share",
     )
     lines = ["| " + " | ".join(keys) + " |", "|---" * len(keys) + "|"]
-    lines += ["| " + " | ".join(str(row[key]) for key in keys) + " |" for row in found["rows"]]
+    lines += ["| " + " | ".join(str(row.get(key, "")) for key in keys) + " |" for row in found["rows"]]
+    lines += [
+        f"{row['model']}, {row['sensors']} sensors: {row['peak_memory_mb']} MB"
+        for row in found["rows"]
+        if row["pass"] == "memory"
+    ]
     lines += [f"{name}: {ratio}" for name, ratio in found["ratios"].items()]
     return "\n".join([json.dumps(found["machine"]), *lines])
 
