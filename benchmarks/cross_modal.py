@@ -64,8 +64,8 @@ def recipe_of(arm: str, seed: int) -> PretrainRecipe:
         "mask": BLOCK,
         "objectives": PLAIN,
         "train": {
-            "steps": 400,
-            "tokens": 8000,
+            "steps": 300,
+            "tokens": 3000,
             "learning_rate": 2.0e-3,
             "precision": "no",
             "save_every": 200,

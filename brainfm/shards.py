@@ -1,6 +1,6 @@
 """Weights that are divided over processes (FSDP2, torch's `fully_shard`), and whole again where they are saved.
 
-Blocks are gathered one by one while they compute; the rest of the network with the first of them. Computation is as without
+Blocks are gathered one by one while they compute, the rest of the network around them. Computation is as without
 shards (autocast decides the precision, sums of gradients stay in float32), so the losses are those of data parallelism.
 """
 
@@ -37,9 +37,9 @@ def shard(module: nn.Module, device: torch.device, processes: int) -> None:
         if not parameter.ndim:
             raise BrainfmError(f"the parameter {name} is a single number, which FSDP2 can't divide: use DDP")
     mesh = init_device_mesh(device.type, (processes,))
-    for block in blocks_of(module):
-        fully_shard(block, mesh=mesh)
-    fully_shard(module, mesh=mesh)
+    for part in (*blocks_of(module), module):
+        # the outermost too, which torch leaves whole after a forward without a backward: names must always mean shards
+        fully_shard(part, mesh=mesh, reshard_after_forward=True)
 
 
 def whole(value: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ set -euo pipefail
 recipe=$1
 out=$2
 launch=${BRAINFM_LAUNCH:-pretrain/launch} # the folder of this file; fsdp2.yaml in place of ddp.yaml shares the weights
-first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+first=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | sed -n 1p)
 export OMP_NUM_THREADS=4
 
 # Single quotes: SLURM_NODEID is each node's own.
