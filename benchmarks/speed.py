@@ -5,7 +5,7 @@ already in `--folder` are not measured again, so a run that was stopped goes on.
 braindecode`; brainfm itself doesn't need it); without it, only our own rows are measured.
 
     python benchmarks/speed.py --json                         every piece
-    python benchmarks/speed.py --pieces peers-19-float32      one of them
+    python benchmarks/speed.py --pieces LaBraM-19-float32     one of them
 
 "training" is forward and backward without an optimiser, ours with its mask, its decoder and its loss (window-level statistics,
 which no peer has, apart). CBraMod and LUNA have their own head for it in braindecode, with half of the patches masked; LaBraM and
