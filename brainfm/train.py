@@ -198,7 +198,7 @@ def loop(run: Run, accelerator: Any, network: Network, first: int) -> float:
             due = done % settings.save_every == 0 or done == settings.steps
             stopping = agreed(stop(), accelerator)
             if due and run.held_out is not None:  # one that is asked to stop may have little time
-                record["held_out"] = held_out_loss(run, accelerator, network, run.held_out)
+                record["held_out"] = held_out_loss(run, accelerator, network, run.held_out, step)
             log(run, accelerator, record)
             if due or stopping:
                 save(run, accelerator, network, done, record.get("held_out"))
@@ -264,7 +264,7 @@ def refuse_no_number(loss: float, step: int) -> None:
 
 
 @torch.no_grad()
-def held_out_loss(run: Run, accelerator: Any, network: Network, held_out: HeldOut) -> float:
+def held_out_loss(run: Run, accelerator: Any, network: Network, held_out: HeldOut, step: int) -> float:
     """The loss, as in training, of windows that are not trained on, by the weights that users load; masks are always the same."""
     worn = nullcontext() if network.average is None else network.average.worn(network.bare)
     sum_ = torch.zeros((), device=accelerator.device)
@@ -272,9 +272,11 @@ def held_out_loss(run: Run, accelerator: Any, network: Network, held_out: HeldOu
         for number in range(held_out.batches):
             item = held_out.item(number, accelerator.process_index, accelerator.num_processes)
             chance = Chance(run.seed, number, HELD_OUT, first=item.first)
-            loss = run.task.loss(network.bare, item.to(accelerator.device).content, chance)
-            sum_ += loss.total.float() * item.count
-    return float(accelerator.reduce(sum_, "sum")) / held_out.windows
+            told = run.task.loss(network.bare, item.to(accelerator.device).content, chance)
+            sum_ += told.total.float() * item.count
+    loss = float(accelerator.reduce(sum_, "sum")) / held_out.windows
+    refuse_no_number(loss, step)
+    return loss
 
 
 def log(run: Run, accelerator: Any, record: Mapping[str, float]) -> None:

@@ -320,7 +320,7 @@ def test_what_is_hidden_is_not_seen(net: Learner, windows: Batch, part: Tokenize
     assert not torch.equal(first.total, second.total)
 
 
-STEPS = {"sources": 300, "spike_events": 300}
+STEPS = {"sources": 300, "spike_events": 400}
 """To learn a batch by heart, where that takes long."""
 
 

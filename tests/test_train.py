@@ -226,6 +226,21 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000004"]
 
 
+class Held:
+    """One batch of eight windows that are no numbers."""
+
+    batches, windows = 1, 8
+
+    def item(self, step: int, part: int, parts: int) -> Micro:
+        return Micro(torch.full((8, 3), float("nan")), 0, 8, 8)
+
+
+def test_a_held_out_loss_that_is_no_number_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(BrainfmError, match=r"^the loss became nan at step 4; lower train\.learning_rate"):
+        train(replace(run(tmp_path), held_out=Held()))
+    assert not (tmp_path / "checkpoints").exists()
+
+
 def test_another_recipes_folder_is_left_alone(tmp_path: Path) -> None:
     ours = run(tmp_path)
     train(ours)
