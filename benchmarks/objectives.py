@@ -97,7 +97,7 @@ def table(out: Path) -> str:
             f"| {gap.score:+.3f} | {gap.low:+.3f} to {gap.high:+.3f} | {len(seeds)} |"
         )
     bare = panel.evaluation.row("untrained", fresh)
-    lines.append(f"| untrained | {bare.score:.3f} | {bare.low:.3f} to {bare.high:.3f} |  |  | {len(seeds)} |")
+    lines.append(f"| untrained | {bare.score:.3f} | {bare.low:.3f} to {bare.high:.3f} |  |  | {len(fresh)} |")
     return "\n".join(lines)
 
 
