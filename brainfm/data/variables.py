@@ -40,7 +40,7 @@ def from_matlab(path: Path) -> dict[str, Any]:
         found: dict[str, Any] = loadmat(path, squeeze_me=True, struct_as_record=False)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist") from None
-    except NotImplementedError:
+    except NotImplementedError:  # scipy's word for version 7.3, which is HDF5
         raise DataError(f"{path.name} is a MATLAB file of version 7.3; save it again with -v7") from None
     except (MatReadError, ValueError, OSError, TypeError, EOFError) as error:
         reason = " ".join(str(error).split())

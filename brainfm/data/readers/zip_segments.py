@@ -85,6 +85,7 @@ def numbers(content: bytes, name: str) -> NDArray[np.float64]:
         if not name.lower().endswith(".mat"):
             return np.loadtxt(io.BytesIO(content))
         found: dict[str, Any] = loadmat(io.BytesIO(content))  # type: ignore[arg-type]  # its stubs want a path
+    # NotImplementedError is what scipy raises for a file of MATLAB 7.3, which is HDF5
     except (MatReadError, NotImplementedError, ValueError, TypeError) as error:
         raise DataError(f"{name} can't be read ({error})") from error
     arrays = {key: value for key, value in found.items() if not key.startswith("__")}
