@@ -10,9 +10,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from brainfm.batch import Batch
+from brainfm.corpus import Stream
 from brainfm.data.modalities import modality
 from brainfm.data.recording import Recording, Signal
 from brainfm.data.windows.sliding import Sliding
+from brainfm.gather import stream
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.recipe import PretrainRecipe
 
@@ -80,6 +82,18 @@ def model(recipe: PretrainRecipe) -> BrainFM:
 def batch(model: BrainFM, person: Recording) -> Batch:
     """Eight windows of two seconds."""
     return windows_of(model, person)
+
+
+@pytest.fixture(scope="session")
+def streams(recipe: PretrainRecipe, person: Recording) -> dict[str, Stream]:
+    """The simulated person's windows, as the small recipe cuts them."""
+    return {"eeg": stream([person], recipe.signals["eeg"], "eeg")}
+
+
+@pytest.fixture(scope="session")
+def windows(streams: dict[str, Stream]) -> Batch:
+    """The first eight of them."""
+    return streams["eeg"].batch(np.arange(8))
 
 
 def windows_of(model: BrainFM, recording: Recording, rows: int = 8) -> Batch:

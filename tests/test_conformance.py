@@ -43,6 +43,7 @@ from tests.cases import (
     somebody,
     usual,
 )
+from tests.tiny import drawn
 
 
 @pytest.fixture(scope="module", params=cases(), ids=lambda case: case.name)
@@ -82,10 +83,6 @@ def windows(case: Case, streams: dict[str, Stream]) -> Batch:
 def part(net: Learner, case: Case) -> Tokenizer:
     """The tokenizer's description."""
     return net.model.signals[case.instrument].tokenizer
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 SENSOR = ("signal", "position", "located", "orientation", "kind", "identity", "region", "lobe", "valid")

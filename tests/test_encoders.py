@@ -19,6 +19,7 @@ from brainfm.layers.attention import CrossBlock, everyone
 from brainfm.masks.block import Block as BlockMask
 from brainfm.model import seeded
 from brainfm.tokens import Tokens, join
+from tests.tiny import drawn
 
 WIDTH, PERIOD = 32, 0.25
 SHAPE: dict[str, Any] = {"depth": 2, "width": WIDTH, "heads": 2}
@@ -29,10 +30,6 @@ EVERY = [
     Bottleneck(**SHAPE, latents=4, fold=2, seconds=0.5),
 ]
 BY_KIND = pytest.mark.parametrize("part", EVERY, ids=lambda part: f"{part.kind}-{part.inner}")
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def built(part: Encoder) -> nn.Module:

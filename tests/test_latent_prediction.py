@@ -20,13 +20,10 @@ from brainfm.layers.gaussian import far_from_gaussian
 from brainfm.learner import Learner, learner
 from brainfm.objectives.latent_prediction import LatentPrediction, LatentPredictionLoss, normalised, some
 from brainfm.recipe import PretrainRecipe
+from tests.tiny import drawn
 
 MakeRecipe = Callable[..., PretrainRecipe]
 TRAIN = {"steps": 4, "batch": 8, "average": 0.99}
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")

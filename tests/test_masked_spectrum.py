@@ -17,12 +17,9 @@ from brainfm.learner import Learner, learner
 from brainfm.objectives import Shapes
 from brainfm.objectives.masked_patches import MaskedPatches, normalise, phases_apart, spectrum
 from brainfm.recipe import PretrainRecipe
+from tests.tiny import drawn
 
 MakeRecipe = Callable[..., PretrainRecipe]
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def net(make: MakeRecipe, person: Recording, **weights: float) -> tuple[Learner, Batch]:

@@ -18,6 +18,7 @@ from brainfm.masks.sensor import Sensor
 from brainfm.masks.time import Time
 from brainfm.part import find, known
 from brainfm.tokens import Hidden, Tokens
+from tests.tiny import drawn
 
 SENSORS, TIMES, PERIOD = 20, 12, 0.25
 EVERY = [find(Mask, kind) for kind in known(Mask)]
@@ -58,10 +59,6 @@ def tokens_of(batch: int = 64, sensors: int = SENSORS, times: int = TIMES, shuff
     )
     order = torch.rand(batch, n, generator=drawn(8)).argsort(dim=1)
     return plain.take(order) if shuffled else plain
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def grid(tokens: Tokens, hidden: Hidden, sensors: int = SENSORS) -> Tensor:

@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -13,8 +12,6 @@ from pydantic import ValidationError
 from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
-from brainfm.data.recording import Recording
-from brainfm.gather import stream
 from brainfm.learner import Learner, learner
 from brainfm.objectives.neurodynamics import (
     Answer,
@@ -42,23 +39,10 @@ from brainfm.statistics.memory import Memory
 from brainfm.tokenizers.patch import Patch
 from brainfm.tokenizers.spike_counts import SpikeCounts
 from brainfm.tokens import Tokenized
+from tests.tiny import drawn
 
 MakeRecipe = Callable[..., PretrainRecipe]
 SOME = ("power", "entropy", "locking")
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture(scope="module")
-def streams(recipe: PretrainRecipe, person: Recording) -> dict[str, Stream]:
-    return {"eeg": stream([person], recipe.signals["eeg"], "eeg")}
-
-
-@pytest.fixture(scope="module")
-def windows(streams: dict[str, Stream]) -> Batch:
-    return streams["eeg"].batch(np.arange(8))
 
 
 def net(make: MakeRecipe, streams: dict[str, Stream], **settings: Any) -> Learner:

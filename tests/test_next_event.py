@@ -20,6 +20,7 @@ from brainfm.objectives import Shapes
 from brainfm.objectives.next_event import NextEvent, NextEventLoss, fired, successor
 from brainfm.recipe import PretrainRecipe
 from tests.test_masks import tokens_of
+from tests.tiny import drawn
 
 MakeRecipe = Callable[..., PretrainRecipe]
 SIGNAL = {
@@ -29,10 +30,6 @@ SIGNAL = {
 }
 RATES = np.array([12.0, 4.0, 8.0, 6.0, 10.0])
 SECONDS = 120.0
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")

@@ -3,36 +3,20 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
 from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
-from brainfm.data.recording import Recording
-from brainfm.gather import stream
 from brainfm.learner import Learner, learner
 from brainfm.objectives import Loss
 from brainfm.objectives.masked_patches import MaskedPatchLoss, held, normalise, patches_wanted
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokens import Hidden, Target, Tokenized, Tokens
+from tests.tiny import drawn
 
 MakeRecipe = Callable[..., PretrainRecipe]
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-@pytest.fixture(scope="module")
-def streams(recipe: PretrainRecipe, person: Recording) -> dict[str, Stream]:
-    return {"eeg": stream([person], recipe.signals["eeg"], "eeg")}
-
-
-@pytest.fixture(scope="module")
-def windows(streams: dict[str, Stream]) -> Batch:
-    return streams["eeg"].batch(np.arange(8))
 
 
 def net(make: MakeRecipe, streams: dict[str, Stream], dynamics: float = 1.0) -> Learner:

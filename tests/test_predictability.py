@@ -11,8 +11,6 @@ import torch
 
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
-from brainfm.data.recording import Recording
-from brainfm.gather import stream
 from brainfm.jobs.predictability import Told, predictable, told_of
 from brainfm.learner import learner
 from brainfm.objectives.neurodynamics import Answer, Describe, Neurodynamics
@@ -68,11 +66,6 @@ def test_blocks_are_told_apart() -> None:
     half = torch.tensor([1.0] * 5 + [0.0] * 2)
     power, shape = judged(lambda truth, _: truth * half + (1 - half) * torch.randn(truth.shape))
     assert power.r > 0.99 and abs(shape.r) < 0.15
-
-
-@pytest.fixture(scope="module")
-def streams(recipe: PretrainRecipe, person: Recording) -> dict[str, Stream]:
-    return {"eeg": stream([person], recipe.signals["eeg"], "eeg")}
 
 
 def test_learning_makes_statistics_predictable(make_recipe: MakeRecipe, streams: dict[str, Stream]) -> None:

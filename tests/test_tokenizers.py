@@ -22,12 +22,9 @@ from brainfm.tokenizers.sources import Sources
 from brainfm.tokenizers.spike_counts import SpikeCounts
 from brainfm.tokenizers.spike_events import SpikeEvents, spikes_of
 from brainfm.tokenizers.voxel_clusters import VoxelClusters
+from tests.tiny import drawn
 
 SFREQ = 128.0
-
-
-def drawn(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def built(part: Any, width: int = 32) -> Any:

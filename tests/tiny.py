@@ -14,6 +14,7 @@ from unittest import mock
 
 import mne
 import numpy as np
+import torch
 
 from brainfm import cli
 from brainfm.data.brain import Brain
@@ -186,6 +187,11 @@ def train_words(card: Path, out: Path, *overrides: str, steps: int = 8, recipe: 
     """The words of a tiny pretraining."""
     settings = (f"data.cards=[{card}]", f"train.steps={steps}", "train.batch=16", "train.precision=no")
     return ["pretrain", recipe, "--out", str(out), *sets(*NETWORK, *settings, *overrides)]
+
+
+def drawn(seed: int) -> torch.Generator:
+    """Torch's generator with this seed."""
+    return torch.Generator().manual_seed(seed)
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
