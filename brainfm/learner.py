@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from brainfm.average import Average
@@ -34,9 +34,9 @@ class Learner(nn.Module):
 
     def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
         view = self.view(batches, chance)
-        own = {name: loss for piece in view.pieces for name, loss in piece.tokenized.losses.items()}
+        own = tokenizers_own(view)
         asked = [self.objectives[name](view) * weight for name, weight in self.weights.items()]
-        loss = sum(asked, start=Loss(own, dict.fromkeys(own, 1.0)))
+        loss = sum(asked, start=own)
         if not any(loss.weights.values()):
             raise DataError(
                 f"no objective has anything to learn from windows of {' and '.join(one.modality for one in batches)}; "
@@ -52,6 +52,17 @@ class Learner(nn.Module):
         hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
         pieces = tuple(map(Piece, batches, tokenized, hidden))
         return View(pieces, self.model.encoder, chance, self.teacher)
+
+
+def tokenizers_own(view: View) -> Loss:
+    """What the tokenizers themselves are to learn: of several that learn the same, the mean, as everywhere in joint windows."""
+    found: dict[str, list[Tensor]] = {}
+    for piece in view.pieces:
+        for name, loss in piece.tokenized.losses.items():
+            found.setdefault(name, []).append(loss)
+    return Loss(
+        {name: torch.stack(several).mean() for name, several in found.items()}, dict.fromkeys(found, 1.0)
+    )
 
 
 def teach(learner: nn.Module, average: Average) -> None:

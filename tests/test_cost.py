@@ -128,3 +128,17 @@ def test_show_cost_speaks_json() -> None:
 def test_only_pretraining_has_a_cost() -> None:
     sentence = tiny.only_sentence(tiny.brainfm("show", "finetune/smoke", "--cost"))
     assert "--cost is for recipes of pretrain/" in sentence
+
+
+def test_instruments_that_recorded_at_once_are_counted_each(recipe: PretrainRecipe) -> None:
+    signals = {"eeg": recipe.signals["eeg"], "seeg": recipe.signals["eeg"]}
+    data = recipe.data.model_copy(update={"cards": ["simulated_together"]})
+    found = cost(recipe.model_copy(update={"signals": signals, "data": data}))
+    assert found.tokens == {"simulated_together: eeg": 19 * PATCHES, "simulated_together: seeg": 48 * PATCHES}
+
+
+def test_a_card_without_a_signal_of_the_recipe_is_refused(recipe: PretrainRecipe) -> None:
+    for name in ("simulated_fmri", "meg_s1_detection"):
+        data = recipe.data.model_copy(update={"cards": [name]})
+        with pytest.raises(DataError, match=f"{name} holds .*, the recipe has signals of eeg alone"):
+            cost(recipe.model_copy(update={"data": data}))

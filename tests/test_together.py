@@ -137,3 +137,20 @@ def test_what_is_never_together_is_said(make_recipe: MakeRecipe, card: Path) -> 
     with pytest.raises(RecipeError, match="'meg' is to be together with others but is not among the signals"):
         recipe_of(make_recipe, card, together=[{"modalities": ["eeg", "meg"]}])
     assert Simultaneous(modalities=["eeg", "seeg"]).seconds is None
+
+
+def test_what_two_tokenizers_learn_alike_is_their_mean(make_recipe: MakeRecipe, card: Path) -> None:
+    """Two kinds of latent sources in one window: neither's loss hides the other's."""
+    sources = {"kind": "sources", "sources": 4, "hidden": 16, "seconds": 0.25, "sfreq": 128.0}
+    signals = {"eeg": {**BOTH["eeg"], "tokenizer": sources}, "meg": {**BOTH["eeg"], "tokenizer": sources}}
+    path = card.with_name("fields.md")
+    path.write_text(
+        card.read_text(encoding="utf-8").replace("beside: [seeg]", "beside: [meg]"), encoding="utf-8"
+    )
+    together = [{"modalities": ["eeg", "meg"]}]
+    recipe, streams, _ = gather(recipe_of(make_recipe, path, signals=signals, together=together))
+    net = learner(recipe, streams).train()
+    batches = streams["eeg+meg"].batches(streams["eeg+meg"].layouts[0][:3])
+    own = [piece.tokenized.losses["sources"] for piece in net.view(batches, Chance(0)).pieces]
+    assert not torch.isclose(own[0], own[1])
+    torch.testing.assert_close(net(batches, Chance(0)).parts["sources"], torch.stack(own).mean())

@@ -129,25 +129,40 @@ class Cost:
 def cost(recipe: PretrainRecipe) -> Cost:
     """Count what a recipe asks for; windows of several instruments at once (`together`) count as windows of each.
 
-    Raises `DataError` where a card doesn't state how many sensors it has.
+    Raises `DataError` where a card holds nothing that the recipe has signals for, or doesn't state how many sensors it has.
     """
     steps, tokens = {}, {}
     for name in recipe.data.cards:
         card = DataCard.load(name)
-        stream = pretend(card.modality, sensors_of(card), recipe.signals[card.modality])
-        one, two = (counted(shallow(recipe, depth), stream) for depth in (1, 2))
-        steps[card.name] = one.at(recipe.encoder.depth, two)
-        tokens[card.name] = network(shallow(recipe, 1), stream).model.tokenize(windows(stream)).tokens.count
+        held = sensors_of(card, recipe)
+        for modality_, sensors in held.items():
+            word = card.name if len(held) == 1 else f"{card.name}: {modality_}"
+            stream = pretend(modality_, sensors, recipe.signals[modality_])
+            one, two = (counted(shallow(recipe, depth), stream) for depth in (1, 2))
+            steps[word] = one.at(recipe.encoder.depth, two)
+            tokens[word] = network(shallow(recipe, 1), stream).model.tokenize(windows(stream)).tokens.count
     return Cost(recipe, tokens, steps)
 
 
-def sensors_of(card: DataCard) -> int:
-    """As the card states, or as the first recording has where it is simulated. Raises `DataError` where nothing says."""
-    if card.facts and card.facts.sensors:
-        return card.facts.sensors
+def sensors_of(card: DataCard, recipe: PretrainRecipe) -> dict[str, int]:
+    """How many sensors a card has of each modality that the recipe has signals for.
+
+    As the card states or, where it is simulated, as its first recording has. Raises `DataError` where nothing says.
+    """
     if card.simulated:
-        return len(card.recordings(1)[0].signal(card.modality).sensors)
-    raise DataError(f"{card.name} doesn't state facts.sensors, without which its cost can't be told; add it")
+        signals = card.recordings(1)[0].signals
+        found = {name: len(one.sensors) for name, one in signals.items() if name in recipe.signals}
+    else:
+        found = {card.modality: card.facts.sensors if card.facts and card.facts.sensors else 0}
+    if not found.keys() & recipe.signals.keys():
+        raise DataError(
+            f"{card.name} holds {card.modality}, the recipe has signals of {', '.join(recipe.signals)} alone; add what is missing"
+        )
+    if not all(found.values()):
+        raise DataError(
+            f"{card.name} doesn't state facts.sensors, without which its cost can't be told; add it"
+        )
+    return found
 
 
 def shallow(recipe: PretrainRecipe, depth: int) -> PretrainRecipe:
