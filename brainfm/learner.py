@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 
 from brainfm.average import Average
@@ -15,7 +15,7 @@ from brainfm.errors import DataError
 from brainfm.gather import sample
 from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
-from brainfm.objectives import Loss, Shapes
+from brainfm.objectives import Loss, Shapes, mean_parts
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokens import Tokens
 from brainfm.view import Piece, View
@@ -34,9 +34,9 @@ class Learner(nn.Module):
 
     def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
         view = self.view(batches, chance)
-        own = tokenizers_own(view)
+        learnt = mean_parts(piece.tokenized.losses for piece in view.pieces)  # by the tokenizers themselves
         asked = [self.objectives[name](view) * weight for name, weight in self.weights.items()]
-        loss = sum(asked, start=own)
+        loss = sum(asked, start=Loss(learnt, dict.fromkeys(learnt, 1.0)))
         if not any(loss.weights.values()):
             raise DataError(
                 f"no objective has anything to learn from windows of {' and '.join(one.modality for one in batches)}; "
@@ -52,17 +52,6 @@ class Learner(nn.Module):
         hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
         pieces = tuple(map(Piece, batches, tokenized, hidden))
         return View(pieces, self.model.encoder, chance, self.teacher)
-
-
-def tokenizers_own(view: View) -> Loss:
-    """What the tokenizers themselves are to learn: of several that learn the same, the mean, as everywhere in joint windows."""
-    found: dict[str, list[Tensor]] = {}
-    for piece in view.pieces:
-        for name, loss in piece.tokenized.losses.items():
-            found.setdefault(name, []).append(loss)
-    return Loss(
-        {name: torch.stack(several).mean() for name, several in found.items()}, dict.fromkeys(found, 1.0)
-    )
 
 
 def teach(learner: nn.Module, average: Average) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
@@ -80,6 +80,13 @@ def numbers(view: View) -> Int[Tensor, " window"]:
     """The number of each window in its step."""
     first = view.pieces[0].batch.signal
     return torch.arange(len(first), device=first.device) + view.chance.first
+
+
+def taken(
+    values: Float[Tensor, "batch token feature"], index: Int[Tensor, "batch kept"]
+) -> Float[Tensor, "batch kept feature"]:
+    """The rows at `index` of each window."""
+    return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
 def counted(tokens: Tokens) -> Bool[Tensor, "batch token 1"] | None:

@@ -11,9 +11,10 @@ from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.learner import Learner, learner
 from brainfm.objectives import Loss
-from brainfm.objectives.masked_patches import MaskedPatchLoss, held, normalise, patches_wanted
+from brainfm.objectives.masked_patches import MaskedPatchLoss, normalise, patches_wanted
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokens import Hidden, Target, Tokenized, Tokens
+from brainfm.view import taken
 from tests.tiny import drawn
 
 MakeRecipe = Callable[..., PretrainRecipe]
@@ -114,7 +115,7 @@ def test_the_target_is_what_the_hidden_tokens_held(
 ) -> None:
     found = net(make_recipe, streams)
     hidden = Hidden(seen=torch.arange(2, 64).expand(8, -1), hidden=torch.tensor([[0, 1]]).expand(8, -1))
-    target = held(found.model.tokenize(windows).targets["eeg"].value, hidden)
+    target = taken(found.model.tokenize(windows).targets["eeg"].value, hidden.hidden)
     assert torch.equal(target[:, 0], windows.signal[:, 0, :32])
     assert torch.equal(target[:, 1], windows.signal[:, 0, 32:64])
 

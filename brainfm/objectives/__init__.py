@@ -1,9 +1,10 @@
 """Objectives: one file each, `View -> Loss`. A recipe may ask for several, each with its weight."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import torch
 from pydantic import Field
 from torch import Tensor
 
@@ -36,6 +37,15 @@ class Loss:
             not self.parts.keys() & other.parts.keys()
         )  # two objectives with parts of one name: a programmer's mistake
         return Loss({**self.parts, **other.parts}, {**self.weights, **other.weights})
+
+
+def mean_parts(several: Iterable[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """The parts of several instruments' losses: of each part the mean over those that have it."""
+    found: dict[str, list[Tensor]] = {}
+    for one in several:
+        for name, part in one.items():
+            found.setdefault(name, []).append(part)
+    return {name: torch.stack(parts).mean() for name, parts in found.items()}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from brainfm.layers.gaussian import far_from_gaussian
 from brainfm.masks import shortest
 from brainfm.objectives import Loss, Objective, Shapes
 from brainfm.tokens import Tokens, join
-from brainfm.view import View, counted, mean_over_windows, numbers
+from brainfm.view import View, counted, mean_over_windows, numbers, taken
 
 LOOKED_AT = 32
 """Tokens of a window by which it is judged whether latents are Gaussian, the same in all windows of a step."""
@@ -113,8 +113,3 @@ def some(tokens: Tokens, chance: Chance) -> Float[Tensor, "batch few width"]:
     """
     which = (torch.rand(LOOKED_AT, generator=chance.shared) * shortest(tokens)).long()
     return tokens.embedding[:, which.to(tokens.embedding.device)]
-
-
-def taken(values: Float[Tensor, "batch token width"], index: Tensor) -> Float[Tensor, "batch kept width"]:
-    """The rows at `index` of each window."""
-    return values.gather(1, index.unsqueeze(-1).expand(-1, -1, values.shape[-1]))

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from brainfm.layers.decoder import Decoder
-from brainfm.objectives import Loss, Objective, Shapes
+from brainfm.objectives import Loss, Objective, Shapes, mean_parts
 from brainfm.tokens import Tokens, join
 from brainfm.view import View, counted, mean_over_windows
 
@@ -57,15 +57,13 @@ class MaskedCodeLoss(nn.Module):
         ways = (
             [(view.seen, hidden), (view.complement, seen)] if self.part.symmetric else [(view.seen, hidden)]
         )
-        found: dict[str, list[Tensor]] = {}
+        found = []
         for known, wanted in ways:
             context = join(known)
             for piece, index in zip(view.pieces, wanted, strict=True):
                 if index.shape[1] and piece.modality in self.predict and context.count:
-                    asked = piece.tokenized.tokens.take(index)
-                    for name, value in self.told(piece.modality, context, asked).items():
-                        found.setdefault(name, []).append(value)
-        parts = {name: torch.stack(values).mean() for name, values in found.items()}
+                    found.append(self.told(piece.modality, context, piece.tokenized.tokens.take(index)))
+        parts = mean_parts(found)
         return Loss(parts, {name: float(name == "codes") for name in parts})
 
     def told(self, modality: str, seen: Tokens, asked: Tokens) -> dict[str, Float[Tensor, ""]]:

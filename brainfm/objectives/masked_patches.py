@@ -6,9 +6,9 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brainfm.layers.decoder import Decoder
-from brainfm.objectives import Loss, Objective, Shapes
-from brainfm.tokens import Hidden, Tokenized, Tokens, join
-from brainfm.view import Piece, View, counted, mean_over_windows
+from brainfm.objectives import Loss, Objective, Shapes, mean_parts
+from brainfm.tokens import Tokenized, Tokens, join
+from brainfm.view import Piece, View, counted, mean_over_windows, taken
 
 SHORT = 16
 """Samples from which on a patch has a shape of its own, and a spectrum."""
@@ -53,17 +53,13 @@ class MaskedPatchLoss(nn.Module):
 
     def forward(self, view: View) -> Loss:
         seen = join(view.seen)
-        errors: dict[str, list[Tensor]] = {}
-        for piece in view.pieces:
-            if piece.hidden.hidden.shape[1]:
-                for name, error in self.errors(piece, seen).items():
-                    errors.setdefault(name, []).append(error)
-        parts = {name: torch.stack(found).mean() for name, found in errors.items()}
+        asked = [piece for piece in view.pieces if piece.hidden.hidden.shape[1]]
+        parts = mean_parts(self.errors(piece, seen) for piece in asked)
         return Loss(parts, {name: self.weights[name] for name in parts})
 
     def errors(self, piece: Piece, seen: Tokens) -> dict[str, Float[Tensor, ""]]:
         """How far what is told of an instrument's hidden patches is from what they held, part by part."""
-        wanted = held(patches_wanted(piece.tokenized, piece.modality), piece.hidden).detach()
+        wanted = taken(patches_wanted(piece.tokenized, piece.modality), piece.hidden.hidden).detach()
         told = self.decoder(seen, piece.asked)
         there = counted(piece.asked)
         found: dict[str, Tensor] = {}
@@ -108,11 +104,6 @@ def phases_apart(told: Float[Tensor, "batch token both"], wanted: Tensor) -> Flo
     same = (real * wanted.real + imaginary * wanted.imag) / length  # the cosine, times how loud it is
     total = loud.sum(dim=-1).clamp(min=1e-6)
     return (loud.sum(dim=-1) - same.sum(dim=-1)) / total
-
-
-def held(value: Float[Tensor, "batch token time"], hidden: Hidden) -> Float[Tensor, "batch hidden time"]:
-    """What the hidden tokens held."""
-    return value.gather(1, hidden.hidden.unsqueeze(-1).expand(-1, -1, value.shape[-1]))
 
 
 def patches_wanted(tokenized: Tokenized, modality: str) -> Float[Tensor, "batch token time"]:

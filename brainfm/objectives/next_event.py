@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from pydantic import Field
 from torch import Tensor, nn
 
-from brainfm.objectives import Loss, Objective, Shapes
+from brainfm.objectives import Loss, Objective, Shapes, mean_parts
 from brainfm.tokens import Tokens
 from brainfm.view import Piece, View, mean_over_windows
 
@@ -52,10 +52,7 @@ class NextEventLoss(nn.Module):
     def forward(self, view: View) -> Loss:
         """Each instrument's events by themselves: a patch of another signal reaches into the future of its centre."""
         events = [piece for piece in view.pieces if piece.tokenized.who is not None]
-        if not events:
-            return Loss({}, {})
-        told = [self.told(piece, view.encoder) for piece in events]
-        parts = {name: torch.stack([one[name] for one in told]).mean() for name in told[0]}
+        parts = mean_parts(self.told(piece, view.encoder) for piece in events)
         return Loss(parts, dict.fromkeys(parts, 1.0))
 
     def told(self, piece: Piece, encoder: nn.Module) -> dict[str, Float[Tensor, ""]]:
