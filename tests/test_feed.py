@@ -8,7 +8,7 @@ import pytest
 import tiny
 import torch
 from forked import ended, finish, started, together
-from served_files import Ranges, serve
+from served_files import Objects, Ranges, serve
 from torch import Tensor
 
 from brainfm.batch import Batch
@@ -136,35 +136,23 @@ def test_a_server_that_is_not_there_ends_a_run_with_a_sentence(folder: Path, tmp
 
 
 @pytest.fixture
-def bucket(folder: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def bucket(folder: Path, tmp_path: Path) -> Iterator[tuple[str, dict[str, str]]]:
     """The store in a bucket of a local server that speaks S3, and how to reach it."""
     pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(
-        ip_address="127.0.0.1", port=0, verbose=False
+    (tmp_path / "buckets").mkdir()
+    (tmp_path / "buckets" / "lab").symlink_to(folder)
+    server, _ = serve(tmp_path / "buckets", Objects)
+    yield (
+        "s3://lab/store",
+        {
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{server.server_port}",
+            "AWS_ACCESS_KEY_ID": Objects.key,
+            "AWS_SECRET_ACCESS_KEY": "anything",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        },
     )
-    server.start()
-    host, port = server.get_host_and_port()
-    surroundings = {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "anyone",
-        "AWS_SECRET_ACCESS_KEY": "anything",
-        "AWS_DEFAULT_REGION": "us-east-1",
-    }
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=surroundings["AWS_ENDPOINT_URL"],
-        aws_access_key_id="anyone",
-        aws_secret_access_key="anything",
-        region_name="us-east-1",
-    )
-    client.create_bucket(Bucket="lab")
-    for path in sorted((folder / "store").rglob("*")):
-        if path.is_file():
-            client.upload_file(str(path), "lab", f"store/{path.relative_to(folder / 'store').as_posix()}")
-    yield "s3://lab/store", surroundings
-    server.stop()
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_store_in_a_bucket_trains_as_a_folder_does(
@@ -180,3 +168,13 @@ def test_a_store_in_a_bucket_trains_as_a_folder_does(
         assert ended(process, tmp_path / "two", rank).code == 0
     for one, other in zip(tiny.rows(tmp_path / "two"), local, strict=True):
         assert one == pytest.approx(other, rel=1e-5, abs=1e-6)
+
+
+def test_a_bucket_that_refuses_the_key_ends_a_run_with_a_sentence(
+    folder: Path, bucket: tuple[str, dict[str, str]], tmp_path: Path
+) -> None:
+    url, surroundings = bucket
+    argv = words(folder, tmp_path / "run", url)
+    stranger = surroundings | {"AWS_ACCESS_KEY_ID": "stranger"}
+    result = ended(started(argv, surroundings=stranger), tmp_path / "run")
+    assert url in tiny.only_sentence(result)
