@@ -4,8 +4,9 @@
 
 Pretraining without labels on ten of sixteen people: both instruments together (with and without the contrast between them), or
 each with a network of its own. Then a decoder of left and right hand learns from the frozen features of one instrument, of
-those ten people, and is asked about the other instrument's, of the six others. Features are standardised for each instrument
-by the ten people's, without labels. Two seeds; intervals over the six people. Resumable; one thread a run.
+those ten people, and is asked about the other instrument's, of the six others. Features are means over the tokens of either
+hemisphere, since the classes differ by side; they are standardised for each instrument by the ten people's, without labels.
+Two seeds; intervals over the six people. Resumable; one thread a run.
 """
 
 import argparse
@@ -30,6 +31,7 @@ CARD = "simulated_together"
 HELD = [f"{number:02d}" for number in range(11, 17)]
 BOTH = ("eeg", "seeg")
 SEEDS = (0, 1)
+STEPS = 600
 FIELD = [{"kind": "resample", "sfreq": 128.0}, {"kind": "robust_scale", "scope": "recording", "clip": 15.0}]
 SIGNAL = {
     "prepare": FIELD,
@@ -43,7 +45,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "together": {
         "together": [{"modalities": list(BOTH), "stride": 2.0}],
         "mask": {"kind": "modality", "drop": 0.25, "otherwise": BLOCK},
-        "objectives": {**PLAIN, "contrastive": {}},
+        "objectives": {**PLAIN, "contrastive": {"pool": "side", "shared": True}},
     },
     "together, no contrast": {
         "together": [{"modalities": list(BOTH), "stride": 2.0}],
@@ -64,7 +66,7 @@ def recipe_of(arm: str, seed: int) -> PretrainRecipe:
         "mask": BLOCK,
         "objectives": PLAIN,
         "train": {
-            "steps": 300,
+            "steps": STEPS,
             "tokens": 3000,
             "learning_rate": 2.0e-3,
             "precision": "no",
@@ -115,7 +117,7 @@ def scores(out: Path) -> list[dict[str, Any]]:
     label, chosen = windows.label, METRICS["balanced_accuracy"]
 
     def features(model: BrainFM, name: str) -> NDArray[np.float32]:
-        values = model.features(model.prepare(recordings, name), windows, name, "mean", apart=True)
+        values = model.features(model.prepare(recordings, name), windows, name, "side", apart=True)
         return (values - values[~asked].mean(axis=0)) / (values[~asked].std(axis=0) + 1e-6)
 
     def networks(arm: str, seed: int) -> dict[str, BrainFM]:

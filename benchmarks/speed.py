@@ -24,6 +24,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock
@@ -31,8 +32,8 @@ from unittest.mock import MagicMock
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from brainfm import operations
 from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.data.recording import Sensors
@@ -146,17 +147,18 @@ def braindecode_models() -> Any:
 
 
 SMALL = {"kind": "transformer", "width": 256, "heads": 4}
-RIVALS: dict[str, list[tuple[str, float, dict[str, Any]]]] = {
-    "LaBraM": [("transformer", 1.0, {**SMALL, "depth": 5})],
+RIVALS: dict[str, list[tuple[str, float, int, dict[str, Any]]]] = {
+    "LaBraM": [("transformer", 1.0, 2, {**SMALL, "depth": 5})],
     "CBraMod": [
-        ("transformer", 1.0, {**SMALL, "depth": 4}),
-        ("axial", 1.0, {**SMALL, "kind": "axial", "depth": 4}),
+        ("transformer", 1.0, 2, {**SMALL, "depth": 4}),
+        ("axial", 1.0, 2, {**SMALL, "kind": "axial", "depth": 4}),
     ],
-    "BIOT": [("transformer", 0.5, {"kind": "transformer", "width": 192, "heads": 3, "depth": 5})],
+    "BIOT": [("transformer", 0.5, 2, {"kind": "transformer", "width": 192, "heads": 3, "depth": 5})],
     "LUNA": [
         (
             "bottleneck",
             0.2,
+            1,  # LUNA's decoder is one layer, too
             {
                 "kind": "bottleneck",
                 "width": 64,
@@ -169,7 +171,7 @@ RIVALS: dict[str, list[tuple[str, float, dict[str, Any]]]] = {
         )
     ],
 }
-"""Beside each peer, ours of as many weights: encoder, seconds of a patch, shape."""
+"""Beside each peer, ours of as many weights: encoder, seconds of a patch, blocks of the decoder, shape."""
 
 
 # Timing
@@ -219,7 +221,7 @@ def taking_turns(calls: Mapping[Any, Callable[[], None]], rounds: int) -> dict[A
 
 def flops(call: Callable[[], None]) -> int:
     """Operations of the products of one call, as torch counts them."""
-    with FlopCounterMode(display=False) as counter:
+    with operations.counter() as counter:
         call()
     return int(counter.get_total_flops())
 
@@ -262,10 +264,10 @@ def rows_of(models: list[Model], sensors: int, precision: str, rounds: int) -> l
 def makers(sensors: int) -> Iterator[tuple[str, Callable[[], Model]]]:
     """Every peer, and ours beside it."""
     for peer, mine in RIVALS.items():
-        for kind, patch, shape in mine:
+        for kind, patch, decoder, shape in mine:
             name = f"ours {kind} ~{peer}"
-            yield name, lambda name=name, patch=patch, shape=shape: ours(name, sensors, patch, shape)
-        yield peer, lambda peer=peer: peers(peer, sensors)
+            yield name, partial(ours, name, sensors, patch, shape, decoder)
+        yield peer, partial(peers, peer, sensors)
 
 
 def rivals(peer: str, sensors: int, precision: str) -> list[dict[str, Any]]:

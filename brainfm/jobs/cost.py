@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
+from brainfm import operations
 from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
@@ -194,7 +194,7 @@ def counted(recipe: PretrainRecipe, stream: Stream) -> Counted:
     seconds = min(timed(step) for _ in range(3))
     kept: dict[int, int] = {}
     own = {one.untyped_storage().data_ptr() for one in net.parameters()}
-    with FlopCounterMode(display=False) as counter, keeping(kept, own):
+    with operations.counter() as counter, keeping(kept, own):
         step()
     parameters = sum(one.numel() for one in net.parameters())
     return Counted(parameters, counter.get_total_flops(), sum(kept.values()), seconds)
