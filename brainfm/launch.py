@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from brainfm.errors import BrainfmError
+from brainfm.precision import settled
 from brainfm.recipe import Training
 
 BROKEN = ("gloo", "NCCL", "onnection", "peer", "socket", "Socket")
@@ -48,7 +49,7 @@ def accelerator_of(training: Training, out: Path, recipe: str, several: bool) ->
     accelerator = Accelerator(
         cpu=not torch.accelerator.is_available(),  # unless told, it takes several processes without one for strangers
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=several)],
-        mixed_precision=training.precision,
+        mixed_precision=settled(training.precision),
         log_with=None if tracked == "none" else tracked,
         project_dir=str(out),
     )

@@ -24,6 +24,7 @@ from brainfm.heads import Head
 from brainfm.masks import Mask
 from brainfm.objectives import Objective
 from brainfm.part import Settings, explain
+from brainfm.precision import Precision
 from brainfm.quantizers import Quantizer
 from brainfm.sizes import SIZES, apply_size
 from brainfm.tokenizers import Tokenizer
@@ -42,7 +43,9 @@ class Training(Settings):
     warm_up: float = Field(default=0.1, ge=0, le=1, description="share of the steps with a rising rate")
     weight_decay: float = Field(default=0.05, ge=0)
     clip: float = Field(default=1.0, gt=0, description="largest norm of the gradient")
-    precision: Literal["no", "bf16"] = "bf16"
+    precision: Precision = Field(
+        default="auto", description="bf16 or no (float32); auto: bf16 where the machine has it in hardware"
+    )
     average: float = Field(
         default=0.0,
         ge=0,

@@ -28,6 +28,7 @@ from brainfm.feed import Feed, Micro, Source
 from brainfm.files import write_folder
 from brainfm.launch import Stopped, accelerator_of, agreed, company, stop_signals
 from brainfm.objectives import Loss
+from brainfm.precision import settled
 from brainfm.progress import bar
 from brainfm.recipe import Training
 from brainfm.run_folder import (
@@ -112,6 +113,11 @@ class Run:
     teach: Callable[[nn.Module, Average], None] | None = None
     """Told, before the first step, what will be trained and where the running mean of its weights is."""
 
+    @property
+    def claim(self) -> dict[str, str]:
+        """What the folder is claimed by: its identity, and the precision, which a machine may decide."""
+        return {**self.identity, "precision": settled(self.training.precision)}
+
 
 @dataclass
 class Network:
@@ -137,12 +143,12 @@ def train(run: Run) -> Outcome:
     `CheckpointError` where `run.out` belongs to another run.
     """
     began = time.monotonic()
-    check_claim(run.out, run.identity)
+    check_claim(run.out, run.claim)
     sharded = shards.wanted()
     with company(run.out), compiling():
         accelerator = accelerator_of(run.training, run.out, run.recipe, run.several)
         if accelerator.is_main_process:
-            claim(run.out, run.identity, run.recipe)
+            claim(run.out, run.claim, run.recipe)
         network, first = network_of(run, accelerator, sharded and accelerator.num_processes > 1)
         accelerator.wait_for_everyone()  # all have read the folder
         if accelerator.is_main_process:

@@ -216,7 +216,7 @@ def test_who_is_held_out() -> None:
         ("objektives={}", "", "did you mean 'objectives'"),
         ("train.steps='3'", "train.steps: ", "not '3'"),
         ("train.steps=0", "train.steps: ", "greater than or equal to 1"),
-        ("train.precision=fp8", "train.precision: ", "'no' or 'bf16', not 'fp8'"),
+        ("train.precision=fp8", "train.precision: ", "'auto', 'no' or 'bf16', not 'fp8'"),
         ("train.learning_rate=.inf", "train.learning_rate: ", "finite"),
         ("signals.eeg.prepare=[{kind: resampl}]", "signals.eeg.prepare.0: ", "did you mean 'resample'"),
         ("signals.eeg.tokenizer.width=3", "signals.eeg.tokenizer: ", "known only when the run starts"),

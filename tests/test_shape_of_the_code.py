@@ -25,7 +25,7 @@ ORDER = [
     "metrics", "scores", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
-    "sizes", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
+    "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",

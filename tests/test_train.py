@@ -258,6 +258,13 @@ def test_one_process_trains_in_several_precisions(tmp_path: Path) -> None:
     assert first == tiny.rows(tmp_path / "2")
 
 
+def test_a_run_does_not_go_on_in_another_precision(tmp_path: Path) -> None:
+    """As one would whose folder went to another machine while its recipe left the precision to that."""
+    train(run(tmp_path, precision="bf16"))
+    with pytest.raises(CheckpointError, match="belongs to a run of another precision"):
+        train(run(tmp_path, precision="no"))
+
+
 def test_what_can_not_be_compiled_is_said_in_a_sentence(tmp_path: Path) -> None:
     class Broken(RuntimeError):
         """As torch.compile raises where g++ fails."""

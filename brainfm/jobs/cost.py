@@ -23,6 +23,7 @@ from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
 from brainfm.gather import cut
 from brainfm.learner import Learner, learner
+from brainfm.precision import settled
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 
 WINDOWS = 2
@@ -183,7 +184,7 @@ def network(recipe: PretrainRecipe, stream: Stream) -> Learner:
 
 def counted(recipe: PretrainRecipe, stream: Stream) -> Counted:
     """Run a step a few times: to see how long it takes once it is warm, and to count."""
-    net, batch, precision = network(recipe, stream).train(), windows(stream), recipe.train.precision
+    net, batch, precision = network(recipe, stream).train(), windows(stream), settled(recipe.train.precision)
 
     def step() -> None:
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):

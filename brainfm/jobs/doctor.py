@@ -85,12 +85,14 @@ def device() -> str:
     """What Accelerate would run on."""
     import torch
 
+    from brainfm.precision import has_bf16
+
     if torch.cuda.is_available():
         return f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
     if torch.backends.mps.is_available():
         return "mps"
-    bf16 = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return f"cpu, {torch.get_num_threads()} threads, bf16 {'in hardware' if bf16 else 'emulated: use --set train.precision=no'}"
+    precision = "bf16" if has_bf16() else "float32, since bf16 would be emulated"
+    return f"cpu, {torch.get_num_threads()} threads, trains in {precision}"
 
 
 def data_missing() -> dict[str, str]:

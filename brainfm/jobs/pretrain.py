@@ -86,7 +86,7 @@ def pretrain(chosen: PretrainRecipe, out: Path, quiet: bool = False, limit: int 
         held_out=kept,
         teach=teach if needed else None,
     )
-    check_claim(out, identity)  # before anything is left there
+    check_claim(out, run.claim)  # before anything is left there
     with remembered(task.module, out):
         outcome = train(run)
     if not is_main():
