@@ -53,13 +53,15 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("runs/ablations"))
     arguments.add_argument("--dense", action="store_true", help="64 sensors instead of 19")
     arguments.add_argument("--side-by-side", type=int, default=2)
+    arguments.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="beside the full one")
     chosen = arguments.parse_args()
     card, seeds, changes = DENSE if chosen.dense else CAP
-    jobs = [(arm, seed, chosen.out, changes) for seed in seeds for arm in ARMS]
+    arms = list(dict.fromkeys(["full", *chosen.arms]))
+    jobs = [(arm, seed, chosen.out, changes) for seed in seeds for arm in arms]
     with ProcessPoolExecutor(chosen.side_by_side, mp_context=multiprocessing.get_context("spawn")) as pool:
         list(pool.map(one_run, *zip(*jobs, strict=True)))
     torch.set_num_threads(1)
-    evaluation, predictions = probed(card, seeds, chosen.out)
+    evaluation, predictions = probed(card, seeds, arms, chosen.out)
     print("| arm | score | 95 % interval | full − arm | 95 % interval |\n|---|---|---|---|---|")  # noqa: T201
     for arm, several in predictions.items():
         row = evaluation.row(arm, several)
@@ -80,11 +82,13 @@ def folder(out: Path, arm: str, seed: int) -> Path:
     return out / f"{arm.replace(' ', '-')}-seed-{seed}"
 
 
-def probed(card: str, seeds: Sequence[int], out: Path) -> tuple[Evaluation, dict[str, list[Probabilities]]]:
+def probed(
+    card: str, seeds: Sequence[int], arms: Sequence[str], out: Path
+) -> tuple[Evaluation, dict[str, list[Probabilities]]]:
     """Out-of-fold predictions of every arm and of the untrained network, on the held-out people."""
     evaluation = Evaluation.of(DataCard.load(card))
     predictions: dict[str, list[Probabilities]] = {}
-    for arm in ARMS:
+    for arm in arms:
         models = [BrainFM.from_pretrained(folder(out, arm, seed)) for seed in seeds]
         panel = Panel.of(models, evaluation)
         pool = default_pool(panel.evaluation, models[0])
