@@ -22,7 +22,7 @@ from brainfm.gather import stream
 from brainfm.gathering import Others
 from brainfm.learner import Learner, learner
 from brainfm.objectives.contrastive import ContrastiveLoss
-from brainfm.pooling import MIDLINE, pool_tokens
+from brainfm.pooling import pool_tokens
 from brainfm.recipe import PretrainRecipe
 from tests.three_processes import compared, process, vectors
 
@@ -82,32 +82,6 @@ def test_it_is_cross_entropy_over_the_windows_of_the_step(
         loss = found(windows, Chance(0))
         torch.testing.assert_close(loss.parts["contrastive"], (one + other) / 2 if symmetric else one)
         assert one != other
-
-
-def test_one_map_leads_from_both_instruments_side_by_side(make_recipe: MakeRecipe, both: Together) -> None:
-    """Shared, and with hemispheres apart: the same vectors by either instrument's name, and a side's signal moves them."""
-    found = net(make_recipe, both, pool="side", shared=True)
-    module = found.objectives["contrastive"]
-    assert isinstance(module, ContrastiveLoss)
-    assert module.placed("eeg", torch.ones(2, 2 * found.model.width)).equal(
-        module.placed("meg", torch.ones(2, 2 * found.model.width))
-    )
-    tokens = found.model.tokenize(batches(both, range(3))[0]).tokens
-    left = (tokens.position[..., :1] < -MIDLINE).float()
-    louder = tokens.with_embedding(tokens.embedding + left)
-    change = pool_tokens(louder, "side") - pool_tokens(tokens, "side")
-    per_side = change.unflatten(1, (2, -1)).mean(dim=2)
-    right = (tokens.position[..., :1] > MIDLINE).float()
-    torch.testing.assert_close(per_side[:, :1], left.sum(dim=1) / (1 - right).sum(dim=1))
-    assert left.any() and (per_side[:, 1].abs() < 1e-6).all()
-
-
-def test_tokens_without_a_place_speak_for_both_sides(make_recipe: MakeRecipe, both: Together) -> None:
-    found = net(make_recipe, both)
-    tokens = found.model.tokenize(batches(both, range(3))[0]).tokens
-    nowhere = replace(tokens, located=torch.zeros_like(tokens.located))
-    mean = pool_tokens(tokens, "mean")
-    torch.testing.assert_close(pool_tokens(nowhere, "side"), torch.cat([mean, mean], dim=1))
 
 
 def test_a_temperature_is_learnt_or_not(make_recipe: MakeRecipe, both: Together) -> None:

@@ -1,5 +1,6 @@
 """The neurodynamics objective: what is asked of rows, pairs and windows, how it is weighed, and what may not be looked at."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.learner import Learner, learner
+from brainfm.objectives import Shapes
 from brainfm.objectives.neurodynamics import (
     Answer,
     Describe,
@@ -321,6 +323,27 @@ def test_slow_blocks_are_remembered_in_training(
     assert known == len(streams["eeg"].windows)  # the corpus's spread was learnt from all of them
     found((windows,), Chance(0))
     assert len(memory.known) == known
+
+
+def test_instruments_of_which_the_same_is_asked_may_share_their_maps(windows: Batch) -> None:
+    """What is learnt of one is then told of the other, also by a copy; neurons, of which other things are asked, stay apart."""
+    shapes = Shapes(16, {"eeg": 32, "seeg": 32, "spikes": 10})
+    for shared in (True, False):
+        found = Neurodynamics(of=["power", "rate", "locking"], shared=shared).build(shapes)
+        twin = copy.deepcopy(found)
+        twin.load_state_dict(found.state_dict())
+        eeg, seeg, spikes = (twin.describe[name] for name in shapes.patches)
+        before = [one.tells("row").weight.detach().clone() for one in (eeg, seeg, spikes)]
+        with torch.no_grad():
+            for parameter in eeg.parameters():
+                parameter.add_(1.0)
+        moved = [
+            not torch.equal(one.tells("row").weight, was)
+            for one, was in zip((eeg, seeg, spikes), before, strict=True)
+        ]
+        assert moved == [True, shared, False]
+        assert torch.equal(found.describe["seeg"].tells("row").weight, before[1])
+        assert any(name.startswith("describe.seeg.heads") for name in found.state_dict()) != shared
 
 
 def test_a_memory_is_kept_and_taken_up_again(windows: Batch, tmp_path: Path) -> None:

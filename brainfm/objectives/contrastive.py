@@ -6,7 +6,6 @@ the learnt temperature, Défossez et al. 2023 (arXiv:2208.12266, §2.2) brain ag
 
 import math
 from itertools import combinations
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +15,9 @@ from torch import Tensor, nn
 
 from brainfm.gathering import Others
 from brainfm.objectives import Loss, Objective, Shapes
-from brainfm.pooling import pool_tokens, pooled_width
+from brainfm.pooling import pool_tokens
 from brainfm.view import View, numbers
 
-ALL = "all"
-"""The name of the map that all instruments share."""
 HOTTEST = 100.0
 """The largest factor that a learnt temperature gives similarities (Radford et al. 2021, §2.5)."""
 
@@ -34,12 +31,6 @@ class Contrastive(Objective):
     """
 
     width: int = Field(default=64, ge=1, description="of the space in which instruments are compared")
-    pool: Literal["mean", "side"] = Field(
-        default="mean", description="how a window's tokens become one vector"
-    )
-    shared: bool = Field(
-        default=False, description="whether one map leads there from all instruments, not one from each"
-    )
     norm: bool = Field(default=True, description="whether vectors have length 1")
     temperature: float = Field(default=0.1, gt=0, description="that similarities are divided by, at first")
     learned: bool = Field(default=True, description="whether the temperature is learnt")
@@ -51,20 +42,20 @@ class Contrastive(Objective):
 
 
 class ContrastiveLoss(nn.Module):
-    """A linear map into the common space for each instrument, or one for all, and the temperature."""
+    """A linear map into the common space for each instrument, and the temperature."""
 
     def __init__(self, part: Contrastive, shapes: Shapes) -> None:
         super().__init__()
         self.part = part
-        pooled = pooled_width(shapes.width, part.pool, sensors=0, times=0)
-        names = [ALL] if part.shared else list(shapes.patches)
-        self.project = nn.ModuleDict({name: nn.Linear(pooled, part.width, bias=False) for name in names})
+        self.project = nn.ModuleDict(
+            {modality: nn.Linear(shapes.width, part.width, bias=False) for modality in shapes.patches}
+        )
         factor = torch.tensor(-math.log(part.temperature))
         self.factor = nn.Parameter(factor) if part.learned else nn.Buffer(factor)
 
     def forward(self, view: View) -> Loss:
         there = [
-            (piece.modality, pool_tokens(seen, self.part.pool))
+            (piece.modality, pool_tokens(seen, "mean"))
             for piece, seen in zip(view.pieces, view.alone, strict=True)
             if seen.count
         ]
@@ -81,7 +72,7 @@ class ContrastiveLoss(nn.Module):
 
     def placed(self, modality: str, pooled: Float[Tensor, "window width"]) -> Float[Tensor, "window common"]:
         """Where windows lie in the common space."""
-        found: Tensor = self.project[ALL if self.part.shared else modality](pooled).float()
+        found: Tensor = self.project[modality](pooled).float()
         return F.normalize(found, dim=-1) if self.part.norm else found
 
     def error(

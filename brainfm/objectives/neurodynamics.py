@@ -56,6 +56,10 @@ class Neurodynamics(Objective):
     pair_rows: int = Field(
         default=64, ge=2, description="rows of a window whose pairs are asked for, at most"
     )
+    shared: bool = Field(
+        default=False,
+        description="whether instruments of which the same is asked are told of by the same maps",
+    )
 
     @field_validator("of")
     @classmethod
@@ -82,9 +86,13 @@ class NeurodynamicsLoss(nn.Module):
     def __init__(self, part: Neurodynamics, shapes: Shapes) -> None:
         super().__init__()
         self.part, self.memory = part, Memory()
-        self.describe = nn.ModuleDict(
-            {one: Describe(part, shapes.width, one, self.memory) for one in shapes.patches}
-        )
+        self.describe = nn.ModuleDict()
+        for one in shapes.patches:
+            made = Describe(part, shapes.width, one, self.memory)
+            alike = [other for other in self.describe.values() if other.names == made.names]
+            if part.shared and alike:
+                made.borrow(alike[0])
+            self.describe[one] = made
 
     @torch.no_grad()
     def fit(self, sampled: Sampled) -> None:
@@ -141,6 +149,7 @@ class Describe(nn.Module):
         super().__init__()
         self.part, self.modality, self.memory = part, modality, memory
         asked = blocks(modality, part.of)
+        self.names = {name: tuple(block.names) for name, block in asked.items()}
         self.sizes = {
             "row": {name: len(block.names) for name, block in asked.items() if not block.pairs},
             "pair": {name: len(block.names) for name, block in asked.items() if block.pairs},
@@ -158,6 +167,18 @@ class Describe(nn.Module):
             "window": lambda n: nn.Linear(width, n),
         }
         self.heads = nn.ModuleDict({level: heads[level](n) for level, n in told.items()})
+        self.lender: tuple[Describe, ...] = ()
+
+    def borrow(self, lender: "Describe") -> None:
+        """Tell by the maps of another instrument, so that tokens of both must say the same thing in the same way."""
+        del self.heads
+        self.lender = (lender,)  # in a tuple, lest its maps be counted twice
+
+    def tells(self, level: str) -> nn.Module:
+        """What tells of this level."""
+        (owner,) = self.lender or (self,)
+        found: nn.Module = owner.heads[level]
+        return found
 
     def fit(self, sampled: Sampled) -> None:
         """Mean and spread of each statistic over these windows, their rows, and pairs of rows that are evenly spaced."""
@@ -199,14 +220,14 @@ class Describe(nn.Module):
         # in full precision: a product in bf16 would round powers and correlations to two digits
         with torch.no_grad(), torch.autocast(signal.device.type, enabled=False):
             wanted = self.statistics(batch, signal, rows, seen.virtual)
-        told = {"window": self.heads["window"](pool_tokens(seen, "mean")).unsqueeze(1)}
+        told = {"window": self.tells("window")(pool_tokens(seen, "mean")).unsqueeze(1)}
         asked = {"window": torch.ones(len(batch), 1, dtype=torch.bool, device=signal.device)}
         if "row" in self.scales:
-            told["row"], asked["row"] = self.heads["row"](pooled), counted
+            told["row"], asked["row"] = self.tells("row")(pooled), counted
         if "pair" in self.scales:
             both = pairs_of(rows.shape[1], signal.device)
             of_rows = pooled.gather(1, rows.unsqueeze(-1).expand(-1, -1, pooled.shape[-1]))
-            told["pair"] = self.heads["pair"](of_rows, both)
+            told["pair"] = self.tells("pair")(of_rows, both)
             asked["pair"] = counted.gather(1, rows)[:, both].all(dim=1)
         return {level: self.scales[level](told[level], wanted[level], asked[level]) for level in told}
 
