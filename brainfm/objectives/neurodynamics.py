@@ -86,13 +86,10 @@ class NeurodynamicsLoss(nn.Module):
     def __init__(self, part: Neurodynamics, shapes: Shapes) -> None:
         super().__init__()
         self.part, self.memory = part, Memory()
-        self.describe = nn.ModuleDict()
-        for one in shapes.patches:
-            made = Describe(part, shapes.width, one, self.memory)
-            alike = [other for other in self.describe.values() if other.names == made.names]
-            if part.shared and alike:
-                made.borrow(alike[0])
-            self.describe[one] = made
+        made = {one: Describe(part, shapes.width, one, self.memory) for one in shapes.patches}
+        if part.shared:
+            share(list(made.values()))
+        self.describe = nn.ModuleDict(made)
 
     @torch.no_grad()
     def fit(self, sampled: Sampled) -> None:
@@ -238,6 +235,14 @@ class Describe(nn.Module):
             return torch.arange(n_rows, device=counted.device).expand(n_batch, -1)
         drawn = chance.uniform(n_batch, n_rows).to(counted.device) + ~counted
         return drawn.argsort(dim=1)[:, : self.part.pair_rows].sort(dim=1).values
+
+
+def share(several: list[Describe]) -> None:
+    """Let each tell by the maps of the first of which the same is asked."""
+    for one in several:
+        first = next(other for other in several if other.names == one.names)
+        if first is not one:
+            one.borrow(first)
 
 
 class Scale(nn.Module):
