@@ -177,7 +177,11 @@ def pretrain(
 )
 def probe(
     checkpoints: Annotated[
-        list[str], typer.Argument(metavar="CHECKPOINT...", help="A run's folder, a checkpoint, or a Hub id.")
+        list[str],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="A run's folder, a checkpoint, a Hub id, or braindecode:NAME[@WEIGHTS].",
+        ),
     ],
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path to a card.")],
     out: Annotated[

@@ -27,7 +27,8 @@ ORDER = [
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
-    "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
+    "foreign_model", "adapters", "embedder",
+    "evaluation", "sessions", "probes", "estimator", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""
