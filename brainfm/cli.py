@@ -288,6 +288,30 @@ def embed(
         typer.echo(f"{found['windows']} windows × {found['features']} features: {out}")
 
 
+@app.command(epilog="Example: brainfm push runs/mine me/my-model --report runs/mine-probe")
+def push(
+    checkpoint: Annotated[str, typer.Argument(help="A run's folder or a checkpoint.")],
+    name: Annotated[str, typer.Argument(help="The repository on the Hugging Face Hub, OWNER/NAME.")],
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="A report whose scores go into the model card. May be repeated."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="The weights' licence, as the Hub spells it: apache-2.0.")
+    ] = None,
+    private: Annotated[bool, typer.Option(help="Create the repository for its owner alone.")] = False,
+    json_: Json = False,
+) -> None:
+    """Upload a checkpoint with its manifest and a card that says what made it, what it saw and what it scored."""
+    from brainfm.jobs.push import push as run
+
+    done = run(checkpoint, name, report or (), licence, private)
+    if json_:
+        show_json(done)
+    else:
+        typer.echo(f"{done['name']}: {', '.join(done['files'])}")
+
+
 @app.command(epilog="Example: brainfm doctor --json")
 def doctor(json_: Json = False) -> None:
     """Say what is installed, which device would be used, what is missing and how to get it."""

@@ -27,7 +27,7 @@ ORDER = [
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
-    "foreign_model", "adapters", "embedder window_encoder",
+    "foreign_model", "adapters", "embedder window_encoder", "model_card",
     "evaluation", "sessions", "probes", "estimator", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
