@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -310,6 +310,31 @@ def push(
         show_json(done)
     else:
         typer.echo(f"{done['name']}: {', '.join(done['files'])}")
+
+
+@app.command(epilog="Example: brainfm report runs/mine-probe --format moabb --out results.hdf5")
+def report(
+    run: Annotated[Path, typer.Argument(help="The --out of a probe or a fine-tuning, or its report.json.")],
+    out: Annotated[Path, typer.Option(help="A .hdf5 or .csv file for moabb, a folder for neuroprobe.")],
+    format_: Annotated[
+        Literal["moabb", "neuroprobe"], typer.Option("--format", help="Whose form the results take.")
+    ] = "moabb",
+    row: Annotated[
+        str, typer.Option(help="The row of the table that is submitted to Neuroprobe.")
+    ] = "frozen",
+    task: Annotated[str, typer.Option(help="Neuroprobe's name of the task; the card's by default.")] = "",
+    json_: Json = False,
+) -> None:
+    """Write the scores of a report as MOABB or Neuroprobe keep theirs."""
+    from brainfm.exchange import write_moabb, write_neuroprobe
+    from brainfm.model_card import read_report
+
+    scores = read_report(run)["scores"]
+    written = [write_moabb(scores, out)] if format_ == "moabb" else write_neuroprobe(scores, out, row, task)
+    if json_:
+        show_json({"written": [str(path) for path in written]})
+    else:
+        typer.echo("\n".join(map(str, written)))
 
 
 @app.command(epilog="Example: brainfm doctor --json")

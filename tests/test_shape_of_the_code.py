@@ -22,7 +22,7 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
-    "metrics", "scores", "palette", "codebook", "pictures code_pictures", "report",
+    "metrics", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
