@@ -17,8 +17,10 @@ def by_session(
 ) -> list[dict[str, Any]]:
     """One mapping for every tested session that has every class: whose it is, its counts, and what each row scores on it.
 
-    A score is the mean over a row's seeds.
+    A score is the mean over a row's seeds. None where windows are told values and not classes: no other benchmark keeps those.
     """
+    if type(evaluation) is not Evaluation:
+        return []
     table, tested = evaluation.windows, evaluation.tested
     owner = table.recording[tested]
     places = [(one.subject or "all", one.session or "0") for one in evaluation.recordings]

@@ -196,6 +196,16 @@ def test_a_lower_rate_is_brought_up_and_said(card: Path) -> None:
     )
 
 
+def test_the_embedder_takes_them_too() -> None:
+    given = recording(256.0, seconds=8.0).signal("eeg")
+    windows = given.load().reshape(len(NAMES), 4, -1).swapaxes(0, 1)
+    model = brainfm.foreign(lambda x: x.std(dim=2), Contract(sfreq=128.0, scale=1e6, sensors=["P7", "Fp1"]))
+    got = brainfm.Embedder(model, sfreq=256.0, names=NAMES).fit_transform(windows)
+    assert got.shape == (4, 2)
+    # microvolts of the fourth and the first sensor, of which a lower rate has kept half the noise's power
+    np.testing.assert_allclose(got.mean(axis=0), [40 / np.sqrt(2), 10 / np.sqrt(2)], rtol=0.1)
+
+
 def test_an_estimator_is_a_row_fitted_in_each_fold(card: Path) -> None:
     lda = make_pipeline(PCA(4, random_state=0), LinearDiscriminantAnalysis())
     scores = probe([lda, Estimator(StandardScaler(), name="scaled")], card, QUICK)

@@ -1,13 +1,11 @@
 """Adapters: one file for each kind of model that others made; a name before a colon chooses it, `braindecode:Labram`."""
 
+from pathlib import Path
 from typing import Self
 
 from brainfm.errors import CheckpointError
 from brainfm.foreign_model import Foreign
-from brainfm.model import BrainFM
 from brainfm.part import Part, find, known, suggest
-
-Model = BrainFM | Foreign
 
 
 class Adapter(Part):
@@ -26,7 +24,7 @@ class Adapter(Part):
 def named(where: str) -> Foreign | None:
     """The foreign model that a name asks for; None for a folder or a Hub id, which has no colon."""
     kind, colon, words = where.partition(":")
-    if not colon or "/" in kind or len(kind) < 2:  # C:\\ is a drive
+    if not colon or not kind.isidentifier() or len(kind) < 2 or Path(where).exists():  # C: is a drive
         return None
     if kind not in known(Adapter):
         raise CheckpointError(f"{where}: {kind!r} is no kind of model{suggest(kind, known(Adapter))}")

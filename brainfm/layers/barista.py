@@ -5,6 +5,8 @@ says where the channel is, a transformer relates them all. Its licence lets weig
 non-profit purposes; they are not part of brainfm.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -25,16 +27,24 @@ class Barista(nn.Module):
 
     def __init__(self, tables: tuple[int, ...]) -> None:
         super().__init__()
-        self.tokenizer = nn.ModuleDict(
-            {
-                "temporal_encoder": nn.ModuleDict({"feature_extractor": nn.ModuleDict({"net": dilated()})}),
-                "temporal_pooler": nn.ModuleDict({"final_layer": nn.Linear(PATCH, WIDTH, bias=False)}),
-                "spatial_encoder": nn.ModuleDict(
-                    {"subcomponent_embeddings": nn.ModuleList(nn.Embedding(rows, WIDTH) for rows in tables)}
-                ),
-            }
+        self.tokenizer: Any = (
+            nn.ModuleDict(  # the names of its weights are all that is known of what lies inside
+                {
+                    "temporal_encoder": nn.ModuleDict(
+                        {"feature_extractor": nn.ModuleDict({"net": dilated()})}
+                    ),
+                    "temporal_pooler": nn.ModuleDict({"final_layer": nn.Linear(PATCH, WIDTH, bias=False)}),
+                    "spatial_encoder": nn.ModuleDict(
+                        {
+                            "subcomponent_embeddings": nn.ModuleList(
+                                nn.Embedding(rows, WIDTH) for rows in tables
+                            )
+                        }
+                    ),
+                }
+            )
         )
-        self.backbone = nn.ModuleDict(
+        self.backbone: Any = nn.ModuleDict(
             {"layers": nn.ModuleList(Layer() for _ in range(DEPTH)), "norm": nn.RMSNorm(WIDTH, eps=1e-8)}
         )
 
@@ -129,6 +139,8 @@ class Layer(nn.Module):
 
 class Frequencies(nn.Module):
     """Rotary frequencies, kept among the weights as the released files have them; a pair lies half a head apart."""
+
+    inv_freq: Tensor
 
     def __init__(self) -> None:
         super().__init__()
