@@ -17,7 +17,7 @@ from brainfm.model import BrainFM
 from brainfm.pooling import Pool
 
 
-class Embedder(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+class Embedder(TransformerMixin, BaseEstimator):
     """Windows in, features (window, feature) out.
 
     Windows are an array (window, sensor, time), or the same flattened to (window, sensor · time), in `unit`, with `sfreq` in

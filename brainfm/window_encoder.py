@@ -32,6 +32,8 @@ class WindowEncoder(nn.Module):
     are neither, and for windows that no whole patch fits.
     """
 
+    matrix: Tensor
+
     def __init__(
         self,
         n_outputs: int | None = None,
@@ -50,9 +52,7 @@ class WindowEncoder(nn.Module):
         if n_chans is None and chs_info is None:
             raise DataError("windows need `n_chans` or `chs_info`")
         samples = n_times if n_times is not None else round((input_window_seconds or 0.0) * sfreq)
-        self.backbone = (
-            checkpoint if isinstance(checkpoint, nn.Module) else BrainFM.from_pretrained(checkpoint)
-        )
+        self.backbone = backbone(checkpoint)
         self.backbone.require(modality)
         self.pool = pool
         self.n_outputs, self.n_times, self.sfreq = n_outputs, samples, float(sfreq)
@@ -100,7 +100,7 @@ class WindowEncoder(nn.Module):
         """The windows as the backbone reads them."""
         if x.shape[1:] != (self.n_chans, self.n_times):
             raise DataError(f"windows of shape {tuple(x.shape[1:])} are not ({self.n_chans}, {self.n_times})")
-        signal = x @ self.matrix.to(x.dtype)  # type: ignore[operator]
+        signal = x @ self.matrix.to(x.dtype)
         for step in self.scales:
             signal = scaled(signal, step, self.like)
         made = self.like.to(x.device)
@@ -112,6 +112,11 @@ class WindowEncoder(nn.Module):
             spread |= {"position": position.nan_to_num(), "located": position.isfinite().all(dim=-1)}
         recording = torch.zeros(len(x), dtype=torch.long, device=x.device)
         return replace(made, signal=signal.float(), recording=recording, **spread)
+
+
+def backbone(checkpoint: Any) -> Any:
+    """A checkpoint by its name, or a model itself."""
+    return checkpoint if isinstance(checkpoint, nn.Module) else BrainFM.from_pretrained(checkpoint)
 
 
 def table_of(chs_info: Sequence[Any] | None, n_chans: int | None, modality: str) -> Sensors:
@@ -129,7 +134,7 @@ def table_of(chs_info: Sequence[Any] | None, n_chans: int | None, modality: str)
 
 def parted(steps: Sequence[Step]) -> tuple[list[Step], list[RobustScale]]:
     """Steps that are linear in each sensor's time course, and the scales after them. Raises `DataError` for others."""
-    linear = [step for step in steps if isinstance(step, Filter | Resample)]
+    linear: list[Step] = [step for step in steps if isinstance(step, Filter | Resample)]
     scales = [step for step in steps if isinstance(step, RobustScale)]
     other = [step.kind for step in steps if step not in linear and step not in scales]
     if other or list(steps) != [*linear, *scales]:

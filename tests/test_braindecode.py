@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -92,6 +93,14 @@ def test_weights_are_loaded_whole_and_counted(weights: Path, whole_head: Path) -
     )
     assert any(f"100.0% of {count} tensors loaded, 0 left over" in note for note in scores.notes)
     assert scores.rows[1].score != scores.rows[2].score
+
+
+def test_weights_come_from_the_hub_by_their_name(weights: Path, whole_head: Path) -> None:
+    with mock.patch("huggingface_hub.snapshot_download", return_value=str(weights)) as asked:
+        there = probe(["braindecode:BIOT@lab/biot"], whole_head, QUICK)
+    assert asked.call_args.args[0] == "lab/biot"
+    here = probe([f"braindecode:BIOT@{weights}"], whole_head, QUICK)
+    assert [row.score for row in there.rows] == [row.score for row in here.rows]
 
 
 def changed(weights: Path, to: Path, **said: Any) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

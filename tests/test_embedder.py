@@ -17,7 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
 from brainfm import Embedder
-from brainfm.data.cards import DataCard
+from brainfm.checkpoint import SHIPPED
+from brainfm.data.cards import DataCard, data_root
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.jobs.probe import Options, probe
@@ -147,13 +148,42 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self.classes_[self.predict_proba(features).argmax(axis=1)]
 
 
-def card_of(folder: Path, people: list[Any]) -> Path:
-    """A card of the same trials, a file each."""
+def card_of(folder: Path, people: list[Any], metric: str = "auroc") -> Path:
+    """A card of the same trials, a file for each person and session."""
     (folder / "fif").mkdir(parents=True)
-    for number, epochs in enumerate(people, 1):
-        epochs.save(folder / "fif" / f"sub{number}-epo.fif", fmt="double", verbose="error")
-    more = tiny.TASK.replace("balanced_accuracy", "auroc")
-    return tiny.card(folder, "trials", "{kind: mne_file}", "fif", "sub{subject}-epo.fif", more)
+    for epochs in people:
+        place = epochs.metadata.iloc[0]
+        name = f"sub{int(place.subject):02d}_{place.session}-epo.fif"
+        epochs.save(folder / "fif" / name, fmt="double", verbose="error")
+    seconds = len(people[0].times) / people[0].info["sfreq"]
+    labels = "".join(f'"{name}", ' for name in sorted(people[0].event_id))
+    more = (
+        f"task:\n  labels: [{labels}]\n  window: {{kind: trials, seconds: {seconds}}}\n"
+        f"  split: CrossSubject\n  metric: {metric}\n"
+    )
+    return tiny.card(folder, "trials", "{kind: mne_file}", "fif", "sub{subject}_{session}-epo.fif", more)
+
+
+def both_score(
+    paradigm: Any, dataset: Any, checkpoint: Path, folder: Path, metric: str
+) -> list[dict[str, float]]:
+    """Each person's score of the checkpoint's features by our probe, and by MOABB's own evaluation."""
+    from moabb.evaluations import CrossSubjectEvaluation
+
+    cut, _, found = paradigm.get_data(dataset, return_epochs=True)
+    cut.event_id = dict(dataset.event_id)
+    counts = found.groupby("subject").size()
+    assert counts.nunique() == 1
+    pipelines = {"brainfm": make_pipeline(Embedder(checkpoint), Probe(int(counts.iloc[0])))}
+    run = CrossSubjectEvaluation(
+        paradigm, [dataset], return_epochs=True, hdf5_path=str(folder), overwrite=True
+    )
+    theirs = run.process(pipelines).groupby("subject").score.mean()
+    people = [cut[rows] for rows in found.groupby(["subject", "session"]).indices.values()]
+    card = card_of(folder, people, metric)
+    scores = probe([checkpoint], card, Options(quiet=True, classical="none", seeds=1))
+    ours = {str(int(name)): row["frozen"] for name, row in scores.per_group.items()}
+    return [ours, {str(int(name)): float(score) for name, score in theirs.items()}]
 
 
 def test_epochs_become_the_features_of_the_probe(
@@ -168,17 +198,19 @@ def test_epochs_become_the_features_of_the_probe(
     np.testing.assert_allclose(theirs, ours[mixed], atol=1e-4)
 
 
-def test_moabb_scores_it_as_our_probe_does(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    pytest.importorskip("moabb", reason="MOABB is an extra: pip install moabb")
-    from moabb.datasets.base import BaseDataset
-    from moabb.evaluations import CrossSubjectEvaluation
-    from moabb.paradigms import LeftRightImagery
-
+@pytest.fixture
+def moabb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """MOABB, whose files go into the test's folder."""
+    found = pytest.importorskip("moabb", reason="MOABB is an extra: pip install moabb")
     monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNE_DATA", str(tmp_path))
     monkeypatch.setenv("MOABB_RESULTS", str(tmp_path))
+    return found
+
+
+def test_moabb_scores_it_as_our_probe_does(checkpoint: Path, tmp_path: Path, moabb: Any) -> None:
+    from moabb.datasets.base import BaseDataset
+    from moabb.paradigms import LeftRightImagery
 
     class Simulated(BaseDataset):  # type: ignore[misc]
         """Four simulated people, as a lab would wrap its own recordings."""
@@ -196,18 +228,45 @@ def test_moabb_scores_it_as_our_probe_does(
 
     # filters leave what our network would filter itself; MNE's epochs hold their last sample, so end one earlier
     paradigm = LeftRightImagery(fmin=1.0, fmax=40.0, tmin=0.0, tmax=2.0 - 1 / 128)
-    dataset = Simulated()
-    cut, _, found = paradigm.get_data(dataset, return_epochs=True)
-    counts = found.groupby("subject").size()
-    assert counts.nunique() == 1
-    cut.event_id = dict(dataset.event_id)
-    people = [cut[np.flatnonzero(found.subject == subject)] for subject in dataset.subject_list]
-    pipelines = {"brainfm": make_pipeline(Embedder(checkpoint), Probe(int(counts.iloc[0])))}
-    evaluation = CrossSubjectEvaluation(
-        paradigm, [dataset], return_epochs=True, hdf5_path=str(tmp_path), overwrite=True
-    )
-    theirs = evaluation.process(pipelines).set_index("subject").score.to_dict()
-    scores = probe([checkpoint], card_of(tmp_path, people), Options(quiet=True, classical="none", seeds=1))
-    ours = {name: row["frozen"] for name, row in scores.per_group.items()}
+    ours, theirs = both_score(paradigm, Simulated(), checkpoint, tmp_path, "auroc")
     assert len(ours) == 4 and len(set(ours.values())) > 1
-    assert ours == pytest.approx({str(int(name)): score for name, score in theirs.items()}, abs=1e-6)
+    assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+def test_moabb_scores_real_recordings_as_our_probe_does(tmp_path: Path, moabb: Any) -> None:
+    """Four people's steady-state responses of two sessions, by the checkpoint that comes with the package."""
+    folder = data_root() / "eeg_ssvep_exo"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is not there; BRAINFM_DATA names the folder of recordings")
+    from moabb.datasets.base import BaseDataset
+    from moabb.paradigms import SSVEP
+
+    class Exo(BaseDataset):  # type: ignore[misc]
+        """The recordings of the card eeg_ssvep_exo, whose files say V of what are mV."""
+
+        def __init__(self) -> None:
+            events = {"rest": 1, "13": 2, "17": 4, "21": 3}
+            super().__init__([1, 2, 3, 4], 2, events, "Exo", [0, 5], "ssvep")
+
+        def _get_single_subject_data(self, subject: int) -> dict[str, dict[str, Any]]:
+            files = sorted((folder / f"subject{subject:02d}").glob("*_raw.fif.gz"))
+            return {str(number): {"0": self.read(file)} for number, file in enumerate(files)}
+
+        def read(self, file: Path) -> Any:
+            raw = (
+                mne.io.read_raw_fif(file, preload=True, verbose="error")
+                .pick("eeg")
+                .apply_function(lambda x: x / 1000)
+            )
+            marks = mne.read_events(str(file).replace("_raw.fif.gz", "-eve.fif"))
+            names = {code: name for name, code in self.event_id.items()}
+            notes = mne.annotations_from_events(marks, raw.info["sfreq"], names, first_samp=raw.first_samp)
+            return raw.set_annotations(notes)
+
+        def data_path(self, *_: Any, **__: Any) -> None:
+            return None
+
+    paradigm = SSVEP(fmin=1.0, fmax=45.0, tmin=0.0, tmax=5.0 - 1 / 256)
+    ours, theirs = both_score(paradigm, Exo(), SHIPPED / "brainfm-tiny", tmp_path, "accuracy")
+    assert len(ours) == 4 and len(set(ours.values())) > 1
+    assert ours == pytest.approx(theirs, abs=1e-6)

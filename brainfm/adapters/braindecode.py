@@ -76,7 +76,10 @@ class Zoo:
         self.name = f"braindecode:{cls.__name__}" + (f"@{weights}" if weights else "")
         self.grid = cls.__name__ in GRID
         self.pretrained = bool(weights)
-        self.file, self.said = found(weights) if weights else (None, {})
+        self.file: Path | None = None
+        self.said: dict[str, Any] = {}
+        if weights:
+            self.file, self.said = found(weights)
         state = {} if self.file is None else read(self.file)
         renamed = getattr(cls, "mapping", None) or {}
         self.state = {renamed.get(key, key): tensor for key, tensor in state.items()}

@@ -86,7 +86,8 @@ def of_epochs(epochs: Any, modality: str = "eeg", montage: str | None = None) ->
     recording, order = np.zeros(len(epochs), np.int64), np.zeros(len(epochs), np.int64)
     places = list(whose(epochs))
     for number, (place, rows) in enumerate(places):
-        found = read(epochs[rows], modality=modality, montage=montage, **place)
+        settings: dict[str, Any] = {"modality": modality, "montage": montage, **place}
+        found = read(epochs[rows], **settings)
         if len(found.signal(modality).stretches) != len(rows):
             raise DataError("some epochs are marked bad; drop them first: epochs.drop_bad()")
         recordings.append(found)
@@ -110,4 +111,5 @@ def whose(epochs: Any) -> Iterator[tuple[dict[str, str], NDArray[np.int64]]]:
 
 def table(recording: NDArray[np.int64], order: NDArray[np.int64], count: int, sfreq: float) -> Windows:
     """The windows, each at its place in its recording, without labels."""
-    return Windows(recording, order * (count / sfreq), count / sfreq, np.full(len(order), -1, np.int64))
+    start = (order * (count / sfreq)).astype(np.float64)
+    return Windows(recording, start, count / sfreq, np.full(len(order), -1, np.int64))
