@@ -33,7 +33,7 @@ VERSION = 2
 class Panel:
     """The models by seed and, for every seed and fold, the one that may judge it.
 
-    A model is a `BrainFM`, or what has the same manners: `foreign.Foreign`.
+    A model is a `BrainFM`, or what has the same manners: `foreign_model.Foreign`.
     """
 
     models: dict[int, list[BrainFM]]
@@ -255,8 +255,9 @@ def same_rows(evaluation: Evaluation, model: BrainFM) -> bool:
 
 def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
     """Features of every window, from the cache if these weights have met these recordings before."""
-    path = cache_folder() / "features" / f"{feature_key(model, evaluation, pool)}.npy"
-    if model.digest() and path.exists():
+    key = feature_key(model, evaluation, pool)
+    path = cache_folder() / "features" / f"{key}.npy"
+    if key and path.exists():
         return np.load(path, allow_pickle=False)
     if pool != "mean" and not same_rows(evaluation, model):
         raise DataError(
@@ -269,14 +270,20 @@ def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArr
         with passing.open("wb") as stream:
             np.save(stream, values)
 
-    if model.digest():  # else it can't be told when they would change
+    if key:
         write_file(path, write)
     return values
 
 
 def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
-    """What the features depend on: weights, preparation, recordings, windows, pooling, and the code that makes them."""
-    digest = hashlib.sha256(model.digest().encode())
+    """What the features depend on: weights, preparation, recordings, windows, pooling, and the code that makes them.
+
+    "" where it can't be told when they would change, as of any callable.
+    """
+    own = model.digest()
+    if not own:
+        return ""
+    digest = hashlib.sha256(own.encode())
     for recording in evaluation.recordings:
         signal = recording.signal(evaluation.modality)
         digest.update(

@@ -266,7 +266,8 @@ def test_moabb_scores_real_recordings_as_our_probe_does(tmp_path: Path, moabb: A
         def data_path(self, *_: Any, **__: Any) -> None:
             return None
 
-    paradigm = SSVEP(fmin=1.0, fmax=45.0, tmin=0.0, tmax=5.0 - 1 / 256)
+    paradigm = SSVEP(fmin=1.0, fmax=45.0, tmin=0.0, tmax=2.0 - 1 / 256)
     ours, theirs = both_score(paradigm, Exo(), SHIPPED / "brainfm-tiny", tmp_path, "accuracy")
-    assert len(ours) == 4 and len(set(ours.values())) > 1
-    assert ours == pytest.approx(theirs, abs=1e-6)
+    # our probe leaves out whom it knows to have been in the pretraining
+    assert {"1", "2"} <= set(ours) <= set(theirs) and len(set(ours.values())) > 1
+    assert ours == pytest.approx({name: theirs[name] for name in ours}, abs=1e-6)
