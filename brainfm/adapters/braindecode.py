@@ -186,6 +186,16 @@ class Features:
         self.asks = "return_features" in inspect.signature(module.forward).parameters
 
     def __call__(self, signal: Tensor, measured: Tensor) -> Tensor:
+        """Raises `CheckpointError` with the module's own reason where it can't take these windows."""
+        try:
+            return self._features(signal)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            why = " ".join(str(error).split())[:200]
+            raise CheckpointError(
+                f"braindecode's {type(self.module).__name__} can't take windows of {tuple(signal.shape[1:])}: {why}"
+            ) from None
+
+    def _features(self, signal: Tensor) -> Tensor:
         if self.asks:
             out = self.module(signal, return_features=True, **self.more)
             return out["features"] if isinstance(out, dict) else out[-1]
@@ -205,6 +215,10 @@ def before(module: nn.Module, name: str, run: Callable[[], Any]) -> Tensor:
         run()
     finally:
         hook.remove()
+    if not caught:
+        raise CheckpointError(
+            f"braindecode's {type(module).__name__} does not pass its {name}; it gives no features"
+        )
     return caught[0].flatten(1)
 
 
