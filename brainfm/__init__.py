@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from brainfm.data.cards import DataCard as DataCard
+    from brainfm.data.contract import Contract as Contract
     from brainfm.data.reading import from_array as from_array
     from brainfm.data.reading import read as read
     from brainfm.data.recording import Events as Events
     from brainfm.data.recording import Recording as Recording
     from brainfm.data.recording import Sensors as Sensors
     from brainfm.data.recording import Signal as Signal
+    from brainfm.embedder import Embedder as Embedder
+    from brainfm.foreign_model import foreign as foreign
     from brainfm.jobs.finetune import finetune as finetune
     from brainfm.jobs.predict import predict as predict
     from brainfm.jobs.pretrain import pretrain as pretrain
@@ -25,7 +28,9 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "BrainFM": "brainfm.model",
+    "Contract": "brainfm.data.contract",
     "DataCard": "brainfm.data.cards",
+    "Embedder": "brainfm.embedder",
     "Events": "brainfm.data.recording",
     "FinetuneRecipe": "brainfm.recipe",
     "PretrainRecipe": "brainfm.recipe",
@@ -33,6 +38,7 @@ _WHERE = {
     "Sensors": "brainfm.data.recording",
     "Signal": "brainfm.data.recording",
     "finetune": "brainfm.jobs.finetune",
+    "foreign": "brainfm.foreign_model",
     "from_array": "brainfm.data.reading",
     "load": "brainfm.model",
     "predict": "brainfm.jobs.predict",

@@ -131,10 +131,10 @@ def resolve(where: str | Path, revision: str | None = None) -> Path:
         return newest
     if str(where) in shipped():
         return SHIPPED / str(where)
-    return _download(str(where), revision)
+    return download(str(where), revision)
 
 
-def _download(name: str, revision: str | None) -> Path:
+def download(name: str, revision: str | None = None) -> Path:
     """A snapshot of a Hub repository: configuration, weights and manifest, no code."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -177,7 +177,11 @@ def pretrain(
 )
 def probe(
     checkpoints: Annotated[
-        list[str], typer.Argument(metavar="CHECKPOINT...", help="A run's folder, a checkpoint, or a Hub id.")
+        list[str],
+        typer.Argument(
+            metavar="CHECKPOINT...",
+            help="A run's folder, a checkpoint, a Hub id, or braindecode:NAME[@WEIGHTS].",
+        ),
     ],
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path to a card.")],
     out: Annotated[
@@ -282,6 +286,55 @@ def embed(
         show_json(found)
     else:
         typer.echo(f"{found['windows']} windows × {found['features']} features: {out}")
+
+
+@app.command(epilog="Example: brainfm push runs/mine me/my-model --report runs/mine-probe")
+def push(
+    checkpoint: Annotated[str, typer.Argument(help="A run's folder or a checkpoint.")],
+    name: Annotated[str, typer.Argument(help="The repository on the Hugging Face Hub, OWNER/NAME.")],
+    report: Annotated[
+        list[Path] | None,
+        typer.Option(help="A report whose scores go into the model card. May be repeated."),
+    ] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="The weights' licence, as the Hub spells it: apache-2.0.")
+    ] = None,
+    private: Annotated[bool, typer.Option(help="Create the repository for its owner alone.")] = False,
+    json_: Json = False,
+) -> None:
+    """Upload a checkpoint with its manifest and a card that says what made it, what it saw and what it scored."""
+    from brainfm.jobs.push import push as run
+
+    done = run(checkpoint, name, report or (), licence, private)
+    if json_:
+        show_json(done)
+    else:
+        typer.echo(f"{done['name']}: {', '.join(done['files'])}")
+
+
+@app.command(epilog="Example: brainfm report runs/mine-probe --format moabb --out results.hdf5")
+def report(
+    run: Annotated[Path, typer.Argument(help="The --out of a probe or a fine-tuning, or its report.json.")],
+    out: Annotated[Path, typer.Option(help="A .hdf5 or .csv file for moabb, a folder for neuroprobe.")],
+    format_: Annotated[
+        Literal["moabb", "neuroprobe"], typer.Option("--format", help="Whose form the results take.")
+    ] = "moabb",
+    row: Annotated[
+        str, typer.Option(help="The row of the table that is submitted to Neuroprobe.")
+    ] = "frozen",
+    task: Annotated[str, typer.Option(help="Neuroprobe's name of the task; the card's by default.")] = "",
+    json_: Json = False,
+) -> None:
+    """Write the scores of a report as MOABB or Neuroprobe keep theirs."""
+    from brainfm.exchange import write_moabb, write_neuroprobe
+    from brainfm.model_card import read_report
+
+    scores = read_report(run)["scores"]
+    written = [write_moabb(scores, out)] if format_ == "moabb" else write_neuroprobe(scores, out, row, task)
+    if json_:
+        show_json({"written": [str(path) for path in written]})
+    else:
+        typer.echo("\n".join(map(str, written)))
 
 
 @app.command(epilog="Example: brainfm doctor --json")

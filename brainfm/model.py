@@ -1,5 +1,6 @@
 """BrainFM: tokenizers and an encoder, saved and loaded as one Hugging Face model."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,7 +20,7 @@ from brainfm.checkpoint import LoadReport, load_whole, read_config, resolve, wit
 from brainfm.corpus import Stream
 from brainfm.data.events import EventSource
 from brainfm.data.modalities import owner
-from brainfm.data.preprocess import prepare
+from brainfm.data.preprocess import Step, prepare
 from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Cut, Windows, measured, without
@@ -31,7 +32,7 @@ from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.part import Settings, explain
 from brainfm.pooling import Pool, pool_tokens
-from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.recipe import PretrainRecipe, SignalRecipe, parse_yaml
 from brainfm.tokens import Tokenized, Tokens
 
 
@@ -195,6 +196,40 @@ class BrainFM(PreTrainedModel):
         with seeded(seed):
             return cls(config)
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """The recipe of the run that made it. Raises `CheckpointError` where the checkpoint does not say."""
+        if not isinstance(self.config, BrainFMConfig) or not self.config.recipe:
+            raise CheckpointError("this checkpoint does not say which recipe made it; save it with brainfm")
+        return parse_yaml(self.config.recipe, "the checkpoint's recipe")
+
+    @property
+    def recipe_text(self) -> str:
+        return str(self.config.recipe)
+
+    @property
+    def recipe_hash(self) -> str:
+        return str(self.config.recipe_hash)
+
+    @property
+    def has_twin(self) -> bool:
+        """Whether the same network can be had untrained: always, of its config."""
+        return True
+
+    def twin(self, seed: int) -> "BrainFM":
+        """The same network untrained: same recipe, same preparation, first weights of `seed`."""
+        return BrainFM.fresh(self.config, seed).eval()
+
+    def digest(self) -> str:
+        """A hash of the config and of every tensor with its name: what features depend on beside windows and pooling."""
+        found = hashlib.sha256(self.config.to_json_string(use_diff=False).encode())
+        found.update(weights_digest(self).encode())
+        return found.hexdigest()
+
+    def said(self, recordings: Sequence[Recording], seconds: float) -> list[str]:
+        """What a reader of its scores must know beside them: nothing."""
+        return []
+
     def tokenize(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         """Tokens of a batch, before the encoder; in training a generator draws what a tokenizer leaves out."""
         self.require(batch.modality)
@@ -236,10 +271,14 @@ class BrainFM(PreTrainedModel):
         """Encoded tokens of a batch, nothing hidden."""
         return self.encoder(self.tokenize(batch).tokens)
 
+    def steps(self, modality: str) -> Sequence[Step]:
+        """How a recording is prepared for this model. Raises `DataError` for a modality that it does not know."""
+        self.require(modality)
+        return self.signals[modality].prepare
+
     def prepare(self, recordings: Sequence[Recording], modality: str) -> list[Recording]:
         """The recordings as this model was trained to see them. Raises `DataError` for a modality that it does not know."""
-        self.require(modality)
-        return prepare(recordings, self.signals[modality].prepare, modality)
+        return prepare(recordings, self.steps(modality), modality)
 
     def stream(self, prepared: Sequence[Recording], windows: Windows, modality: str) -> Stream:
         """Prepared recordings and their windows as something to take batches from."""
@@ -317,6 +356,14 @@ def load(where: str | Path, **kwargs: Any) -> BrainFM:
     `kwargs` are those of `BrainFM.from_pretrained`. Raises `CheckpointError` where it can't be loaded whole.
     """
     return BrainFM.from_pretrained(where, **kwargs)
+
+
+def weights_digest(model: nn.Module) -> str:
+    """A hash of every tensor with its name."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def throughout(prepared: Sequence[Recording], modality: str, seconds: float) -> Windows:

@@ -15,15 +15,15 @@ from brainfm.data.cards import overlaps_with
 from brainfm.data.leaks import Fold
 from brainfm.data.modalities import owner
 from brainfm.data.recording import Recording
-from brainfm.errors import CheckpointError, DataError
+from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.files import write_file
 from brainfm.manifest import Spans
 from brainfm.metrics import Probabilities
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
 from brainfm.pooling import Pool
 from brainfm.probes import Protocol, linear
-from brainfm.recipe import WITHOUT_EFFECT, parse_yaml
+from brainfm.recipe import WITHOUT_EFFECT
 
 VERSION = 2
 """Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
@@ -31,7 +31,10 @@ VERSION = 2
 
 @dataclass(frozen=True)
 class Panel:
-    """The models by seed and, for every seed and fold, the one that may judge it."""
+    """The models by seed and, for every seed and fold, the one that may judge it.
+
+    A model is a `BrainFM`, or what has the same manners: `foreign_model.Foreign`.
+    """
 
     models: dict[int, list[BrainFM]]
     chosen: dict[tuple[int, int], BrainFM]
@@ -125,10 +128,8 @@ def seeds_of(models: Sequence[BrainFM]) -> dict[int, list[BrainFM]]:
 
 
 def recipe_of(model: BrainFM) -> dict[str, Any]:
-    """The recipe of the run that made a checkpoint."""
-    if not isinstance(model.config, BrainFMConfig) or not model.config.recipe:
-        raise CheckpointError("this checkpoint does not say which recipe made it; save it with brainfm")
-    return parse_yaml(model.config.recipe, "the checkpoint's recipe")
+    """The recipe of the run that made a checkpoint, or what stands for one in a model of others."""
+    return dict(model.recipe)
 
 
 def clean_models(by_seed: dict[int, list[BrainFM]], evaluation: Evaluation) -> dict[tuple[int, int], BrainFM]:
@@ -220,7 +221,7 @@ def in_common(evaluation: Evaluation, tested: Sequence[tuple[BrainFM, Recording]
 
 def twin(model: BrainFM, seed: int) -> BrainFM:
     """The same network untrained: same recipe, same preparation, first weights of `seed`."""
-    return BrainFM.fresh(model.config, seed).eval()
+    return model.twin(seed)
 
 
 def probe_fold(
@@ -254,8 +255,9 @@ def same_rows(evaluation: Evaluation, model: BrainFM) -> bool:
 
 def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
     """Features of every window, from the cache if these weights have met these recordings before."""
-    path = cache_folder() / "features" / f"{feature_key(model, evaluation, pool)}.npy"
-    if path.exists():
+    key = feature_key(model, evaluation, pool)
+    path = cache_folder() / "features" / f"{key}.npy"
+    if key and path.exists():
         return np.load(path, allow_pickle=False)
     if pool != "mean" and not same_rows(evaluation, model):
         raise DataError(
@@ -268,14 +270,20 @@ def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArr
         with passing.open("wb") as stream:
             np.save(stream, values)
 
-    write_file(path, write)
+    if key:
+        write_file(path, write)
     return values
 
 
 def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
-    """What the features depend on: weights, preparation, recordings, windows, pooling, and the code that makes them."""
-    digest = hashlib.sha256(model.config.to_json_string(use_diff=False).encode())
-    digest.update(weights_digest(model).encode())
+    """What the features depend on: weights, preparation, recordings, windows, pooling, and the code that makes them.
+
+    "" where it can't be told when they would change, as of any callable.
+    """
+    own = model.digest()
+    if not own:
+        return ""
+    digest = hashlib.sha256(own.encode())
     for recording in evaluation.recordings:
         signal = recording.signal(evaluation.modality)
         digest.update(
@@ -286,14 +294,6 @@ def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
     versions = [importlib.metadata.version(name) for name in ("torch", "mne", "scipy", "numpy")]
     digest.update(f"{evaluation.windows.seconds} {pool} {VERSION} {versions}".encode())
     return digest.hexdigest()[:32]
-
-
-def weights_digest(model: BrainFM) -> str:
-    """A hash of every tensor with its name."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + tensor.float().cpu().numpy().tobytes())
-    return digest.hexdigest()
 
 
 def cache_folder() -> Path:

@@ -103,6 +103,8 @@ class Scores:
     seed: int = 0
     notes: Sequence[str] = ()
     """What a reader must know beside the numbers: folds and rows that were left out, and why."""
+    sessions: Sequence[Mapping[str, Any]] = ()
+    """What each row scores on each tested session (`sessions.by_session`), for other benchmarks' tables."""
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -214,6 +216,7 @@ def scores_json(scores: Scores) -> dict[str, Any]:
         "recipe_hash",
         "seed",
         "notes",
+        "sessions",
     )
     found = {key: getattr(scores, key) for key in keys} | {"verdict": verdict(scores)}
     found["held_out"] = scores.held_out if isinstance(scores.held_out, str) else list(scores.held_out)

@@ -22,12 +22,13 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
-    "metrics", "scores", "palette", "codebook", "pictures code_pictures", "report",
+    "metrics", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "quantizers",
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
-    "evaluation", "probes", "panel", "jobs", "options", "cli_data", "cli",
+    "foreign_model", "adapters", "embedder window_encoder", "model_card",
+    "evaluation", "sessions", "probes", "estimator", "opening", "panel", "jobs", "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

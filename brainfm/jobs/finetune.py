@@ -27,9 +27,9 @@ from brainfm.feed import Micro
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
-from brainfm.model import BrainFM, DecoderSettings
+from brainfm.model import BrainFM, DecoderSettings, weights_digest
 from brainfm.objectives import Loss
-from brainfm.panel import Panel, default_pool, twin, weights_digest
+from brainfm.panel import Panel, default_pool, twin
 from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores

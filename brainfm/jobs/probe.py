@@ -3,21 +3,23 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from brainfm.baselines import Baseline
 from brainfm.data.cards import DataCard
 from brainfm.data.cards import Metric as MetricName
 from brainfm.data.leaks import Split
 from brainfm.data.selection import FIELDS
+from brainfm.embedder import Embedder
 from brainfm.evaluation import Evaluation
 from brainfm.metrics import Probabilities
-from brainfm.model import BrainFM
+from brainfm.opening import name_of, opened, said
 from brainfm.panel import Panel, default_pool
 from brainfm.pooling import Pool
 from brainfm.probes import Protocol
 from brainfm.progress import bar
 from brainfm.scores import Scores
+from brainfm.sessions import by_session
 
 
 @dataclass(frozen=True)
@@ -38,22 +40,26 @@ class Options:
     quiet: bool = False
 
 
-def probe(checkpoints: Sequence[str | Path], card: str | Path, options: Options | None = None) -> Scores:
+def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None = None) -> Scores:
     """Score frozen features of one checkpoint, or of several seeds of it, on a card's task.
 
-    Each held-out subject is scored by a checkpoint that never saw it, where there is one. Raises `DataError` where the task
-    can't be laid out, and with `strict` where every checkpoint saw the test data.
+    A checkpoint is what `brainfm.load` takes, `braindecode:Labram` or another model by an adapter's name, or in Python a model:
+    `brainfm.foreign(...)`, or an estimator of scikit-learn, which is fitted on the training windows of each fold. Each held-out
+    subject is scored by a checkpoint that never saw it, where there is one. Raises `DataError` where the task can't be laid out,
+    and with `strict` where every checkpoint saw the test data.
     """
     options = options or Options()
-    models = [BrainFM.from_pretrained(checkpoint) for checkpoint in checkpoints]
+    models, estimators = opened(checkpoints)
     evaluation = Evaluation.of(
         DataCard.load(card), options.split, metric=options.metric, limit=options.limit, seed=options.seed
     )
     panel = Panel.of(models, evaluation, options.strict)
-    pool = options.pool or default_pool(panel.evaluation, next(iter(panel.models.values()))[0])
+    pool = options.pool or (default_pool(panel.evaluation, models[0]) if models else "mean")
     seeds = list(panel.models)
-    twins = seeds if len(seeds) > 1 else [seeds[0] + extra for extra in range(options.seeds)]
+    twins = seeds if len(seeds) != 1 else [seeds[0] + extra for extra in range(options.seeds)]
+    twins = twins if all(model.has_twin for model in models) else []
     baselines, notes = classical(panel.evaluation, options.classical)
+    notes = [*notes, *said(models, panel.evaluation)]
     with bar("probing", len(seeds) + len(twins) + len(baselines), quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {"untrained": [], "frozen": []}
         for seed in twins:
@@ -65,7 +71,10 @@ def probe(checkpoints: Sequence[str | Path], card: str | Path, options: Options 
         for name, part in baselines:
             predictions[f"classical:{name}"] = [panel.evaluation.baseline(part)]
             tick(name)
-    return scores(panel, predictions, options, pool, [str(one) for one in checkpoints], notes)
+        for name, one in estimators.items():
+            predictions[f"estimator:{name}"] = [panel.evaluation.baseline(one)]
+    predictions = {name: several for name, several in predictions.items() if several}
+    return scores(panel, predictions, options, pool, [name_of(one) for one in checkpoints], notes)
 
 
 def scores(
@@ -80,7 +89,7 @@ def scores(
     evaluation = panel.evaluation
     rows = [evaluation.chance(), *(evaluation.row(name, several) for name, several in predictions.items())]
     pairs = [("frozen", "untrained"), ("finetuned", "scratch"), ("finetuned", "frozen")]
-    first = next(iter(panel.models.values()))[0].config
+    first = next((several[0] for several in panel.models.values()), None)
     pooled = (
         ["AUROC is pooled over folds, whose classifiers are not calibrated"]
         if evaluation.metric == "auroc"
@@ -105,10 +114,11 @@ def scores(
         protocol=options.protocol,
         pool=pool,
         checkpoints=checkpoints,
-        recipe=first.recipe,
-        recipe_hash=first.recipe_hash,
+        recipe=first.recipe_text if first else "",
+        recipe_hash=first.recipe_hash if first else "",
         seed=options.seed,
         notes=[*panel.notes, *pooled, *notes],
+        sessions=by_session(evaluation, predictions),
     )
 
 
@@ -141,3 +151,6 @@ def classical(
         else []
     )
     return list(parts.items()), unlabelled
+
+
+probe.Embedder = Embedder  # type: ignore[attr-defined] # `brainfm.probe.Embedder`, beside the probe that it is for
