@@ -5,8 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
+from brainfm.data.causal import Running, Sections
 from brainfm.data.preprocess import Change, Filter
-from brainfm.data.recording import Signal
+from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 
 
@@ -17,7 +18,8 @@ class BandPass(Filter):
     its design in `mne.filter.filter_data`). A stretch shorter than that filter gets a Butterworth filter of
     order 4 instead, run forwards and backwards with odd padding; the recording's notes say how many. Zero
     phase looks ahead: up to half the FIR's length (1.65 / transition width seconds) of later signal reaches
-    each sample, so leave a gap between training and test windows.
+    each sample, so leave a gap between training and test windows. While a signal comes in, the Butterworth filter
+    runs forwards alone.
     """
 
     low: float | None = None
@@ -38,6 +40,13 @@ class BandPass(Filter):
         note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
         return change, taps, [f"band_pass: {note}; Butterworth there"] if short else []
 
+    def causally(self, recording: Recording, modality: str, calibrate: float) -> Running:
+        """Raises `DataError` where the band does not fit below half the sampling rate."""
+        signal = recording.signal(modality)
+        self._check(signal.sfreq, recording.name)
+        said = "band_pass: a Butterworth filter of order 4, forwards alone, where training filtered with zero phase"
+        return Sections(signal.sensors, signal.sfreq, self._sections(signal.sfreq), said)
+
     def _check(self, sfreq: float, where: str) -> None:
         if self.low is None and self.high is None:
             raise DataError("band_pass needs low, high or both, in hertz")
@@ -48,12 +57,16 @@ class BandPass(Filter):
                 f"{where}: a band of {band} does not fit below {nyquist:g} Hz, half its rate; change it"
             )
 
-    def _short(self, stretch: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
+    def _sections(self, sfreq: float) -> NDArray[np.float64]:
+        """The Butterworth filter of order 4 in second-order sections."""
         if self.low is None:
             sos = butter(4, self.high or 0.0, "lowpass", fs=sfreq, output="sos")
         elif self.high is None:
             sos = butter(4, self.low, "highpass", fs=sfreq, output="sos")
         else:
             sos = butter(4, [self.low, self.high], "bandpass", fs=sfreq, output="sos")
+        return np.asarray(sos)
+
+    def _short(self, stretch: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
         padding = min(stretch.shape[1] - 1, round(3 * sfreq / (self.low or self.high or sfreq)))
-        return np.asarray(sosfiltfilt(sos, stretch, axis=1, padlen=padding))
+        return np.asarray(sosfiltfilt(self._sections(sfreq), stretch, axis=1, padlen=padding))
