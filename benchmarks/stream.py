@@ -2,9 +2,9 @@
 
     python benchmarks/stream.py --seconds 600 --out benchmarks/stream.json
 
-Another process sends simulated EEG through LSL as an amplifier would, 20 ms at a time (without mne-lsl, or with `--played`, a
+Another process sends simulated EEG through LSL as an amplifier would, 10 ms at a time (without mne-lsl, or with `--played`, a
 file is played in real time). `brainfm stream` decodes it, in a process of its own, with the network of the checkpoint that comes
-with the package (two-second windows, 512 tokens) under a head of random weights, since what a decision costs does not depend
+with the package (windows of one second, 256 tokens) under a head of random weights, since what a decision costs does not depend
 on what was learnt. Written down: latency of the decisions, samples that were sent and received, memory minute by minute,
 processor time.
 """
@@ -33,7 +33,7 @@ from brainfm.files import write_json
 from brainfm.heads.linear import Linear
 from brainfm.model import BrainFM, DecoderSettings
 
-SENSORS, SFREQ, CHUNK = 64, 500.0, 10
+SENSORS, SFREQ, CHUNK, WINDOW = 64, 500.0, 5, 1.0
 NAME = "brainfm benchmark"
 LOOP = 60.0
 """Seconds of simulated signal, which are sent again and again."""
@@ -49,7 +49,7 @@ def decoder(folder: Path, names: list[str]) -> Path:
         modality="eeg",
         sensors=names,
         channels=len(names),
-        window=Sliding(seconds=2.0),
+        window=Sliding(seconds=WINDOW),
         reader=MneFile(),
         events=None,
         card="simulated_eeg",
@@ -131,6 +131,7 @@ def measured(folder: Path, seconds: float, played: bool) -> dict[str, Any]:
         "sensors": SENSORS,
         "sfreq": SFREQ,
         "seconds": seconds,
+        "window": WINDOW,
         "every": EVERY,
         "sent": round(seconds * SFREQ),
         **summary,
@@ -157,7 +158,6 @@ def main() -> None:
     machine = {
         "processor": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
         "load_before": round(load, 2),
         "load_after": round(os.getloadavg()[0], 2),
         "torch": torch.__version__,

@@ -79,6 +79,13 @@ def stream(
     patience: Annotated[
         float, typer.Option(help="Seconds for which an LSL stream that went away is waited for.")
     ] = 60.0,
+    threads: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            help="That compute a decision; more help large networks on a machine with nothing else to do.",
+        ),
+    ] = 1,
     stop_after: Annotated[float | None, typer.Option(help="End after so many seconds of signal.")] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="End with the summary as one more JSON line on stdout.")
@@ -93,7 +100,7 @@ def stream(
     def say(text: str) -> None:
         typer.echo(text, err=True)
 
-    options = Options(every, calibrate, speed, patience, stop_after, unit, like)
+    options = Options(every, calibrate, speed, patience, stop_after, unit, like, threads)
     running = run(decoder, source, options, say)
     for text in running.said:
         say(text)

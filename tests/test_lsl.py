@@ -200,6 +200,12 @@ def test_volts_that_are_microvolts_are_refused(data: np.ndarray, monkeypatch: py
     assert received(connected(network_, monkeypatch, unit="uV"), 2000)
 
 
+def test_a_dead_sensor_is_refused(data: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
+    data[:, 2] = 0.0
+    with pytest.raises(DataError, match=f"sensor {SENSORS[2]} is flat, and the decoder needs it"):
+        received(connected(Network(data, [(0, 2000)]), monkeypatch), 3000)
+
+
 def test_sensors_are_found_by_name_in_any_order(data: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
     order = np.random.default_rng(0).permutation(8)
     names = [SENSORS[row].upper() for row in order]

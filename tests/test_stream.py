@@ -251,7 +251,8 @@ def test_mistakes(decoder: Path, file: Path, tmp_path: Path) -> None:
 
 
 def test_lsl_without_its_package_says_how_to_get_it(decoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "mne_lsl", None)
+    for name in ("mne_lsl", "mne_lsl.lsl"):
+        monkeypatch.setitem(sys.modules, name, None)
     said = tiny.only_sentence(tiny.brainfm("stream", decoder, "lsl:Amplifier"))
     assert said.startswith("LSL streams need mne-lsl") and said.endswith(
         "pip install 'brainfm-toolkit[stream]'"

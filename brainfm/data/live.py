@@ -128,7 +128,7 @@ def numbers(blocks: Iterator[Block | None], sfreq: float) -> Iterator[Block | No
             yield None
             continue
         lost += block.missing
-        good = np.isfinite(block.data).all(axis=0)
+        good = np.asarray(np.isfinite(block.data).all(axis=0))
         edges = [0, *(np.flatnonzero(np.diff(good)) + 1).tolist(), len(good)]
         for start, stop in pairwise(edges):
             if not good[start]:

@@ -1,5 +1,6 @@
 """Signals of the Lab Streaming Layer (Kothe et al. 2025, doi:10.1162/IMAG.a.136), through mne-lsl."""
 
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.data.gate import check_amplitude
+from brainfm.data.gate import check_amplitude, faults
 from brainfm.data.live import NAP, Block, numbers
 from brainfm.data.modalities import modality as find_modality
 from brainfm.data.recording import Recording, Sensors, Signal
@@ -148,7 +149,8 @@ class Lsl:
         )
 
     def plausible(self, blocks: Iterator[Block | None]) -> Iterator[Block | None]:
-        """The blocks; an amplitude that the unit can't have is refused as soon as enough of it is there."""
+        """The blocks; an amplitude that the unit can't have, or none, is refused as soon as enough of it is there."""
+        kind = find_modality(self.modality)
         seen: list[NDArray[np.float64]] | None = []
         for block in blocks:
             yield block
@@ -158,9 +160,11 @@ class Lsl:
             if sum(one.shape[1] for one in seen) >= LOOKED_AT * self.sfreq:
                 data = np.nan_to_num(np.concatenate(seen, axis=1))
                 signal = Signal(data, self.sfreq, self.recording.signal(self.modality).sensors)
-                check_amplitude(
-                    self.recording.with_signal(self.modality, signal), find_modality(self.modality)
-                )
+                check_amplitude(self.recording.with_signal(self.modality, signal), kind)
+                for name, fault in faults(signal, kind).items():
+                    raise DataError(
+                        f"{self.where}: sensor {name} {fault}, and the decoder needs it; look at it"
+                    )
                 seen = None
 
     def found(self) -> Any:
@@ -281,9 +285,8 @@ def mne_lsl() -> Any:
     if "LSLAPICFG" not in os.environ and not any(Path(name).expanduser().exists() for name in CONFIGS):
         os.environ["LSLAPICFG"] = str(Path(__file__).with_name("lsl_api.cfg"))
     try:
-        from mne_lsl import lsl
+        return importlib.import_module("mne_lsl.lsl")
     except ImportError as error:
         raise DataError(
             f"LSL streams need mne-lsl ({error}): pip install 'brainfm-toolkit[stream]'"
         ) from None
-    return lsl

@@ -1,5 +1,6 @@
 """Export: a decoder, or an encoder that embeds, as a graph that runs without brainfm."""
 
+import importlib
 import importlib.util
 import io
 import json
@@ -259,9 +260,9 @@ def run_torch(path: Path) -> Run:
 
 def run_onnx(path: Path) -> Run:
     """The same by ONNX Runtime, on the CPU."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(path.read_bytes(), providers=["CPUExecutionProvider"])
+    session = importlib.import_module("onnxruntime").InferenceSession(
+        path.read_bytes(), providers=["CPUExecutionProvider"]
+    )
     return lambda signal: np.asarray(session.run(None, {INPUT: signal})[0])
 
 

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ class Options:
 
     `every` and `calibrate` are seconds of signal: between two decisions, and from which a scale is measured. `speed` is for
     files (0: as fast as possible), `unit`, `like` (a recording with the same sensors) and `patience` (seconds) for LSL. After
-    `stop_after` seconds of signal it ends.
+    `stop_after` seconds of signal it ends. A decision is computed by `threads` threads: a second one waits for its core when
+    that does anything else, for seconds on a busy machine (LOG, 2026-11-29).
     """
 
     every: float = 0.5
@@ -43,6 +45,7 @@ class Options:
     stop_after: float | None = None
     unit: str | None = None
     like: Path | None = None
+    threads: int = 1
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ class Stream:
 
     def decisions(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Decision]:
         """The decisions as they are due. Raises `DataError` where the source fails."""
-        with torch.inference_mode():
+        with threads(self.options.threads):
             self.warm_up()
             begin = 0
             self.cutter.restart(self.chain.held * self.sfreq)
@@ -231,6 +234,7 @@ class Stream:
         self.tally.weigh(at <= MINUTE)
         return Decision(at, dict(zip(self.decoder.labels, probability.tolist(), strict=True)), latency)
 
+    @torch.inference_mode()
     def decide(self, window: NDArray[np.float64]) -> NDArray[np.float64]:
         """(label,) probabilities of a prepared (sensor, time) window."""
         modality = self.decoder.modality
@@ -240,6 +244,17 @@ class Stream:
             modality, array_, self.sfreq, [signal.sensors], places=[owner(self.prepared, modality)]
         )
         return self.model.decode(batch).double().softmax(dim=-1)[0].cpu().numpy()
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads for a while."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def decoder_of(model: BrainFM, checkpoint: str | Path) -> DecoderSettings:
