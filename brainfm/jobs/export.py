@@ -236,8 +236,8 @@ def write_torch(program: torch.export.ExportedProgram, said: dict[str, Any], pat
 
 
 def write_onnx(program: torch.export.ExportedProgram, said: dict[str, Any], path: Path) -> None:
-    names = {"input_names": [INPUT], "output_names": [said["output"]["name"]]}
-    made = torch.onnx.export(program, verbose=False, **names)
+    outputs = [said["output"]["name"]]
+    made = torch.onnx.export(program, input_names=[INPUT], output_names=outputs, verbose=False)
     assert made is not None  # without a file the exporter gives the program
     made.model.metadata_props[DESCRIPTION] = json.dumps(said)
     made.save(path, external_data=False)

@@ -88,7 +88,7 @@ class Tally:
     missing: int = 0
     gaps: int = 0
     seconds: float = 0.0
-    latency: array = field(default_factory=lambda: array("f"))  # type: ignore[type-arg]
+    latency: array[float] = field(default_factory=lambda: array("f"))
     """Milliseconds of every decision: four bytes each, a megabyte in three days at one a second."""
     memory: list[float] = field(default_factory=list)
     """Megabytes that the process held when the first decision was made or a minute was over, whichever came last; and now."""
@@ -239,9 +239,9 @@ class Stream:
         """(label,) probabilities of a prepared (sensor, time) window."""
         modality = self.decoder.modality
         signal = self.prepared.signal(modality)
-        array_ = on_windows(self.steps, window[None], signal.sensors).astype(np.float32)
+        values = on_windows(self.steps, window[None], signal.sensors).astype(np.float32)
         batch = Batch.of(
-            modality, array_, self.sfreq, [signal.sensors], places=[owner(self.prepared, modality)]
+            modality, values, self.sfreq, [signal.sensors], places=[owner(self.prepared, modality)]
         )
         return self.model.decode(batch).double().softmax(dim=-1)[0].cpu().numpy()
 
