@@ -89,7 +89,7 @@ def test_decisions_are_those_of_windows_prepared_causally(
 def test_what_is_done_otherwise_is_said_and_a_summary_ends_it(decoder: Path, file: Path) -> None:
     result = tiny.brainfm("stream", decoder, file, *WORDS, "--json")
     *rows, last = lines(result)
-    assert "band_pass: a Butterworth filter of order 4, forwards alone" in result.err
+    assert "band_pass: Butterworth filters of low order, forwards alone" in result.err
     assert "median and scale of the first 4 s" in result.err
     assert "decisions are 78 ms behind the signal" in result.err
     assert "the first decision comes after 4 s of signal" in result.err

@@ -18,8 +18,9 @@ class BandPass(Filter):
     its design in `mne.filter.filter_data`). A stretch shorter than that filter gets a Butterworth filter of
     order 4 instead, run forwards and backwards with odd padding; the recording's notes say how many. Zero
     phase looks ahead: up to half the FIR's length (1.65 / transition width seconds) of later signal reaches
-    each sample, so leave a gap between training and test windows. While a signal comes in, the Butterworth filter
-    runs forwards alone.
+    each sample, so leave a gap between training and test windows. While a signal comes in, a high-pass of order 1
+    and a Butterworth low-pass of order 4 run forwards: of what can't look ahead, that leaves the slow waves most
+    like those of zero phase (LOG, 2026-11-29).
     """
 
     low: float | None = None
@@ -44,8 +45,13 @@ class BandPass(Filter):
         """Raises `DataError` where the band does not fit below half the sampling rate."""
         signal = recording.signal(modality)
         self._check(signal.sfreq, recording.name)
-        said = "band_pass: a Butterworth filter of order 4, forwards alone, where training filtered with zero phase"
-        return Sections(signal.sensors, signal.sfreq, self._sections(signal.sfreq), said)
+        said = "band_pass: Butterworth filters of low order, forwards alone, where training filtered with zero phase"
+        parts = [
+            butter(order, edge, kind, fs=signal.sfreq, output="sos")
+            for edge, order, kind in ((self.low, 1, "highpass"), (self.high, 4, "lowpass"))
+            if edge is not None
+        ]
+        return Sections(signal.sensors, signal.sfreq, np.concatenate(parts), said)
 
     def _check(self, sfreq: float, where: str) -> None:
         if self.low is None and self.high is None:
@@ -57,16 +63,12 @@ class BandPass(Filter):
                 f"{where}: a band of {band} does not fit below {nyquist:g} Hz, half its rate; change it"
             )
 
-    def _sections(self, sfreq: float) -> NDArray[np.float64]:
-        """The Butterworth filter of order 4 in second-order sections."""
+    def _short(self, stretch: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
         if self.low is None:
             sos = butter(4, self.high or 0.0, "lowpass", fs=sfreq, output="sos")
         elif self.high is None:
             sos = butter(4, self.low, "highpass", fs=sfreq, output="sos")
         else:
             sos = butter(4, [self.low, self.high], "bandpass", fs=sfreq, output="sos")
-        return np.asarray(sos)
-
-    def _short(self, stretch: NDArray[np.float64], sfreq: float) -> NDArray[np.float64]:
         padding = min(stretch.shape[1] - 1, round(3 * sfreq / (self.low or self.high or sfreq)))
-        return np.asarray(sosfiltfilt(self._sections(sfreq), stretch, axis=1, padlen=padding))
+        return np.asarray(sosfiltfilt(sos, stretch, axis=1, padlen=padding))
