@@ -272,7 +272,7 @@ info.set_channel_names(sys.argv[5].split(","))
 info.set_channel_types("eeg")
 info.set_channel_units("microvolts")
 outlet = StreamOutlet(info, chunk_size=25)
-assert outlet.wait_for_consumers(timeout=30)
+assert outlet.wait_for_consumers(timeout=90)
 for start in range(first, stop, 25):
     part = data[start : min(start + 25, stop)]
     outlet.push_chunk(np.ascontiguousarray(part), timestamp=5000.0 + (start + len(part) - 1) / 250.0)
@@ -337,9 +337,9 @@ def test_another_process_sends_and_every_sample_is_decoded(decoder: Path, sent: 
 def test_a_sender_that_is_killed_and_started_again(decoder: Path, sent: Any, tmp_path: Path) -> None:
     """Its stamps say how many samples were lost; no decision is made of a window that they would have been in."""
     name = f"brainfm test {tmp_path.name}"
-    process = tiny.shell("stream", decoder, f"lsl:{name}", *WORDS, "--stop-after", "19.9")
     first = sent(name, 0, 1500)
-    first.wait(30)
+    process = tiny.shell("stream", decoder, f"lsl:{name}", *WORDS, "--stop-after", "19.9")
+    first.wait(100)
     sent(name, 2500, 5000)
     result = tiny.ended(process)
     assert result.code == 0, result.err

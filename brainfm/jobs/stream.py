@@ -88,7 +88,7 @@ class Tally:
     missing: int = 0
     gaps: int = 0
     seconds: float = 0.0
-    latency: array[float] = field(default_factory=lambda: array("f"))
+    latency: "array[float]" = field(default_factory=lambda: array("f"))
     """Milliseconds of every decision: four bytes each, a megabyte in three days at one a second."""
     memory: list[float] = field(default_factory=list)
     """Megabytes that the process held when the first decision was made or a minute was over, whichever came last; and now."""

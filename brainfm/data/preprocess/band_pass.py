@@ -46,11 +46,11 @@ class BandPass(Filter):
         signal = recording.signal(modality)
         self._check(signal.sfreq, recording.name)
         said = "band_pass: Butterworth filters of low order, forwards alone, where training filtered with zero phase"
-        parts = [
-            butter(order, edge, kind, fs=signal.sfreq, output="sos")
-            for edge, order, kind in ((self.low, 1, "highpass"), (self.high, 4, "lowpass"))
-            if edge is not None
-        ]
+        parts = []
+        if self.low is not None:
+            parts.append(butter(1, self.low, "highpass", fs=signal.sfreq, output="sos"))
+        if self.high is not None:
+            parts.append(butter(4, self.high, "lowpass", fs=signal.sfreq, output="sos"))
         return Sections(signal.sensors, signal.sfreq, np.concatenate(parts), said)
 
     def _check(self, sfreq: float, where: str) -> None:
