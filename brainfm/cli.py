@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, NoReturn
 import typer
 
 from brainfm.cli_data import data
+from brainfm.cli_live import live
 from brainfm.errors import BrainfmError
 from brainfm.options import (
     Json,
@@ -30,6 +31,7 @@ app = typer.Typer(
     help="Pretrain, fine-tune and honestly evaluate foundation models of brain recordings. Start with: brainfm demo",
 )
 app.add_typer(data, name="data")
+app.add_typer(live)  # without a name: its verbs stand beside the others
 tokenize = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Discrete codes of tokens: train them, look at them."
 )

@@ -28,7 +28,7 @@ ORDER = [
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
-    "evaluation", "sessions", "probes", "estimator", "opening", "panel", "jobs", "options", "cli_data", "cli",
+    "evaluation", "sessions", "probes", "estimator", "opening", "panel", "jobs", "options", "cli_data cli_live", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

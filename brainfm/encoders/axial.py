@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from brainfm.encoders import Encoder
 from brainfm.layers.among import inside
 from brainfm.layers.attention import Block, Mix
+from brainfm.layers.fixed import of_sensors
 from brainfm.layers.placed import Placed
 from brainfm.tokens import Tokens
 
@@ -49,6 +50,7 @@ class AxialEncoder(Placed):
         return tokens.with_embedding(self.norm(x))
 
 
+@of_sensors()
 def moments(tokens: Tokens, seconds: float) -> Int[Tensor, "batch token"]:
     """A number for each moment in which there is a token, counted from 0."""
     return torch.unique((tokens.time / seconds).floor(), return_inverse=True)[1]

@@ -58,8 +58,8 @@ class BottleneckEncoder(Placed):
 
     def forward(self, tokens: Tokens) -> Tokens:
         x, bins = self.placed(tokens), Bins.of(tokens, self.part.seconds)
-        time = bins.time.repeat_interleave(self.part.latents).expand(len(x), -1)
-        latents = self.ask.repeat(bins.groups.count, 1).expand(len(x), -1, -1)
+        time = bins.time.repeat_interleave(self.part.latents).expand(x.shape[0], -1)
+        latents = self.ask.repeat(bins.groups.count, 1).expand(x.shape[0], -1, -1)
         latents = self.read(latents, time, x, tokens.time, mix=bins.read)
         latents = self.think(latents, time, bins)
         return tokens.with_embedding(self.norm(self.write(x, tokens.time, latents, time, mix=bins.write)))

@@ -21,6 +21,8 @@ PACKAGES = (
 OPTIONAL = {
     "tensorboard": 'pip install "brainfm-toolkit[track]" for --set train.log_with=tensorboard',
     "wandb": 'pip install "brainfm-toolkit[track]" for --set train.log_with=wandb',
+    "onnxruntime": 'pip install "brainfm-toolkit[export]" for brainfm export --format onnx',
+    "mne-lsl": 'pip install "brainfm-toolkit[stream]" for brainfm stream lsl:NAME',
 }
 
 

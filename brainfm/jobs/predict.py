@@ -93,14 +93,19 @@ def read(settings: DecoderSettings, file: Path) -> Recording:
 def same_sensors(recording: Recording, settings: DecoderSettings) -> Recording:
     """The decoder's sensors in its order; a missing one is refused by name, never filled with zeros."""
     signal = recording.signal(settings.modality)
-    missing = [name for name in settings.sensors if name not in signal.sensors.name]
-    if missing:
-        raise DataError(
-            f"{recording.name} lacks {', '.join(missing)}, which the decoder of {settings.card} was trained with"
-        )
+    require_sensors(signal.sensors.name, recording.name, settings)
     return recording.with_signal(
         settings.modality, signal.take([signal.sensors.name.index(name) for name in settings.sensors])
     )
+
+
+def require_sensors(names: Sequence[str], where: str, settings: DecoderSettings) -> None:
+    """Raise `DataError` that names the decoder's sensors which are not among `names`."""
+    missing = [name for name in settings.sensors if name not in names]
+    if missing:
+        raise DataError(
+            f"{where} lacks {', '.join(missing)}, which the decoder of {settings.card} was trained with"
+        )
 
 
 def cut_windows(prepared: Sequence[Recording], settings: DecoderSettings) -> tuple[Windows, str]:

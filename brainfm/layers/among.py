@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from brainfm.layers.attention import Mix, attend
+from brainfm.layers.fixed import of_sensors
 
 WORTH = 2
 """A table must save this many products for each that it makes, since sorting into it and out of it costs, too."""
@@ -31,6 +32,7 @@ class Groups:
     """Whether every place is filled, known on the host so that the usual case needs no attention mask."""
 
     @classmethod
+    @of_sensors()
     def of(cls, label: Int[Tensor, "batch token"], valid: Bool[Tensor, "batch token"]) -> "Groups":
         """Tokens of one label are a group; labels count from 0, and groups of no token are rows of nothing."""
         n = label.shape[1]
@@ -70,7 +72,7 @@ def rows(
     values: Float[Tensor, "batch token head size"], index: Int[Tensor, "batch place"]
 ) -> Float[Tensor, "batch place head size"]:
     """`values` at `index` of each window."""
-    first = torch.arange(len(values), device=index.device).unsqueeze(1) * values.shape[1]
+    first = torch.arange(values.shape[0], device=index.device).unsqueeze(1) * values.shape[1]
     return values.flatten(0, 1).index_select(0, (first + index).flatten()).unflatten(0, index.shape)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from brainfm.layers.among import Groups
 from brainfm.layers.attention import attend
+from brainfm.layers.fixed import of_sensors
 from brainfm.tokens import Tokens
 
 
@@ -24,6 +25,7 @@ class Bins:
     seconds: float
 
     @classmethod
+    @of_sensors()
     def of(cls, tokens: Tokens, seconds: float) -> "Bins":
         """The stretches of these tokens."""
         number = (tokens.time / seconds).floor().long()

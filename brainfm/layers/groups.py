@@ -6,6 +6,7 @@ from torch import Tensor
 
 from brainfm.batch import Batch
 from brainfm.errors import DataError
+from brainfm.layers.fixed import of_sensors
 
 
 def without_padding(batch: Batch) -> Batch:
@@ -20,6 +21,7 @@ def without_padding(batch: Batch) -> Batch:
     return batch.sensors(first.nonzero()[:, 0])
 
 
+@of_sensors(shared=True)
 def groups_of(
     label: Int[Tensor, "batch sensor"], where: str
 ) -> tuple[Int[Tensor, " sensor"], Int[Tensor, " group"]]:
@@ -41,11 +43,10 @@ def group_mean(
     values: Float[Tensor, "batch sensor feature"], group: Int[Tensor, " sensor"], count: int
 ) -> Float[Tensor, "batch group feature"]:
     """The mean over each group; a sensor in group −1 is in none."""
-    inside = group >= 0
-    total = values.new_zeros(values.shape[0], count, values.shape[2])
-    total = total.index_add(1, group[inside], values[:, inside])
-    members = torch.bincount(group[inside], minlength=count).clamp(min=1)
-    return total / members.to(values.dtype).unsqueeze(-1)
+    place = torch.where(group < 0, count, group)  # behind the last group
+    total = values.new_zeros(values.shape[0], count + 1, values.shape[2]).index_add(1, place, values)
+    members = place.new_zeros(count + 1).index_add(0, place, torch.ones_like(place)).clamp(min=1)
+    return total[:, :count] / members[:count].to(values.dtype).unsqueeze(-1)
 
 
 def group_softmax(
@@ -64,7 +65,7 @@ def group_sum(
     values: Float[Tensor, "batch sensor patch width"], group: Int[Tensor, " sensor"], count: int
 ) -> Float[Tensor, "batch group patch width"]:
     """The sum over each group."""
-    total = values.new_zeros(len(values), count, *values.shape[2:])
+    total = values.new_zeros(values.shape[0], count, *values.shape[2:])
     return total.index_add(1, group, values)
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
+from brainfm.layers.fixed import of_sensors
 
 
 class Vocabulary(nn.Module):
@@ -32,6 +33,7 @@ class Vocabulary(nn.Module):
         self.ids = [*self.ids, *new]
         self.table = nn.Parameter(torch.cat([self.table.detach(), rows / math.sqrt(width)]))
 
+    @of_sensors()
     def rows(
         self, ids: Int[Tensor, "batch sensor"]
     ) -> tuple[Int[Tensor, "batch sensor"], Bool[Tensor, "batch sensor"]]:

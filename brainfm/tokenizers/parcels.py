@@ -55,7 +55,7 @@ class ParcelsTokenizer(Knowing):
             )
         patches = patches_of(batch, self.part.times, self.part.sfreq)
         mean = group_mean(patches.flatten(2), group, len(label)).unflatten(-1, patches.shape[2:])
-        region = label.expand(len(batch), -1)
+        region = label.expand(batch.signal.shape[0], -1)
         position, located = places_of(batch, group, len(label))
         rows = Rows.all_there(position, located, region, self.vocabulary(region))
         return tokenized(batch, rows, self.embed(mean), mean, self.part.seconds, self.modality)

@@ -83,7 +83,7 @@ class RegionsTokenizer(Knowing):
         if self.part.merges:
             grid, patches = self.merged(patches, sensor, group, len(label))
             sensor = group_mean(sensor, group, len(label))
-            named = torch.where(torch.isin(label, named[0]), label, 0).expand(len(batch), -1)
+            named = torch.where(torch.isin(label, named[0]), label, 0).expand(batch.signal.shape[0], -1)
         else:
             grid, position, located = self.embed(patches), position[:, group], located[:, group]
         who = sensor + self.vocabulary(named) * (named != 0).unsqueeze(-1)

@@ -72,9 +72,9 @@ class SourcesTokenizer(nn.Module):
         patches = patches_of(seen, self.part.times, self.part.sfreq)
         waves = self.mix(seen) @ patches.flatten(2)
         waves = waves.unflatten(-1, patches.shape[2:])
-        nameless = batch.region.new_zeros(len(batch), self.part.sources)
+        nameless = batch.region.new_zeros(batch.region.shape[0], self.part.sources)
         place = waves.new_zeros(*nameless.shape, 3)
-        rows = Rows.all_there(place, nameless.bool(), nameless, self.name.expand(len(batch), -1, -1))
+        rows = Rows.all_there(place, nameless.bool(), nameless, self.name.expand(nameless.shape[0], -1, -1))
         said = self.embed(waves)
         return tokenized(batch, rows, said, waves.detach(), self.part.seconds, self.modality, losses)
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from brainfm.batch import Batch
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
+from brainfm.layers.fixed import of_sensors
 from brainfm.layers.groups import group_mean, group_softmax, group_sum, places_of, without_padding
 from brainfm.layers.patches import Rows, patches_of, tokenized
 from brainfm.layers.vocabulary import Knowing, Vocabulary
@@ -130,9 +131,10 @@ class VoxelClustersTokenizer(Knowing):
         mean = group_mean(patches.flatten(2), group, count).unflatten(-1, patches.shape[2:])
         position, located = places_of(batch, group, count)
         nameless = torch.zeros_like(located, dtype=torch.int64)
-        rows = Rows.all_there(position, located, nameless, self.centre.expand(len(batch), -1, -1))
+        rows = Rows.all_there(position, located, nameless, self.centre.expand(batch.signal.shape[0], -1, -1))
         return tokenized(batch, rows, grid, mean, self.part.seconds, self.modality)
 
+    @of_sensors(shared=True)
     def row_of(self, batch: Batch) -> Int[Tensor, " voxel"]:
         """The table's row of each voxel of a batch, that of the nearest known one for a voxel that is not in it."""
         if not len(self.vocabulary):

@@ -3,13 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data.causal import Chain, Mixed, Running
 from brainfm.data.lazy import Computed
 from brainfm.data.recording import Recording, Sensors, Signal
+from brainfm.errors import DataError
 from brainfm.part import Part
 
 Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]
@@ -17,6 +19,9 @@ Change = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 class Step(Part):
     """One step of a `prepare:` list, applied to the signal of one modality."""
+
+    each_time: ClassVar[bool] = False
+    """Whether what it makes of a time is a weighted sum of that time's sensors, and nothing else decides it."""
 
     def fit(self, recordings: Sequence[Recording], modality: str) -> Self:
         """The step with what it learns from the training recordings filled in; most steps learn nothing."""
@@ -36,6 +41,22 @@ class Step(Part):
         `scratch` is a folder for passing files. A step that does not say how is called, on the whole in memory.
         """
         return self(recording, modality)
+
+    def causally(self, recording: Recording, modality: str, calibrate: float) -> Running:
+        """The step on a signal that is still coming in; `recording` has its sensors and its rate, and no sample yet.
+
+        A step that must know a whole recording knows its first `calibrate` seconds instead. Raises `DataError` for one that
+        has no form without the rest.
+        """
+        if not self.each_time:
+            raise DataError(
+                f"{self.kind} needs the whole recording, so it can't be done while the signal comes in; decode files with "
+                "`brainfm predict`, or fine-tune from a checkpoint that is prepared without it"
+            )
+        signal = recording.signal(modality)
+        alone = replace(signal, data=np.eye(len(signal.sensors)))  # each sensor by itself shows its weights
+        made = self(recording.with_signal(modality, alone), modality).signal(modality)
+        return Mixed(made.sensors, made.sfreq, made.load())
 
     @property
     def learns(self) -> bool:
@@ -112,6 +133,21 @@ def prepare_lazily(recording: Recording, steps: Sequence[Step], modality: str, s
     for step in steps:
         recording = step.lazily(recording, modality, scratch)
     return recording
+
+
+def prepare_causally(
+    recording: Recording, steps: Sequence[Step], modality: str, calibrate: float
+) -> tuple[Chain, Recording]:
+    """The steps on a signal that is still coming in, and a recording, of no sample, of what they give.
+
+    Raises `DataError` that names a step which can't be done so.
+    """
+    running = []
+    for step in steps:
+        running.append(step.causally(recording, modality, calibrate))
+        empty = np.zeros((len(running[-1].sensors), 0))
+        recording = recording.with_signal(modality, Signal(empty, running[-1].sfreq, running[-1].sensors))
+    return Chain(running), recording
 
 
 def by_stretch(signal: Signal, change: Change) -> Signal:

@@ -19,6 +19,8 @@ class AtlasRegions(Step):
     into `cache`, and nothing is downloaded without it.
     """
 
+    each_time = True
+
     image: str = ""
     names: str = ""
     fetch: str = ""

@@ -5,8 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
+from brainfm.data.causal import Running, Sections
 from brainfm.data.preprocess import Change, Filter
-from brainfm.data.recording import Signal
+from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 
 
@@ -17,7 +18,9 @@ class BandPass(Filter):
     its design in `mne.filter.filter_data`). A stretch shorter than that filter gets a Butterworth filter of
     order 4 instead, run forwards and backwards with odd padding; the recording's notes say how many. Zero
     phase looks ahead: up to half the FIR's length (1.65 / transition width seconds) of later signal reaches
-    each sample, so leave a gap between training and test windows.
+    each sample, so leave a gap between training and test windows. While a signal comes in, a high-pass of order 1
+    and a Butterworth low-pass of order 4 run forwards: of what can't look ahead, that leaves the slow waves most
+    like those of zero phase (LOG, 2026-11-29).
     """
 
     low: float | None = None
@@ -37,6 +40,18 @@ class BandPass(Filter):
 
         note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
         return change, taps, [f"band_pass: {note}; Butterworth there"] if short else []
+
+    def causally(self, recording: Recording, modality: str, calibrate: float) -> Running:
+        """Raises `DataError` where the band does not fit below half the sampling rate."""
+        signal = recording.signal(modality)
+        self._check(signal.sfreq, recording.name)
+        said = "band_pass: Butterworth filters of low order, forwards alone, where training filtered with zero phase"
+        parts = []
+        if self.low is not None:
+            parts.append(butter(1, self.low, "highpass", fs=signal.sfreq, output="sos"))
+        if self.high is not None:
+            parts.append(butter(4, self.high, "lowpass", fs=signal.sfreq, output="sos"))
+        return Sections(signal.sensors, signal.sfreq, np.concatenate(parts), said)
 
     def _check(self, sfreq: float, where: str) -> None:
         if self.low is None and self.high is None:

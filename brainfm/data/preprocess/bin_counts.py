@@ -6,8 +6,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from brainfm.data.causal import Running, Samples
 from brainfm.data.preprocess import Step
-from brainfm.data.recording import Recording, Signal
+from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.spike_times import SpikeTimes
 from brainfm.errors import DataError
 
@@ -25,25 +26,60 @@ class BinCounts(Step):
     def __call__(self, recording: Recording, modality: str) -> Recording:
         """Raises `DataError` where bins of that length can't be had."""
         signal = recording.signal(modality)
-        if set(signal.sensors.unit) != {"count"}:
-            raise DataError(
-                f"{recording.name}: bin_counts is for spikes, {modality} is in {signal.sensors.unit[0]}"
-            )
+        self._of_spikes(signal, recording.name, modality)
         if isinstance(signal.data, SpikeTimes) and not signal.breaks:
             sfreq = 1 / self.seconds
             binned = replace(signal, data=signal.data.at(sfreq), sfreq=sfreq)
             return recording.with_signal(modality, binned).noting(f"bin_counts: {self.seconds:g} s")
-        ratio = self.seconds * signal.sfreq
-        if ratio < 1 - 1e-6 and self.wider == "keep":
+        ratio = self._ratio(signal.sfreq, recording.name)
+        if ratio is None:
             return recording.noting(f"bin_counts: bins of {1 / signal.sfreq:g} s stay as they are")
-        if ratio < 1 - 1e-6 or abs(ratio - round(ratio)) > 1e-6 * ratio:
-            raise DataError(
-                f"{recording.name}: bins of {self.seconds:g} s can't be made of bins of {1 / signal.sfreq:g} s; "
-                "choose a multiple"
-            )
-        binned, lost = added(signal, round(ratio), 1 / self.seconds, recording.name)
+        binned, lost = added(signal, ratio, 1 / self.seconds, recording.name)
         left = f"; {lost} bins at the ends of stretches fill none and were left out" if lost else ""
         return recording.with_signal(modality, binned).noting(f"bin_counts: {self.seconds:g} s{left}")
+
+    def causally(self, recording: Recording, modality: str, calibrate: float) -> Running:
+        """Each bin when it is over. Raises `DataError` as the call does."""
+        signal = recording.signal(modality)
+        self._of_spikes(signal, recording.name, modality)
+        ratio = self._ratio(signal.sfreq, recording.name)
+        if ratio is None:
+            return Running(signal.sensors, signal.sfreq)
+        return Added(signal.sensors, signal.sfreq, ratio, 1 / self.seconds)
+
+    @staticmethod
+    def _of_spikes(signal: Signal, where: str, modality: str) -> None:
+        if set(signal.sensors.unit) != {"count"}:
+            raise DataError(f"{where}: bin_counts is for spikes, {modality} is in {signal.sensors.unit[0]}")
+
+    def _ratio(self, sfreq: float, where: str) -> int | None:
+        """How many bins of a signal at `sfreq` make one; None where it stays as it is."""
+        ratio = self.seconds * sfreq
+        if ratio < 1 - 1e-6 and self.wider == "keep":
+            return None
+        if ratio < 1 - 1e-6 or abs(ratio - round(ratio)) > 1e-6 * ratio:
+            raise DataError(
+                f"{where}: bins of {self.seconds:g} s can't be made of bins of {1 / sfreq:g} s; choose a multiple"
+            )
+        return round(ratio)
+
+
+class Added(Running):
+    """Every `n` bins as one, as soon as the last of them is over."""
+
+    def __init__(self, sensors: Sensors, old: float, n: int, new: float) -> None:
+        super().__init__(sensors, new, delay=(n - 1) / old)
+        self.n = n
+        self.restart()
+
+    def restart(self) -> None:
+        self.kept = np.zeros((len(self.sensors), 0))
+
+    def __call__(self, block: Samples) -> Samples:
+        held = np.concatenate([self.kept, block], axis=1)
+        count = held.shape[1] // self.n
+        self.kept = held[:, count * self.n :]
+        return np.asarray(held[:, : count * self.n].reshape(len(held), count, self.n).sum(axis=2))
 
 
 def added(signal: Signal, n: int, sfreq: float, where: str) -> tuple[Signal, int]:

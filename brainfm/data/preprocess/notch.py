@@ -3,10 +3,11 @@
 import mne
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import filtfilt, iirnotch
+from scipy.signal import filtfilt, iirnotch, tf2sos
 
+from brainfm.data.causal import Running, Sections
 from brainfm.data.preprocess import Change, Filter
-from brainfm.data.recording import Signal
+from brainfm.data.recording import Recording, Signal
 from brainfm.errors import DataError
 
 QUALITY = 30.0
@@ -18,7 +19,7 @@ class Notch(Filter):
 
     Every contiguous stretch is filtered on its own with MNE's zero-phase FIR (`mne.filter.notch_filter`). A
     stretch shorter than that filter gets a second-order notch run forwards and backwards instead; the
-    recording's notes say how many.
+    recording's notes say how many. While a signal comes in, that notch runs forwards alone.
     """
 
     freqs: list[float] | None = None
@@ -40,6 +41,14 @@ class Notch(Filter):
 
         note = f"{short} of {len(signal.stretches)} stretches are shorter than the FIR"
         return change, taps, [f"notch: {note}; second-order notch there"] if short else []
+
+    def causally(self, recording: Recording, modality: str, calibrate: float) -> Running:
+        """Raises `DataError` where a frequency is not below half the sampling rate."""
+        signal = recording.signal(modality)
+        freqs = self._freqs(signal.sfreq, recording.name)
+        sos = np.concatenate([tf2sos(*iirnotch(freq, QUALITY, fs=signal.sfreq)) for freq in freqs])
+        said = "notch: second-order notches, forwards alone, where training filtered with zero phase"
+        return Sections(signal.sensors, signal.sfreq, sos, said)
 
     def _freqs(self, sfreq: float, where: str) -> list[float]:
         if (self.freqs is None) == (self.line is None):

@@ -19,6 +19,8 @@ class Parcellate(Step):
     refused. Sensors in no region, or in none that is kept, are left out with a note.
     """
 
+    each_time = True
+
     keep: list[str] = Field(default=[])
 
     def __call__(self, recording: Recording, modality: str) -> Recording:

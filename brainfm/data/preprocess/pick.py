@@ -16,6 +16,8 @@ from brainfm.part import suggest
 class Pick(Step):
     """Keeps the sensors of these `kinds` and `names` (in the order of `names`) that are not in `exclude`."""
 
+    each_time = True
+
     kinds: list[str] | None = None
     names: list[str] | None = None
     exclude: list[str] = Field(default=[])

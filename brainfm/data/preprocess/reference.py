@@ -23,6 +23,8 @@ class Reference(Step):
     touched. A single named sensor is left out afterwards, because it is zero everywhere; the notes say so.
     """
 
+    each_time = True
+
     to: Literal["average", "none"] | list[str]
 
     def __call__(self, recording: Recording, modality: str) -> Recording:

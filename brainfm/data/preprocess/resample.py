@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import resample_poly
+from scipy.signal import firwin, resample_poly
 
+from brainfm.data.causal import Running, Samples
 from brainfm.data.lazy import Computed
 from brainfm.data.preprocess import Step
-from brainfm.data.recording import Recording, Signal
+from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
+
+DAY = 86_400
+"""Seconds over which a signal without an end may not drift."""
 
 
 class Resample(Step):
@@ -33,6 +37,15 @@ class Resample(Step):
         """From the samples under the FIR, in step with those of the whole."""
         return self._with(recording, modality, resample_lazily)
 
+    def causally(self, recording: Recording, modality: str, calibrate: float) -> Running:
+        """The same samples, each as soon as all that the FIR needs for it is there. Raises `DataError` as the call does."""
+        signal = recording.signal(modality)
+        if not self.sfreq > 0:
+            raise DataError(f"resample needs a rate above 0 Hz, not {self.sfreq}")
+        if signal.sfreq == self.sfreq:
+            return Running(signal.sensors, signal.sfreq)
+        return Polyphase(signal.sensors, signal.sfreq, self.sfreq)
+
     def _with(self, recording: Recording, modality: str, change: Callable[..., Signal]) -> Recording:
         signal = recording.signal(modality)
         if not self.sfreq > 0:
@@ -41,6 +54,45 @@ class Resample(Step):
             return recording
         resampled = recording.with_signal(modality, change(signal, self.sfreq, recording.name))
         return resampled.noting(f"resample: {signal.sfreq:g} Hz to {self.sfreq:g} Hz")
+
+
+class Polyphase(Running):
+    """`resample_poly` sample by sample: the same FIR, its phases kept apart, fed with the samples under it.
+
+    New sample m is the sum over j of `taps[p + j · up] · old[q − j]`, with m · down + half = q · up + p. Before the first sample
+    the signal is taken to have been as it is there.
+    """
+
+    def __init__(self, sensors: Sensors, old: float, new: float) -> None:
+        ratio = fraction(new / old, round(DAY * old))
+        self.up, self.down = ratio.numerator, ratio.denominator
+        longer = max(self.up, self.down)
+        self.half = 10 * longer  # as resample_poly's
+        taps = self.up * firwin(2 * self.half + 1, 1 / longer, window=("kaiser", 5.0))
+        self.length = -(-len(taps) // self.up)
+        self.phases = np.pad(taps, (0, self.length * self.up - len(taps))).reshape(self.length, self.up).T
+        delay = self.half / self.up / old
+        super().__init__(sensors, new, f"resample: the same samples, {1000 * delay:.0f} ms late", delay)
+        self.restart()
+
+    def restart(self) -> None:
+        self.kept: Samples | None = None
+        self.first, self.given = 1 - self.length, 0
+
+    def __call__(self, block: Samples) -> Samples:
+        if not block.shape[1]:
+            return block
+        before = np.repeat(block[:, :1], self.length - 1, axis=1) if self.kept is None else self.kept
+        held = np.concatenate([before, block], axis=1)
+        last = self.first + held.shape[1] - 1  # the newest old sample
+        stop = max(self.given, -(-((last + 1) * self.up - self.half) // self.down))
+        place = np.arange(self.given, stop) * self.down + self.half
+        under = (place // self.up)[:, None] - np.arange(self.length) - self.first
+        out = np.einsum("snj,nj->sn", held[:, under], self.phases[place % self.up])
+        oldest = (stop * self.down + self.half) // self.up - (self.length - 1)  # under the next one
+        drop = max(0, min(oldest - self.first, held.shape[1]))
+        self.kept, self.first, self.given = held[:, drop:], self.first + drop, stop
+        return np.asarray(out)
 
 
 def resample(signal: Signal, sfreq: float, where: str) -> Signal:

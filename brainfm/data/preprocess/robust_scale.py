@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from brainfm.data.causal import Running, Samples
 from brainfm.data.preprocess import Step, at_each_time
 from brainfm.data.recording import Recording, Sensors
 from brainfm.data.spool import Spool
@@ -99,6 +100,15 @@ class RobustScale(Step):
             said(self.scope, scale[:, 0], signal.sensors, share)
         )
 
+    def causally(self, recording: Recording, modality: str, calibrate: float) -> Running:
+        """By the first `calibrate` seconds where the step measures a recording. Raises `DataError` as the call does."""
+        signal = recording.signal(modality)
+        if self.scope == "window":
+            return Running(signal.sensors, signal.sfreq)
+        if self.scope == "training_set":
+            return Scaled(self, signal.sensors, signal.sfreq, self._learnt(signal.sensors, recording.name))
+        return Calibrated(self, signal.sensors, signal.sfreq, calibrate)
+
     @property
     def learns(self) -> bool:
         return self.scope == "training_set" and self.value is None
@@ -127,11 +137,60 @@ class RobustScale(Step):
         centre = [self.centre[name] for name in sensors.name]
         return np.array(centre)[:, None], np.array([self.value[key] for key in keys])[:, None]
 
+    def scaled(self, data: NDArray[Any], by: tuple[NDArray[Any], NDArray[Any]]) -> NDArray[np.float64]:
+        """(sensor, time) data by a centre and a scale, clipped."""
+        out = (data - by[0]) / by[1]
+        return np.asarray(out if self.clip is None else np.clip(out, -self.clip, self.clip))
+
     def _clip(self, scaled: NDArray[Any]) -> tuple[NDArray[Any], float]:
         """The signal within ± clip, and the share of samples that were outside."""
         if self.clip is None:
             return scaled, 0.0
         return np.clip(scaled, -self.clip, self.clip), float((np.abs(scaled) > self.clip).mean())
+
+
+class Scaled(Running):
+    """A signal by a centre and a scale that are known before it comes."""
+
+    def __init__(
+        self, step: RobustScale, sensors: Sensors, sfreq: float, by: tuple[NDArray[Any], NDArray[Any]]
+    ) -> None:
+        super().__init__(without_unit(sensors), sfreq)
+        self.step, self.by = step, by
+
+    def __call__(self, block: Samples) -> Samples:
+        return self.step.scaled(block, self.by)
+
+
+class Calibrated(Running):
+    """A signal by the median and MAD of its first `seconds`, held back until they are there and the same ever after."""
+
+    def __init__(self, step: RobustScale, sensors: Sensors, sfreq: float, seconds: float) -> None:
+        said = f"robust_scale: median and scale of the first {seconds:g} s, where training took the whole recording's"
+        super().__init__(without_unit(sensors), sfreq, said)
+        self.step, self.of, self.needed = step, sensors, max(1, round(seconds * sfreq))
+        self.seen: list[Samples] = []
+        self.count = self.follows = 0
+        self.by: tuple[NDArray[Any], NDArray[Any]] | None = None
+
+    @property
+    def held(self) -> float:
+        return 0.0 if self.by else (self.needed - self.count) / self.sfreq
+
+    def restart(self) -> None:
+        self.follows = self.count  # what came before is measured, and not given
+
+    def __call__(self, block: Samples) -> Samples:
+        if self.by is not None:
+            return self.step.scaled(block, self.by)
+        self.seen.append(block)
+        self.count += block.shape[1]
+        if self.count < self.needed:
+            return block[:, :0]
+        seen = np.concatenate(self.seen, axis=1)
+        self.seen.clear()
+        self.by = measure(seen[:, : self.needed], self.of, self.step.per, "the signal's beginning")
+        return self.step.scaled(seen[:, self.follows :], self.by)
 
 
 def measure(

@@ -25,6 +25,8 @@ class ShaftReference(Step):
     are contacts of one shaft whose numbers follow each other: a gap in the numbers is a gap in space.
     """
 
+    each_time = True
+
     to: Literal["bipolar", "laplacian"]
 
     def __call__(self, recording: Recording, modality: str) -> Recording:

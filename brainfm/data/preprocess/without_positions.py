@@ -15,6 +15,8 @@ class WithoutPositions(Step):
     the dataset, or of an atlas whose step stands before this one.
     """
 
+    each_time = True
+
     def __call__(self, recording: Recording, modality: str) -> Recording:
         signal = recording.signal(modality)
         unknown = np.full((len(signal.sensors), 3), np.nan)
