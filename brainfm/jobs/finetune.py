@@ -122,8 +122,8 @@ def finetune(
             predictions[arm] = [bench.out_of_fold(arm, adaptation, seed, tick) for seed in bench.seeds]
         decoder = bench.final()
         tick("decoder")
-    arms = " and ".join(bench.arms)
-    steps = f"{arms} took the same {recipe.train.steps} steps: few, for a network that starts from nothing"
+    arms = ", ".join(bench.arms)
+    steps = f"{recipe.train.steps} steps for each of {arms}: few, for a network that starts from nothing"
     return Decoded(scores(panel, predictions, options, pool, [str(checkpoint)], [*notes, steps]), decoder)
 
 
@@ -214,12 +214,7 @@ class Bench:
         stream = self.stream(model, rows)
         model.adopt(stream, seed)
         plan = Plan({self.settings.modality: stream}, self.recipe.train.batch, seed)
-        target, told = None, stream.windows.label
-        if isinstance(evaluation, Targeted):
-            told = evaluation.targets.value[rows]
-            target = torch.from_numpy(evaluation.targets.value)
-        numbers = isinstance(evaluation, Targeted) and evaluation.targets.of != "classes"
-        weight = None if numbers else balance(told.reshape(-1), len(self.settings.labels))
+        told, target, weight = self.told(rows)
         task = Finetuning(plan, _Decode(model), model, adaptation, weight, target)
         identity = {
             "recipe": self.recipe.hash,
@@ -229,9 +224,21 @@ class Bench:
         }
         return adapt(task, self.recipe, seed, out, identity)
 
+    def told(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], Tensor | None, Tensor | None]:
+        """What is told of these windows, the table of targets where that is no label, and how much each class weighs."""
+        evaluation = self.panel.evaluation
+        if not isinstance(evaluation, Targeted):
+            label = evaluation.windows.label[rows]
+            return label, None, balance(label, evaluation.classes)
+        value = evaluation.targets.value[rows]
+        classes = evaluation.targets.of == "classes"
+        weight = balance(value.reshape(-1), evaluation.classes) if classes else None
+        return value, torch.from_numpy(evaluation.targets.value), weight
+
     def answering(self, rows: NDArray[np.int64]) -> DecoderSettings:
         """The decoder's settings, with what only its training windows say: the mean of what is told, and whose they are."""
-        evaluation, more = self.panel.evaluation, dict[str, Any]()
+        evaluation = self.panel.evaluation
+        more: dict[str, Any] = {}
         if isinstance(evaluation, Targeted):
             more["answer"] = Answer.to(evaluation.targets.rows(rows))
         if self.recipe.subject_layer is not None:

@@ -32,7 +32,8 @@ class Targets:
     def known(self) -> NDArray[np.bool_]:
         """(window,) whether it can be trained on and scored: all is known of it, or of classes any."""
         flat = self.value.reshape(len(self.value), -1)
-        return (flat >= 0).any(axis=1) if self.of == "classes" else np.isfinite(flat).all(axis=1)
+        known = (flat >= 0).any(axis=1) if self.of == "classes" else np.isfinite(flat).all(axis=1)
+        return np.asarray(known, bool)
 
     def rows(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> "Targets":
         """Those of these windows."""
