@@ -43,7 +43,7 @@ def check(probability: Probabilities, label: Labels) -> None:
 class Metric:
     """A score with what it is at chance. Call it with probabilities (window, class) and labels (window,)."""
 
-    weighted: Callable[[Probabilities, Labels, Weights], Scores]
+    weighted: Callable[[Probabilities, NDArray[Any], Weights], Scores]
     chance: Callable[[int, Labels], float]
     """From the number of classes and the labels: what a decoder that has seen no signal can reach."""
     fit: Callable[[NDArray[np.float64], NDArray[Any]], None] = check

@@ -195,7 +195,7 @@ class Targeted(Evaluation):
         return by_part(known[self.metric]) if self.targets.of == "classes" else known[self.metric]
 
     @cached_property
-    def _labels(self) -> NDArray[Any]:  # type: ignore[override] # a property there
+    def _labels(self) -> NDArray[Any]:
         return self.targets.value[self.tested]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ class Targets:
     indices into `names`, −1 where no label holds. `names` are the outputs, or the labels.
     """
 
-    value: NDArray[np.float64] | NDArray[np.int64]
+    value: NDArray[Any]
     names: tuple[str, ...]
     of: Of
     unit: str = ""
