@@ -54,11 +54,12 @@ def parts_of(recipe: FinetuneRecipe, card: DataCard, model: BrainFM | None) -> i
     window = recipe.window or (card.task.window if card.task else None)
     if recipe.head.each == "window" or window is None:
         return 1
-    if model is None or card.modality not in model.signals:
+    signals = getattr(model, "signals", {})  # a model of others has none
+    if card.modality not in signals:
         raise DataError(
             f"{recipe.head.kind} answers for every patch in time, which only brainfm's own models have"
         )
-    return max(1, round(window.seconds / model.signals[card.modality].tokenizer.seconds))
+    return max(1, round(window.seconds / signals[card.modality].tokenizer.seconds))
 
 
 def names_of(evaluation: Evaluation) -> Sequence[str]:

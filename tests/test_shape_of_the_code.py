@@ -29,7 +29,8 @@ ORDER = [
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
-    "evaluation", "sessions", "probes", "targeted", "estimator", "opening", "panel", "tasks", "jobs", "options", "cli_data", "cli",
+    "evaluation", "sessions", "probes", "targeted", "estimator", "opening", "panel", "tasks", "jobs",
+    "options", "cli_data", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""
