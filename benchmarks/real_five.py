@@ -55,6 +55,19 @@ SIGNALS: dict[str, dict[str, Any]] = {
             },
         }
     },
+    "fmri_vtc_tasks": {
+        "fmri": {
+            "prepare": [{"kind": "robust_scale", "scope": "recording", "per": "all", "clip": 15.0}],
+            "seconds": 1.0,
+            "tokenizer": {
+                "kind": "voxel_clusters",
+                "clusters": 24,
+                "hidden": 32,
+                "seconds": 1.0,
+                "sfreq": 1.0,
+            },
+        }
+    },
     "spk_nelpy_ca1": {
         "spikes": {
             "prepare": [{"kind": "bin_counts", "seconds": 0.025}],

@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
-from scipy.special import gammaln
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
@@ -29,6 +27,7 @@ from brainfm.data.spike_times import SpikeTimes
 from brainfm.data.windows import take
 from brainfm.data.windows.sliding import Sliding
 from brainfm.evaluation import Evaluation
+from brainfm.regressors.bayesian import Bayesian
 
 ALPHAS = np.logspace(0, 6, 13)
 """Of ridge regression on standardised counts."""
@@ -173,7 +172,6 @@ def r2(true: Array, guess: Array) -> float:
 def place(seconds: float = 0.25) -> list[Figure]:
     """The rat's place along its track, from windows of a quarter second, over contiguous folds.
 
-    Poisson place fields and Bayes' rule (Zhang et al. 1998, Interpreting neuronal population activity by reconstruction).
     The control gives every window the guess of another.
     """
     card = DataCard.load("spk_nelpy_ca1")
@@ -187,7 +185,8 @@ def place(seconds: float = 0.25) -> list[Figure]:
     for block in np.array_split(known, FOLDS):
         # windows at the border share nothing, yet leave one out on either side
         train = np.setdiff1d(known, np.arange(block[0] - 1, block[-1] + 2))
-        guess[block] = bayesian(counts[:, train], where[train], counts[:, block], seconds)
+        fitted = Bayesian().build(1 / seconds).fit(counts.T[train, :, None], where[train, None], train)
+        guess[block] = fitted.predict(counts.T[block, :, None])[:, 0]
     error = np.abs(guess[known] - where[known])
     wrong = np.abs(np.random.default_rng(0).permutation(guess[known]) - where[known])
     what = f"place, {seconds * 1000:.0f} ms, span {np.ptp(where[known]):.0f} px"
@@ -203,21 +202,6 @@ def along_track(recording: Recording, signal: Signal) -> Array:
     seen = track.data[np.isfinite(track.data).all(axis=1)]
     _, _, direction = np.linalg.svd((seen - seen.mean(axis=0))[::20], full_matrices=False)
     return np.asarray((place - seen.mean(axis=0)) @ direction[0])
-
-
-def bayesian(
-    counts: Array, where: Array, test: Array, seconds: float, bins: int = 48, smooth: float = 2.0
-) -> Array:
-    """The most probable place of each window, (window,), with how long the rat was where as the prior."""
-    edges = np.linspace(where.min(), where.max() + 1e-6, bins + 1)
-    spot = np.digitize(where, edges) - 1
-    stayed = gaussian_filter1d(np.bincount(spot, minlength=bins).astype(float), smooth) + 1e-3
-    fired = np.stack([np.bincount(spot, row, bins) for row in counts])
-    field = gaussian_filter1d(fired, smooth, axis=1) / (stayed * seconds) + 1e-2  # hertz
-    expected = field * seconds
-    log = test.T @ np.log(expected) - expected.sum(axis=0) - gammaln(test + 1).sum(axis=0)[:, None]
-    best = (log + np.log(stayed / stayed.sum())).argmax(axis=1)
-    return np.asarray((edges[:-1] + edges[1:])[best] / 2)
 
 
 if __name__ == "__main__":

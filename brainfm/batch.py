@@ -45,6 +45,8 @@ class Batch:
     recording: Int[Tensor, " batch"]
     """Row of the list of recordings that the windows were cut from."""
     padded: bool = False
+    subject: Int[Tensor, " batch"] | None = None
+    """Whose each window is: `number_of` "dataset/subject", 0 where that is not known; None where nobody's is."""
 
     @classmethod
     def of(
@@ -55,8 +57,12 @@ class Batch:
         sensors: Sequence[Sensors],
         recording: NDArray[np.int64] | None = None,
         places: Sequence[str] | None = None,
+        subjects: Sequence[str] | None = None,
     ) -> "Batch":
-        """From an array (window, sensor, time), the sensor table of each window, and whose each is ("dataset/subject")."""
+        """From an array (window, sensor, time), the sensor table of each window, and whose each is.
+
+        `places` say whose the sensors are, where they are someone's own, `subjects` whose the brain is ("dataset/subject").
+        """
         rows = np.zeros(len(signal), np.int64) if recording is None else np.asarray(recording, np.int64)
         whose = places if places is not None else [""] * len(signal)
         described = [_described(*pair) for pair in zip(map(_Table, sensors), whose, strict=True)]
@@ -68,6 +74,7 @@ class Batch:
             signal=torch.from_numpy(np.ascontiguousarray(signal, np.float32)),
             sfreq=float(sfreq),
             recording=torch.from_numpy(rows),
+            subject=None if subjects is None else torch.tensor([number_of(name) for name in subjects]),
             **named,
         )
 

@@ -185,7 +185,9 @@ def probe(
             help="A run's folder, a checkpoint, a Hub id, or braindecode:NAME[@WEIGHTS].",
         ),
     ],
-    card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path to a card.")],
+    card: Annotated[
+        str, typer.Argument(help="A name in data_cards/, a path to a card, or a task of finetune/.")
+    ],
     out: Annotated[
         Path | None, typer.Option(help="Folder for report.html and report.json.", callback=a_folder)
     ] = None,
@@ -202,9 +204,11 @@ def probe(
     """Score frozen features beside chance, the untrained twin and the classical decoders, with intervals."""
     from brainfm.jobs.probe import Options
     from brainfm.jobs.probe import probe as run
+    from brainfm.tasks import card_of
 
     options = Options(protocol, pool, split, metric, seeds, seed or 0, limit, strict, quiet=json_)
-    show_scores(run(checkpoints, card, options), card, out, f"Probe of {Path(card).stem}", json_)
+    found = run(checkpoints, card, options)
+    show_scores(found, card_of(card), out, f"Probe of {Path(card).stem}", json_)
 
 
 @app.command(epilog="Example: brainfm finetune smoke --from runs/smoke --out runs/decoder")
@@ -248,13 +252,16 @@ def predict(
     decoder: Annotated[str, typer.Argument(help="A decoder that `brainfm finetune` saved.")],
     file: Annotated[Path, typer.Argument(help="A recording to decode.")],
     out: Annotated[Path | None, typer.Option(help="Write the table here instead of printing it.")] = None,
+    subject: Annotated[
+        str, typer.Option(help="Whose it is, where the decoder learnt a layer for each subject.")
+    ] = "",
     json_: Json = False,
 ) -> None:
     """Decode a new file, at its events where the decoder learnt trials, else throughout: label and probabilities."""
     from brainfm.files import write_text
     from brainfm.jobs.predict import predict as run
 
-    found = run(decoder, file)
+    found = run(decoder, file, subject)
     if json_:
         show_json(found.json)
     elif out:

@@ -56,7 +56,13 @@ class Stream:
             [signal.sensors for signal in signals],
             owners,
             [self.owners[owner] for owner in owners],
+            [self.subjects[owner] for owner in owners],
         )
+
+    @cached_property
+    def subjects(self) -> list[str]:
+        """Whose each recording is, "" where that is not known."""
+        return [f"{one.dataset}/{one.subject}" if one.subject else "" for one in self.recordings]
 
     @cached_property
     def owners(self) -> list[str]:

@@ -7,6 +7,7 @@ share the same draws.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,17 +28,32 @@ LARGEST = 4_000_000
 """Weights held at once, 32 MB: more draws go in batches."""
 
 
+def check(probability: Probabilities, label: Labels) -> None:
+    """Raise `DataError` unless these are finite probabilities (window, class) for these labels."""
+    if probability.ndim != 2 or len(probability) != len(label) or not len(label):
+        raise DataError(f"predictions of shape {probability.shape} do not fit {len(label)} labels")
+    if not np.isfinite(probability).all():
+        row = int(np.argmin(np.isfinite(probability).all(axis=1)))
+        raise DataError(f"the prediction for window {row} is not a finite number")
+    if label.min() < 0 or label.max() >= probability.shape[1]:
+        raise DataError(f"a label lies outside the {probability.shape[1]} classes of the predictions")
+
+
 @dataclass(frozen=True)
 class Metric:
     """A score with what it is at chance. Call it with probabilities (window, class) and labels (window,)."""
 
-    weighted: Callable[[Probabilities, Labels, Weights], Scores]
+    weighted: Callable[[Probabilities, NDArray[Any], Weights], Scores]
     chance: Callable[[int, Labels], float]
     """From the number of classes and the labels: what a decoder that has seen no signal can reach."""
+    fit: Callable[[NDArray[np.float64], NDArray[Any]], None] = check
+    """Raises `DataError` where predictions do not fit what is true."""
+    classes: bool = True
+    """Whether labels are classes of windows, of which every draw must hold each."""
 
     def __call__(self, probability: Probabilities, label: Labels) -> float:
         """The score of these predictions. Raises `DataError` where shapes, labels or numbers don't fit."""
-        check(probability, label)
+        self.fit(probability, label)
         return float(self.weighted(probability, label, np.ones((1, len(label))))[0])
 
 
@@ -50,17 +66,6 @@ class Interval:
     high: float
     over: str
     n: int
-
-
-def check(probability: Probabilities, label: Labels) -> None:
-    """Raise `DataError` unless these are finite probabilities (window, class) for these labels."""
-    if probability.ndim != 2 or len(probability) != len(label) or not len(label):
-        raise DataError(f"predictions of shape {probability.shape} do not fit {len(label)} labels")
-    if not np.isfinite(probability).all():
-        row = int(np.argmin(np.isfinite(probability).all(axis=1)))
-        raise DataError(f"the prediction for window {row} is not a finite number")
-    if label.min() < 0 or label.max() >= probability.shape[1]:
-        raise DataError(f"a label lies outside the {probability.shape[1]} classes of the predictions")
 
 
 def confusion(probability: Probabilities, label: Labels, weight: Weights) -> NDArray[np.float64]:
@@ -141,6 +146,117 @@ METRICS = {
 """Name to metric. Chance of accuracy and weighted F1 is that of always saying the commonest class."""
 
 
+Values = NDArray[np.float64]
+"""(window, part, output) what is told of each part of each window, or what is true of it."""
+
+
+def r2(said: Values, true: Values, weight: Weights) -> Scores:
+    """Share of each output's variance over windows and parts that is explained, the mean over outputs; below 0 for what is
+    worse than the mean (scikit-learn's `r2_score`, uniform average)."""
+    error = ((true - said) ** 2).sum(axis=1)
+    centred = true - true.mean(axis=(0, 1))
+    total = weight.sum(axis=1)[:, None] * true.shape[1]
+    variance = weight @ (centred**2).sum(axis=1) - (weight @ centred.sum(axis=1)) ** 2 / total
+    return np.mean(1 - (weight @ error) / np.maximum(variance, 1e-300), axis=1)
+
+
+def pearson_r(said: Values, true: Values, weight: Weights) -> Scores:
+    """Correlation of each output with what is told, over windows and parts; the mean over outputs. A constant correlates 0."""
+    a, b = said - said.mean(axis=(0, 1)), true - true.mean(axis=(0, 1))
+    total = weight.sum(axis=1)[:, None] * true.shape[1]
+
+    def moment(x: Values, y: Values) -> NDArray[np.float64]:
+        return weight @ (x * y).sum(axis=1) - (weight @ x.sum(axis=1)) * (weight @ y.sum(axis=1)) / total
+
+    spread = np.sqrt(np.maximum(moment(a, a), 0) * np.maximum(moment(b, b), 0))
+    return np.mean(np.where(spread > 1e-12, moment(a, b) / np.maximum(spread, 1e-12), 0.0), axis=1)
+
+
+LEAST_RATE = 1e-9
+"""A count that is expected to be less counts as this, whose logarithm is finite."""
+
+
+def co_bps(said: Values, true: Values, weight: Weights) -> Scores:
+    """Bits a spike that expected counts tell more of counts than each neuron's mean does, if neurons fire as Poisson processes.
+
+    (log-likelihood of `said` − that of the means) / (spikes · log 2), over all neurons together (Pei et al. 2021, Neural Latents
+    Benchmark, arXiv:2109.04463, equation 2); the means are those of the scored windows.
+    """
+    rate = np.maximum(said, LEAST_RATE)
+    told = (true * np.log(rate) - rate).sum(axis=(1, 2))
+    spikes = weight @ true.sum(axis=1)
+    total = weight.sum(axis=1)[:, None] * true.shape[1]
+    mean = np.maximum(spikes / total, LEAST_RATE)
+    constant = (spikes * np.log(mean) - mean * total).sum(axis=1)
+    return (weight @ told - constant) / (np.maximum(spikes.sum(axis=1), 1.0) * np.log(2))
+
+
+def check_values(said: Values, true: Values) -> None:
+    """Raise `DataError` unless finite values are told of every part of every window."""
+    if said.shape != true.shape or said.ndim != 3 or not len(said):
+        raise DataError(f"predictions of shape {said.shape} do not fit targets of shape {true.shape}")
+    if not np.isfinite(said).all():
+        row = int(np.argmin(np.isfinite(said).all(axis=(1, 2))))
+        raise DataError(f"the prediction for window {row} is not a finite number")
+
+
+def check_rates(said: Values, true: Values) -> None:
+    """The same, and that no expected count is negative."""
+    check_values(said, true)
+    if said.min() < 0:
+        raise DataError(f"an expected count of {said.min():g} is not possible")
+
+
+def by_part(metric: Metric) -> Metric:
+    """A score of classes as one of (window, part, class) probabilities and (window, part) labels, −1 where there is none."""
+
+    def flat(said: Values, label: Labels) -> tuple[Probabilities, Labels, NDArray[np.bool_]]:
+        known = (label >= 0).reshape(-1)
+        return said.reshape(len(known), -1)[known], label.reshape(-1)[known], known
+
+    def weighted(said: Values, label: Labels, weight: Weights) -> Scores:
+        probability, found, known = flat(said, label)
+        return metric.weighted(probability, found, np.repeat(weight, label.shape[1], axis=1)[:, known])
+
+    return Metric(
+        weighted,
+        lambda n, label: metric.chance(n, label[label >= 0]),
+        lambda said, label: metric.fit(*flat(said, label)[:2]),
+        classes=False,
+    )
+
+
+def top(k: int) -> Metric:
+    """Share of windows whose own segment is among the `k` that lie nearest to what is told, of all that were tested.
+
+    Nearness is the cosine of vectors whose outputs are standardised by the true ones (Défossez et al. 2023, §2.5). What lies
+    equally near counts by the chance that it would be among them, so that an answer that is always the same scores chance.
+    """
+
+    def weighted(said: Values, true: Values, weight: Weights) -> Scores:
+        mean, spread = true.mean(axis=0), np.maximum(true.std(axis=0), 1e-12)
+        a, b = (((one - mean) / spread).reshape(len(one), -1) for one in (said, true))
+        a, b = (one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in (a, b))
+        near = a @ b.T
+        own = np.diag(near)[:, None]
+        nearer = (near > own + 1e-9).sum(axis=1)
+        tied = (np.abs(near - own) <= 1e-9).sum(axis=1)
+        return weight @ np.clip((k - nearer) / tied, 0, 1) / weight.sum(axis=1)
+
+    return Metric(weighted, lambda n, true: min(1.0, k / len(true)), check_values, classes=False)
+
+
+OF_SEGMENTS = {"top_10": top(10), "top_1": top(1)}
+"""Scores of vectors that are to be found among those of all tested windows."""
+OF_VALUES = {
+    "r2": Metric(r2, lambda n, true: 0.0, check_values, classes=False),
+    "pearson_r": Metric(pearson_r, lambda n, true: 0.0, check_values, classes=False),
+}
+"""Scores of real numbers; always telling the mean scores 0."""
+OF_RATES = {"co_bps": Metric(co_bps, lambda n, true: 0.0, check_rates, classes=False), **OF_VALUES}
+"""Scores of expected counts."""
+
+
 def bootstrap(
     metric: Metric,
     predictions: Sequence[Probabilities],
@@ -158,7 +274,13 @@ def bootstrap(
     draws. It says how much the score would vary with other subjects, not with other seeds. Raises
     `DataError` where predictions and labels do not fit.
     """
-    return _interval(lambda weight: _mean_score(metric, predictions, labels, weight), labels, groups, rng, n)
+    return _interval(
+        lambda weight: _mean_score(metric, predictions, labels, weight),
+        strata(metric, labels),
+        groups,
+        rng,
+        n,
+    )
 
 
 def paired_difference(
@@ -177,7 +299,12 @@ def paired_difference(
     def difference(weight: Weights) -> Scores:
         return _mean_score(metric, a, labels, weight) - _mean_score(metric, b, labels, weight)
 
-    return _interval(difference, labels, groups, rng, n)
+    return _interval(difference, strata(metric, labels), groups, rng, n)
+
+
+def strata(metric: Metric, labels: NDArray[Any]) -> Labels:
+    """(window,) of what every draw must hold each: the classes, or one for all where windows have none."""
+    return labels if metric.classes else np.zeros(len(labels), np.int64)
 
 
 def _mean_score(
@@ -186,7 +313,7 @@ def _mean_score(
     if not predictions:
         raise DataError("there are no predictions to score")
     for probability in predictions:
-        check(probability, labels)
+        metric.fit(probability, labels)
     return np.mean([metric.weighted(probability, labels, weight) for probability in predictions], axis=0)
 
 

@@ -15,6 +15,7 @@ from pydantic import SerializeAsAny, TypeAdapter, ValidationError
 from torch import Tensor, nn
 from transformers import PretrainedConfig, PreTrainedModel
 
+from brainfm.answers import Answer
 from brainfm.batch import Batch
 from brainfm.checkpoint import LoadReport, load_whole, read_config, resolve, without_bars
 from brainfm.corpus import Stream
@@ -28,10 +29,11 @@ from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.errors import CheckpointError, DataError
 from brainfm.heads import Head
+from brainfm.layers.subjects import SubjectLayer
 from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.part import Settings, explain
-from brainfm.pooling import Pool, pool_tokens
+from brainfm.pooling import ANY_ROWS, Pool, pool_tokens
 from brainfm.recipe import PretrainRecipe, SignalRecipe, parse_yaml
 from brainfm.tokens import Tokenized, Tokens
 
@@ -86,6 +88,9 @@ class DecoderSettings(Settings):
 
     head: SerializeAsAny[Head]
     labels: list[str]
+    """The classes, or the names of what is told."""
+    answer: Answer = Answer()
+    subjects: SubjectLayer | None = None
     modality: str
     sensors: list[str]
     """Names of the raw recording's sensors, in the order in which the head expects what is made of them."""
@@ -133,6 +138,8 @@ class BrainFM(PreTrainedModel):
         self.encoder = encoder.build(len(self.modalities))
         self.width = encoder.width
         if self.decoder is not None:
+            if self.decoder.subjects is not None:
+                self.subjects = self.decoder.subjects.build(self.width)
             self.head = self.decoder.head.build(
                 self.width, len(self.decoder.labels), *self.grid(self.decoder)
             )
@@ -166,13 +173,17 @@ class BrainFM(PreTrainedModel):
         config = BrainFMConfig.from_dict(settings)
         config.trust = True  # what it names is in use already
         model = BrainFM.fresh(config, seed)
-        backbone = {key: value for key, value in self.state_dict().items() if not key.startswith("head.")}
+        state = self.state_dict()
+        backbone = {key: value for key, value in state.items() if not key.startswith(("head.", "subjects."))}
         model.load_state_dict(backbone, strict=False)
         model.manifest = self.manifest
         return model
 
-    def decode(self, batch: Batch) -> Float[Tensor, "batch class"]:
-        """Logits of the decoder's labels. Raises `CheckpointError` where the model has no decoder."""
+    def decode(self, batch: Batch) -> Float[Tensor, "batch ... output"]:
+        """What the decoder's head puts out: logits of its labels, or what its `answer` makes numbers of.
+
+        Raises `CheckpointError` where the model has no decoder.
+        """
         if self.decoder is None:
             raise CheckpointError(
                 "this checkpoint has no decoder; make one with `brainfm finetune RECIPE --from CHECKPOINT`"
@@ -181,11 +192,15 @@ class BrainFM(PreTrainedModel):
 
     @torch.inference_mode()
     def probabilities(self, stream: Stream, rows: NDArray[np.int64], batch: int = 64) -> NDArray[np.float64]:
-        """(row, label) probabilities of these windows, by the decoder."""
+        """(row, label) probabilities of these windows, by the decoder; (row, part, label) where it answers for every patch.
+
+        Of a decoder of numbers, what it tells instead of probabilities, in the unit of its target.
+        """
         self.eval()
         parts = np.array_split(rows, -(-len(rows) // batch))
-        logits = [self.decode(stream.batch(part).to(self.device)) for part in parts]
-        return torch.cat(logits).double().softmax(dim=-1).cpu().numpy()
+        output = torch.cat([self.decode(stream.batch(part).to(self.device)) for part in parts])
+        answer = self.decoder.answer if self.decoder is not None else Answer()
+        return answer.told(output).cpu().numpy()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Every module has initialised itself; transformers must not do it again."""
@@ -269,7 +284,10 @@ class BrainFM(PreTrainedModel):
 
     def forward(self, batch: Batch) -> Tokens:
         """Encoded tokens of a batch, nothing hidden."""
-        return self.encoder(self.tokenize(batch).tokens)
+        tokens = self.tokenize(batch).tokens
+        if self.decoder is not None and self.decoder.subjects is not None:
+            tokens = tokens.with_embedding(self.subjects(tokens.embedding, batch.subject))
+        return self.encoder(tokens)
 
     def steps(self, modality: str) -> Sequence[Step]:
         """How a recording is prepared for this model. Raises `DataError` for a modality that it does not know."""
@@ -302,7 +320,7 @@ class BrainFM(PreTrainedModel):
         """
         self.eval()
         stream = self.stream(prepared, windows, modality)
-        if not apart and pool != "mean" and len({self.rows(one, modality) for one in prepared}) > 1:
+        if not apart and pool not in ANY_ROWS and len({self.rows(one, modality) for one in prepared}) > 1:
             raise DataError(f"windows of different sensors can't be pooled by {pool}; use pool='mean'")
         pooled = {
             int(row): vector

@@ -39,7 +39,7 @@ OnErrorOption = Annotated[
 ]
 Protocol = Annotated[Literal["ridge", "logistic"], typer.Option(help="The linear probe.")]
 PoolOption = Annotated[
-    Literal["mean", "sensor", "time", "all"] | None,
+    Literal["mean", "place", "sensor", "time", "all"] | None,
     typer.Option(help="What stays apart when a window's tokens become one vector."),
 ]
 MetricOption = Annotated[

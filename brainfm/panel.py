@@ -21,9 +21,10 @@ from brainfm.files import write_file
 from brainfm.manifest import Spans
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
-from brainfm.pooling import Pool
+from brainfm.pooling import ANY_ROWS, Pool
 from brainfm.probes import Protocol, linear
 from brainfm.recipe import WITHOUT_EFFECT
+from brainfm.targeted import Targeted
 
 VERSION = 2
 """Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
@@ -228,6 +229,8 @@ def probe_fold(
     evaluation: Evaluation, features: NDArray[np.float32], fold: Fold, protocol: Protocol
 ) -> Probabilities:
     """Fit the linear probe on the training rows, its regularisation chosen on groups inside them; predict the test rows."""
+    if isinstance(evaluation, Targeted):
+        return evaluation.probe(features, fold)
     label = evaluation.windows.label[fold.train]
     classifier = linear(protocol, label, evaluation.inner(fold))
     classifier.fit(features[fold.train], label)
@@ -259,7 +262,7 @@ def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArr
     path = cache_folder() / "features" / f"{key}.npy"
     if key and path.exists():
         return np.load(path, allow_pickle=False)
-    if pool != "mean" and not same_rows(evaluation, model):
+    if pool not in ANY_ROWS and not same_rows(evaluation, model):
         raise DataError(
             f"{evaluation.card.name}: sensors of a fold differ and can't be pooled by {pool}; use --pool mean"
         )

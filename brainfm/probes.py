@@ -7,11 +7,9 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from brainfm.baselines import Fold, inner_folds, logistic
+from brainfm.ridge import PENALTIES, Solution
 
 Protocol = Literal["ridge", "logistic"]
-
-PENALTIES = np.logspace(-3, 3, 13)
-"""Ridge penalties, as multiples of the mean eigenvalue of the kernel: the same grid serves any number of features."""
 
 
 def linear(protocol: Protocol, label: NDArray[np.int64], groups: NDArray[np.int64]) -> Any:
@@ -35,13 +33,13 @@ class RidgeProbe:
         self.classes_ = np.unique(label)
         scores = np.zeros(len(PENALTIES))
         for fit_rows, score_rows in self.folds:
-            values = _Solution(features[fit_rows], label[fit_rows], self.classes_)(
+            values = _solution(features[fit_rows], label[fit_rows], self.classes_)(
                 features[score_rows], PENALTIES
             )
             scores += [_recall(value, label[score_rows], self.classes_) for value in values]
         best = int(np.flatnonzero(scores >= scores.max() - 1e-9)[-1]) if self.folds else len(PENALTIES) // 2
         self.penalty = PENALTIES[best]
-        self._solution = _Solution(features, label, self.classes_)
+        self._solution = _solution(features, label, self.classes_)
         return self
 
     def decision_function(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -54,47 +52,14 @@ class RidgeProbe:
         return out
 
 
-class _Solution:
-    """One eigendecomposition, good for every penalty: of the kernel, or of the features' covariance where that is smaller.
-
-    (Dual and primal ridge, Hastie et al. 2009, §3.4.)
-    """
-
-    def __init__(
-        self, features: NDArray[np.float32], label: NDArray[np.int64], classes: NDArray[np.int64]
-    ) -> None:
-        one_hot = (label[:, None] == classes).astype(float)
-        present = np.maximum(one_hot.sum(axis=0), 1)
-        weight = (one_hot / present).sum(axis=1) / len(classes) * len(label)
-        root = np.sqrt(weight)
-        # Centred as the targets are, every class counting the same: else the boundary leans towards the common class.
-        self.mean = np.average(features, axis=0, weights=weight)
-        self.std = features.std(axis=0)
-        self.std = np.where(
-            self.std > 1e-6 * self.std.max(), self.std, np.inf
-        )  # a constant feature says nothing
-        self.offset = np.average(one_hot, axis=0, weights=weight)
-        rows = self._standard(features) * root[:, None]
-        targets = (one_hot - self.offset) * root[:, None]
-        dual = len(rows) <= rows.shape[1]
-        self.eigenvalues, vectors = np.linalg.eigh(rows @ rows.T if dual else rows.T @ rows)
-        self.basis = rows.T @ vectors if dual else vectors
-        self.target = vectors.T @ targets if dual else vectors.T @ (rows.T @ targets)
-        self.scale = max(float(self.eigenvalues.sum()) / len(rows), 1e-12)
-
-    def __call__(
-        self, features: NDArray[np.float32], penalties: NDArray[np.float64]
-    ) -> list[NDArray[np.float64]]:
-        """(window, class) values for each penalty."""
-        projected = self._standard(features) @ self.basis
-        return [
-            projected @ (self.target / (np.maximum(self.eigenvalues, 0) + penalty * self.scale)[:, None])
-            + self.offset
-            for penalty in penalties
-        ]
-
-    def _standard(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
-        return ((features - self.mean) / self.std).astype(np.float64)
+def _solution(
+    features: NDArray[np.float32], label: NDArray[np.int64], classes: NDArray[np.int64]
+) -> Solution:
+    """Ridge on one-hot targets, centred so that every class counts the same: else the boundary leans towards the common one."""
+    one_hot = (label[:, None] == classes).astype(float)
+    present = np.maximum(one_hot.sum(axis=0), 1)
+    weight = (one_hot / present).sum(axis=1) / len(classes) * len(label)
+    return Solution(features, one_hot, weight)
 
 
 def _recall(value: NDArray[np.float64], label: NDArray[np.int64], classes: NDArray[np.int64]) -> float:

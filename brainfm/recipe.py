@@ -16,16 +16,21 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from brainfm import folders
+from brainfm.adaptation import Adaptation
+from brainfm.adaptation.full import Full
 from brainfm.data.preprocess import Step
+from brainfm.data.targets import Target
 from brainfm.data.windows import Cut
 from brainfm.encoders import Encoder
 from brainfm.errors import RecipeError
 from brainfm.heads import Head
+from brainfm.layers.subjects import SubjectLayer
 from brainfm.masks import Mask
 from brainfm.objectives import Objective
 from brainfm.part import Settings, explain
 from brainfm.precision import Precision
 from brainfm.quantizers import Quantizer
+from brainfm.regressors import Regressor
 from brainfm.sizes import SIZES, apply_size
 from brainfm.tokenizers import Tokenizer
 
@@ -355,19 +360,56 @@ class TokenizeRecipe(SignalRecipe, Recipe):
 
 
 class FinetuneRecipe(Recipe):
-    """One downstream task: a file of `finetune/`. The window, the labels and the split are the card's unless given here."""
+    """One downstream task: a file of `finetune/`. The window, the labels and the split are the card's unless given here.
+
+    With a `target` no label of a window is told but numbers, expected counts or labels of its parts; `metric`, `folds`, `gap` and
+    the classical `regressors` beside it are then said here, since a card's own task is of labels.
+    """
 
     folder: ClassVar[str] = "finetune"
     card: str
     window: SerializeAsAny[Cut] | None = None
     labels: list[str] | None = None
     split: Literal["WithinSession", "CrossSession", "CrossSubject"] | None = None
+    target: SerializeAsAny[Target] | None = None
+    metric: str | None = None
+    folds: int | None = Field(default=None, ge=2)
+    gap: float | None = Field(default=None, ge=0, description="seconds between blocks of time")
+    regressors: list[SerializeAsAny[Regressor]] = []
     head: SerializeAsAny[Head]
     head_rate: float = Field(
         default=10.0, gt=0, description="the head's learning rate, as a multiple of the backbone's"
     )
+    subject_layer: SubjectLayer | None = None
+    adaptation: list[SerializeAsAny[Adaptation]] = Field(
+        default=[Full()], min_length=1, description="a row each; the decoder that is saved is the first's"
+    )
     train: Training
     seeds: int = Field(default=1, ge=1, description="networks of each arm in each fold")
+
+    @model_validator(mode="after")
+    def _one_thing_is_told(self) -> Self:
+        if self.target is not None and self.labels is not None:
+            raise ValueError("labels are told of a window, a target of its parts; give one of the two")
+        if self.subject_layer is not None and self.subject_layer.ids:
+            raise ValueError("subject_layer.ids is known only when the run starts; remove it")
+        if self.target is None and self.head.each == "patch":
+            raise ValueError(
+                f"head {self.head.kind} answers for every patch in time and needs a target that tells of them"
+            )
+        if self.target is None and (self.metric or self.folds or self.gap or self.regressors):
+            raise ValueError(
+                "metric, folds, gap and regressors are for a target; a card's labels have the card's own"
+            )
+        return self
+
+    @field_validator("adaptation")
+    @classmethod
+    def _rows_differ(cls, value: list[Adaptation]) -> list[Adaptation]:
+        rows = [part.row for part in value]
+        if twice := [row for row in rows if rows.count(row) > 1]:
+            raise ValueError(f"two ways would both be the row {twice[0]}; compare them in two runs")
+        return value
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,6 +106,8 @@ class Run:
     quiet: bool = False
     rates: Mapping[str, float] = field(default_factory=dict)
     """Parameter-name prefix → multiple of the learning rate; 0 freezes."""
+    undecayed: Collection[str] = ()
+    """Names of parameters of two axes that are not decayed, as vectors are not."""
     several: bool = False
     """Whether steps differ in which weights they use, as those of several instruments do."""
     held_out: HeldOut | None = None
@@ -330,7 +332,8 @@ def optimizer_of(run: Run, module: nn.Module) -> torch.optim.Optimizer:
         scale = next((rate for prefix, rate in run.rates.items() if name.startswith(prefix)), 1.0)
         parameter.requires_grad_(scale > 0)
         if scale > 0:
-            decay = run.training.weight_decay if parameter.ndim > 1 else 0.0
+            decayed = parameter.ndim > 1 and name not in run.undecayed
+            decay = run.training.weight_decay if decayed else 0.0
             groups.setdefault((scale, decay), []).append(parameter)
     rate = run.training.learning_rate
     settings = [

@@ -77,7 +77,10 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "modality": [{"otherwise": {"kind": "independent"}}],
     "complement": [{"of": {"kind": "block", "share": 0.45}}],
     "neurodynamics": [{}, {"of": known_blocks()}],
-    "linear": [{"pool": pool} for pool in ("mean", "sensor", "time", "all")],
+    "linear": [{"pool": pool} for pool in ("mean", "place", "sensor", "time", "all", "moments")],
+    "attentive": [{}, {"queries": 3}],
+    "by_region": [{"regions": [""]}],
+    "sequence": [{"rows": rows} for rows in ("mean", "apart")],
 }
 """Settings of single parts; a kind that is not here is tried with its defaults."""
 SAYS_SOMETHING_OF: dict[str, tuple[str, ...]] = {"next_event": ("spikes",), "contrastive": ()}

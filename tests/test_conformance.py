@@ -188,7 +188,7 @@ def test_heads(choice: dict[str, Any], model: BrainFM, batch: Batch) -> None:
             parameter += torch.randn(parameter.shape, generator=drawn(0))
     embedding = tokens.embedding.detach().requires_grad_()
     logits = head(tokens.with_embedding(embedding))
-    assert logits.shape == (8, 3)
+    assert logits.shape == ((8, 8, 3) if head.part.each == "patch" else (8, 3))
     logits.square().sum().backward()
     assert all(was for _, was in reached(head))
     assert embedding.grad is not None and (embedding.grad.abs().sum(dim=-1) > 0).all()

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy.stats import poisson
 from sklearn import metrics as reference
 
 from brainfm.errors import DataError
-from brainfm.metrics import METRICS, bootstrap, paired_difference
+from brainfm.metrics import METRICS, OF_RATES, OF_SEGMENTS, OF_VALUES, bootstrap, by_part, paired_difference
 
 
 def _predictions(n_classes: int, seed: int = 0, n: int = 300) -> tuple[np.ndarray, np.ndarray]:
@@ -150,3 +151,102 @@ def test_unmatched_seeds_are_refused() -> None:
         paired_difference(
             METRICS["kappa"], [probability], [probability] * 2, label, label, np.random.default_rng(0)
         )
+
+
+def _numbers(seed: int = 0, n: int = 120) -> tuple[np.ndarray, np.ndarray]:
+    """Two outputs of different size in three parts of each window, told with noise."""
+    rng = np.random.default_rng(seed)
+    true = rng.standard_normal((n, 3, 2)) * [1.0, 50.0] + [0.0, 300.0]
+    return true + rng.standard_normal(true.shape) * [0.5, 40.0], true
+
+
+def test_scores_of_numbers_are_scikit_learns() -> None:
+    said, true = _numbers()
+    flat = said.reshape(-1, 2), true.reshape(-1, 2)
+    assert OF_VALUES["r2"](said, true) == pytest.approx(reference.r2_score(flat[1], flat[0]), abs=1e-12)
+    expected = np.mean([np.corrcoef(flat[0][:, k], flat[1][:, k])[0, 1] for k in range(2)])
+    assert OF_VALUES["pearson_r"](said, true) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_mean_scores_nothing_and_less_is_below() -> None:
+    _, true = _numbers()
+    mean = np.broadcast_to(true.mean(axis=(0, 1)), true.shape)
+    assert OF_VALUES["r2"](mean, true) == pytest.approx(0.0, abs=1e-12)
+    assert OF_VALUES["pearson_r"](mean, true) == 0.0
+    assert OF_VALUES["r2"](-true, true) < -1 and OF_VALUES["pearson_r"](-true, true) == pytest.approx(-1)
+
+
+def _counts(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    rate = np.exp(rng.normal([-0.5, 0.5, -2.5], 0.8, (150, 4, 3)))
+    return rate, rng.poisson(rate).astype(float)
+
+
+def test_bits_a_spike_are_those_of_the_definition() -> None:
+    """Pei et al. 2021, equation 2, term by term, with scipy's Poisson distribution."""
+    rate, count = _counts()
+    null = np.broadcast_to(count.mean(axis=(0, 1)), count.shape)
+    gained = poisson.logpmf(count, rate).sum() - poisson.logpmf(count, null).sum()
+    assert OF_RATES["co_bps"](rate, count) == pytest.approx(gained / count.sum() / np.log(2), abs=1e-10)
+    assert OF_RATES["co_bps"](rate, count) > 0.1
+    assert OF_RATES["co_bps"](null, count) == pytest.approx(0.0, abs=1e-10)
+    assert OF_RATES["co_bps"](rate[::-1], count) < 0
+
+
+@pytest.mark.parametrize("name", sorted(OF_RATES))
+def test_a_weight_is_a_repetition_of_numbers_too(name: str) -> None:
+    said, true = _counts()
+    weight = np.random.default_rng(1).integers(0, 3, len(true))
+    repeated = np.repeat(np.arange(len(true)), weight)
+    [weighted] = OF_RATES[name].weighted(said, true, weight[None].astype(float))
+    assert weighted == pytest.approx(OF_RATES[name](said[repeated], true[repeated]), abs=1e-10)
+
+
+def test_numbers_have_an_interval() -> None:
+    said, true = _numbers()
+    rng = np.random.default_rng(0)
+    found = bootstrap(OF_VALUES["r2"], [said], true, np.arange(len(true)) % 6, rng, n=300)
+    assert found.low < found.score < found.high < 1
+    gained = paired_difference(
+        OF_VALUES["r2"], [said], [true * 0], true, np.arange(len(true)) % 6, rng, n=300
+    )
+    assert gained.low > 0
+
+
+def test_classes_of_parts_are_scored_where_they_have_a_label() -> None:
+    probability, label = _predictions(3)
+    parts, labels = probability.reshape(100, 3, 3), label.reshape(100, 3).copy()
+    labels[::4, 1] = -1
+    known = labels.reshape(-1) >= 0
+    for name, metric in METRICS.items():
+        expected = metric(probability[known], label[known])
+        assert by_part(metric)(parts, labels) == pytest.approx(expected, abs=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (np.zeros((5, 2, 1)), "do not fit targets"),
+        (np.full((4, 2, 1), np.nan), "the prediction for window 0 is not a finite number"),
+        (np.full((4, 2, 1), -1.0), "an expected count of -1 is not possible"),
+    ],
+)
+def test_impossible_numbers_are_refused(said: np.ndarray, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        OF_RATES["co_bps"](said, np.ones((4, 2, 1)))
+
+
+def test_the_right_segment_is_among_the_nearest() -> None:
+    rng = np.random.default_rng(0)
+    true = rng.normal(size=(60, 1, 8)) * 5 + 100
+    said = true + rng.normal(size=true.shape) * 8
+    standard = [(one - true.mean(axis=0))[:, 0] / true.std(axis=0)[0] for one in (said, true)]
+    near = reference.pairwise.cosine_similarity(*standard)
+    for name, k in (("top_1", 1), ("top_10", 10)):
+        expected = reference.top_k_accuracy_score(np.arange(60), near, k=k, labels=np.arange(60))
+        assert OF_SEGMENTS[name](said, true) == pytest.approx(expected, abs=1e-12)
+        assert 0.1 < expected < 1.0
+        same = np.broadcast_to(true[:1], true.shape)
+        assert OF_SEGMENTS[name](same, true) == pytest.approx(k / 60, abs=0.02)
+        assert OF_SEGMENTS[name](0 * said + true.mean(axis=0), true) == pytest.approx(k / 60)
+        assert OF_SEGMENTS[name].chance(8, true) == k / 60

@@ -20,15 +20,17 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 
 ORDER = [
-    "errors", "part", "folders", "files", "data", "baselines",
+    "errors", "part", "folders", "files", "data", "baselines", "ridge", "regressors",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
     "metrics", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
-    "tokenizers", "encoders", "objectives", "heads", "quantizers",
+    "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
+    "adaptation",
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
-    "gather", "blocks average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
+    "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
-    "evaluation", "sessions", "probes", "estimator", "opening", "panel", "jobs", "options", "cli_data cli_live", "cli",
+    "evaluation", "sessions", "probes", "targeted", "estimator", "opening", "panel", "tasks", "jobs",
+    "options", "cli_data cli_live", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""
@@ -36,6 +38,8 @@ RANK = {f"brainfm.{name}": rank for rank, names in enumerate(ORDER) for name in 
 NO_TORCH = (
     "data",
     "baselines",
+    "ridge",
+    "regressors",
     "metrics",
     "scores",
     "palette",

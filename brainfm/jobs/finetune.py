@@ -1,39 +1,44 @@
 """Fine-tune: a decoder for one task, scored beside training from scratch, and saved with all it needs to decode a new file."""
 
+import copy
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from brainfm.batch import Batch
+from brainfm.adaptation import Adaptation
+from brainfm.adaptation.full import Full
+from brainfm.answers import Answer, balance
+from brainfm.batch import Batch, number_of
 from brainfm.chance import Chance
 from brainfm.corpus import Plan, Stream
-from brainfm.data.cards import DataCard
 from brainfm.data.leaks import Fold
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
 from brainfm.errors import BrainfmError, DataError
-from brainfm.evaluation import Evaluation
 from brainfm.feed import Micro
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM, DecoderSettings, weights_digest
 from brainfm.objectives import Loss
-from brainfm.panel import Panel, default_pool, twin
+from brainfm.panel import Panel, twin
 from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
+from brainfm.targeted import Targeted
+from brainfm.tasks import laid_out, names_of, pool_of
 from brainfm.train import Run, train
+
+SCRATCH = "scratch"
 
 
 @dataclass(frozen=True)
@@ -51,23 +56,30 @@ class Finetuning:
     plan: Plan
     module: nn.Module
     model: BrainFM
-    weight: Float[Tensor, " class"]
+    adaptation: Adaptation
+    weight: Float[Tensor, " class"] | None
+    target: Tensor | None = None
+    """(row, part, …) what is told, where that is no label of a window; labels of windows are then its rows."""
 
     def item(self, step: int, part: int, parts: int) -> Micro:
         share = self.plan.piece(step, part, parts)
         label = torch.from_numpy(share.stream.windows.label[share.rows])
-        return Micro.of(share, (*share.stream.batches(share.rows), label))
+        true = label if self.target is None else self.target[label]
+        return Micro.of(share, (*share.stream.batches(share.rows), true))
 
-    def loss(self, module: nn.Module, content: tuple[Batch, Int[Tensor, " batch"]], chance: Chance) -> Loss:
-        batch, label = content
-        logits = module(batch).float()
-        return Loss(
-            {"cross_entropy": F.cross_entropy(logits, label, self.weight.to(logits.device))},
-            {"cross_entropy": 1.0},
-        )
+    def loss(self, module: nn.Module, content: tuple[Batch, Tensor], chance: Chance) -> Loss:
+        batch, true = content
+        output = module(batch).float()
+        weight = None if self.weight is None else self.weight.to(output.device)
+        assert self.model.decoder is not None  # a model that is fine-tuned has one
+        name, found = self.model.decoder.answer.loss(output, true, weight)
+        return Loss({name: found}, {name: 1.0})
 
     def save(self, folder: Path) -> None:
-        self.model.save_pretrained(folder)
+        """A model as any other: what an adaptation put in is merged in a copy, since training may go on."""
+        whole = copy.deepcopy(self.model)
+        self.adaptation.merge(whole)
+        whole.save_pretrained(folder)
 
 
 class _Decode(nn.Module):
@@ -77,7 +89,7 @@ class _Decode(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch class"]:
+    def forward(self, batch: Batch) -> Float[Tensor, "batch ... output"]:
         return self.model.decode(batch)
 
 
@@ -92,13 +104,11 @@ def finetune(
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BrainfmError("fine-tuning runs in one process; start it without accelerate launch")
     options = options or Options(seed=recipe.seed)
-    card = DataCard.load(recipe.card)
-    evaluation = Evaluation.of(
-        card, recipe.split, recipe.window, recipe.labels, options.metric, options.limit, recipe.seed
-    )
-    panel = Panel.of([BrainFM.from_pretrained(checkpoint)], evaluation, options.strict)
+    model = BrainFM.from_pretrained(checkpoint)
+    evaluation = laid_out(recipe, model, options.metric, options.limit)
+    panel = Panel.of([model], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
-    pool = options.pool or default_pool(panel.evaluation, next(iter(panel.models.values()))[0])
+    pool = options.pool or pool_of(panel.evaluation, model)
     baselines, notes = classical(panel.evaluation, options.classical)
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {
@@ -108,11 +118,12 @@ def finetune(
         for name, part in baselines:
             predictions[f"classical:{name}"] = [panel.evaluation.baseline(part)]
             tick(name)
-        for arm in ("scratch", "finetuned"):
-            predictions[arm] = [bench.out_of_fold(arm, seed, tick) for seed in bench.seeds]
+        for arm, adaptation in bench.arms.items():
+            predictions[arm] = [bench.out_of_fold(arm, adaptation, seed, tick) for seed in bench.seeds]
         decoder = bench.final()
         tick("decoder")
-    steps = f"scratch and finetuned took the same {recipe.train.steps} steps: few, for a network that starts from nothing"
+    arms = ", ".join(bench.arms)
+    steps = f"{recipe.train.steps} steps for each of {arms}: few, for a network that starts from nothing"
     return Decoded(scores(panel, predictions, options, pool, [str(checkpoint)], [*notes, steps]), decoder)
 
 
@@ -140,14 +151,16 @@ class Bench:
             raise DataError(
                 f"{evaluation.card.name}: its recordings have different sensors; pick common ones in the card's reader"
             )
-        assert evaluation.card.task is not None  # an evaluation has a task
+        task = evaluation.card.task
+        window = recipe.window or (task.window if task else None)
+        assert window is not None  # an evaluation was cut
         settings = DecoderSettings(
             head=recipe.head,
-            labels=list(evaluation.windows.labels),
+            labels=list(names_of(evaluation)),
             modality=evaluation.modality,
             sensors=[name for name in raw[0] if all(name in others for others in raw)],
             channels=len(model.rows(prepared[0], evaluation.modality)),
-            window=recipe.window or evaluation.card.task.window,
+            window=window,
             reader=evaluation.card.reading,
             events=evaluation.card.events,
             card=evaluation.card.name,
@@ -166,62 +179,110 @@ class Bench:
     @property
     def runs(self) -> int:
         """Networks that are trained for the table."""
-        return 2 * len(self.seeds) * len(self.panel.evaluation.folds)
+        return len(self.arms) * len(self.seeds) * len(self.panel.evaluation.folds)
 
-    def out_of_fold(self, arm: str, seed: int, tick: Any) -> Probabilities:
+    @property
+    def arms(self) -> dict[str, Adaptation]:
+        """What is trained in every fold, by its row: a network that starts from nothing, and what the recipe asks for."""
+        return {SCRATCH: Full(), **{part.row: part for part in self.recipe.adaptation}}
+
+    def out_of_fold(self, arm: str, adaptation: Adaptation, seed: int, tick: Any) -> Probabilities:
         """Predictions of one arm, a network trained for every fold."""
 
         def predict(number: int, fold: Fold) -> Probabilities:
             start = (
                 twin(self.model, seed)
-                if arm == "scratch"
+                if arm == SCRATCH
                 else self.panel.chosen[next(iter(self.panel.models)), number]
             )
-            trained = self.train(start, fold.train, seed, self.out / "folds" / f"{arm}-{seed}-{number}")
+            folder = self.out / "folds" / f"{arm.replace(':', '-')}-{seed}-{number}"
+            trained = self.train(start, adaptation, fold.train, seed, folder)
             tick(f"{arm}, {fold.held_out}")
             return trained.probabilities(self.stream(trained), fold.test)
 
         return self.panel.evaluation.out_of_fold(predict)
 
-    def train(self, start: BrainFM, rows: NDArray[np.int64], seed: int, out: Path) -> BrainFM:
-        """One network from `start`, trained on these windows."""
-        model = start.with_decoder(self.settings, seed)
-        owners = np.unique(self.panel.evaluation.windows.recording[rows])
-        labelled = [self.panel.evaluation.recordings[index] for index in owners]
+    def train(
+        self, start: BrainFM, adaptation: Adaptation, rows: NDArray[np.int64], seed: int, out: Path
+    ) -> BrainFM:
+        """One network from `start`, adapted to these windows."""
+        evaluation = self.panel.evaluation
+        model = start.with_decoder(self.answering(rows), seed)
+        owners = np.unique(evaluation.windows.recording[rows])
+        labelled = [evaluation.recordings[index] for index in owners]
         model.manifest = start.manifest + Manifest.of(labelled, self.settings.modality, with_labels=True)
         stream = self.stream(model, rows)
         model.adopt(stream, seed)
         plan = Plan({self.settings.modality: stream}, self.recipe.train.batch, seed)
-        task = Finetuning(
-            plan, _Decode(model), model, balance(stream.windows.label, len(self.settings.labels))
-        )
+        told, target, weight = self.told(rows)
+        task = Finetuning(plan, _Decode(model), model, adaptation, weight, target)
         identity = {
             "recipe": self.recipe.hash,
             "seed": str(seed),
             "checkpoint": weights_digest(start)[:12],
-            "data": f"{model.manifest.digest} {labels_digest(stream.windows)}",
+            "data": f"{model.manifest.digest} {labels_digest(stream.windows, told)}",
         }
-        rates = {"model.head": self.recipe.head_rate}
-        train(Run(task, self.recipe.train, seed, out, self.recipe.text, identity, quiet=True, rates=rates))
-        return model.cpu().eval()
+        return adapt(task, self.recipe, seed, out, identity)
+
+    def told(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], Tensor | None, Tensor | None]:
+        """What is told of these windows, the table of targets where that is no label, and how much each class weighs."""
+        evaluation = self.panel.evaluation
+        if not isinstance(evaluation, Targeted):
+            label = evaluation.windows.label[rows]
+            return label, None, balance(label, evaluation.classes)
+        value = evaluation.targets.value[rows]
+        classes = evaluation.targets.of == "classes"
+        weight = balance(value.reshape(-1), evaluation.classes) if classes else None
+        return value, torch.from_numpy(evaluation.targets.value), weight
+
+    def answering(self, rows: NDArray[np.int64]) -> DecoderSettings:
+        """The decoder's settings, with what only its training windows say: the mean of what is told, and whose they are."""
+        evaluation = self.panel.evaluation
+        more: dict[str, Any] = {}
+        if isinstance(evaluation, Targeted):
+            more["answer"] = Answer.to(evaluation.targets.rows(rows))
+        if self.recipe.subject_layer is not None:
+            stream = self.stream(self.model, rows)
+            people = sorted({stream.subjects[owner] for owner in stream.windows.recording} - {""})
+            ids = [number_of(place) for place in people]
+            more["subjects"] = self.recipe.subject_layer.model_copy(update={"ids": ids})
+        return self.settings.model_copy(update=more)
 
     def final(self) -> Path:
         """The decoder for new files: trained on every labelled window, so no score of its own belongs to it."""
         every = np.arange(len(self.panel.evaluation.windows))
-        model = self.train(self.model, every, self.seeds[0], self.out / "final")
+        adaptation = self.recipe.adaptation[0]
+        model = self.train(self.model, adaptation, every, self.seeds[0], self.out / "final")
         model.save_pretrained(self.out / "decoder")
         return self.out / "decoder"
 
 
-def labels_digest(windows: Windows) -> str:
+def adapt(
+    task: Finetuning, recipe: FinetuneRecipe, seed: int, out: Path, identity: Mapping[str, str]
+) -> BrainFM:
+    """The task's model, trained phase by phase; the last phase's folder is `out` itself, those before it lie inside."""
+    model, adaptation = task.model, task.adaptation
+    adaptation.install(model, seed)
+    phases = adaptation.phases(model, recipe.head_rate)
+    for number, phase in enumerate(phases, 1):
+        here = out if number == len(phases) else out / f"phase-{number}"
+        steps = max(1, round(phase.share * recipe.train.steps))
+        training = recipe.train.model_copy(update={"steps": steps})
+        rates = {f"model.{name}": rate for name, rate in phase.rates.items()}
+        model.train(not phase.still)
+        model.head.train()
+        undecayed = {f"model.{name}" for name in phase.undecayed}
+        run = Run(
+            task, training, seed, here, recipe.text, identity, quiet=True, rates=rates, undecayed=undecayed
+        )
+        train(run)
+    adaptation.merge(model)
+    return model.cpu().eval().requires_grad_()
+
+
+def labels_digest(windows: Windows, told: NDArray[Any]) -> str:
     """A hash of which windows are trained on, and as what."""
     digest = hashlib.sha256(f"{windows.seconds} {windows.labels}".encode())
-    for column in (windows.recording, windows.start, windows.label):
+    for column in (windows.recording, windows.start, np.ascontiguousarray(told)):
         digest.update(column.tobytes())
     return digest.hexdigest()[:12]
-
-
-def balance(label: NDArray[np.int64], classes: int) -> Float[Tensor, " class"]:
-    """Weights that make every class count the same, as balanced accuracy does."""
-    counts = np.bincount(label, minlength=classes)
-    return torch.from_numpy((len(label) / (classes * np.maximum(counts, 1))).astype(np.float32))

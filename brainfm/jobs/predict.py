@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.batch import number_of
 from brainfm.data.events import attach_events, has_events
 from brainfm.data.readers import Entry
 from brainfm.data.recording import Events, Recording
@@ -21,13 +22,18 @@ from brainfm.model import BrainFM, DecoderSettings, throughout
 
 @dataclass(frozen=True)
 class Predictions:
-    """One row a window: `start` in seconds, probabilities (window, label), all windows `seconds` long."""
+    """One row a window, or a patch of one: `start` in seconds, all `seconds` long; `probability` is (row, label).
+
+    Where `of` says that the decoder tells no classes but numbers, `labels` are their names and `probability` has them, in `unit`.
+    """
 
     labels: Sequence[str]
     start: NDArray[np.float64]
     seconds: float
     probability: NDArray[np.float64]
     cut: str
+    of: str = "classes"
+    unit: str = ""
 
     @property
     def label(self) -> list[str]:
@@ -37,42 +43,52 @@ class Predictions:
     @property
     def json(self) -> dict[str, Any]:
         """What `predict --json` prints."""
-        rows = [
-            {
-                "start": float(start),
-                "label": label,
-                "probability": dict(zip(self.labels, map(float, row), strict=True)),
-            }
-            for start, label, row in zip(self.start, self.label, self.probability, strict=True)
-        ]
-        return {"labels": list(self.labels), "seconds": self.seconds, "cut": self.cut, "windows": rows}
+        told = [dict(zip(self.labels, map(float, row), strict=True)) for row in self.probability]
+        shared = {"labels": list(self.labels), "seconds": self.seconds, "cut": self.cut}
+        if self.of != "classes":
+            rows = [{"start": float(a), "value": row} for a, row in zip(self.start, told, strict=True)]
+            return {**shared, "of": self.of, "unit": self.unit, "windows": rows}
+        both = zip(self.start, self.label, told, strict=True)
+        return {
+            **shared,
+            "windows": [{"start": float(a), "label": name, "probability": row} for a, name, row in both],
+        }
 
     def csv(self) -> str:
-        """A table with a header: start, seconds, label, and a probability per label."""
+        """A table with a header: start, seconds, label and a probability per label; or start, seconds and the numbers."""
         text = io.StringIO()
         table = csv.writer(text, lineterminator="\n")
-        table.writerow(["start", "seconds", "label", *(f"p_{label}" for label in self.labels)])
+        classes = self.of == "classes"
+        named = ["label", *(f"p_{label}" for label in self.labels)] if classes else self.labels
+        table.writerow(["start", "seconds", *named])
         for start, label, row in zip(self.start, self.label, self.probability, strict=True):
-            table.writerow([f"{start:.3f}", f"{self.seconds:g}", label, *(f"{p:.4f}" for p in row)])
+            told = [label, *(f"{p:.4f}" for p in row)] if classes else [f"{value:.6g}" for value in row]
+            table.writerow([f"{start:.3f}", f"{self.seconds:g}", *told])
         return text.getvalue()
 
 
-def predict(decoder: str | Path, file: Path) -> Predictions:
+def predict(decoder: str | Path, file: Path, subject: str = "") -> Predictions:
     """Decode a file window by window: at its events where the decoder learnt trials and the file has events, else throughout.
 
-    Raises `DataError` where the file lacks a sensor that the decoder needs.
+    `subject` is whose it is, by the name of the decoder's training set. Raises `DataError` where the file lacks a sensor that the
+    decoder needs, and for a subject without a map of their own.
     """
     model = BrainFM.from_pretrained(decoder)
     if model.decoder is None:
         raise CheckpointError(
             f"{decoder} has no decoder; make one with `brainfm finetune RECIPE --from {decoder}`"
         )
-    recording = same_sensors(read(model.decoder, file), model.decoder)
+    recording = owned(same_sensors(read(model.decoder, file), model.decoder), model.decoder, subject)
     prepared = model.prepare([recording], model.decoder.modality)
     windows, cut = cut_windows(prepared, model.decoder)
     stream = model.stream(prepared, windows, model.decoder.modality)
     found = model.probabilities(stream, np.arange(len(windows)))
-    return Predictions(model.decoder.labels, windows.start, windows.seconds, found, cut)
+    answer = model.decoder.answer
+    parts = found.shape[1] if found.ndim == 3 else 1
+    seconds = windows.seconds / parts
+    start = (windows.start[:, None] + seconds * np.arange(parts)).reshape(-1)
+    told = found.reshape(len(start), -1)
+    return Predictions(model.decoder.labels, start, seconds, told, cut, answer.of, answer.unit)
 
 
 def read(settings: DecoderSettings, file: Path) -> Recording:
@@ -88,6 +104,17 @@ def read(settings: DecoderSettings, file: Path) -> Recording:
     if settings.events.source == "name" or not has_events(recording, settings.events, entry, settings.reader):
         return replace(recording, events=Events())
     return attach_events(recording, settings.events, entry, settings.reader)
+
+
+def owned(recording: Recording, settings: DecoderSettings, subject: str) -> Recording:
+    """The recording as that of a subject whom the decoder knows. Raises `DataError` where it does not."""
+    if not subject:
+        return recording
+    if settings.subjects is None or number_of(f"{settings.card}/{subject}") not in settings.subjects.ids:
+        raise DataError(
+            f"the decoder of {settings.card} has no map for subject {subject}; leave --subject away"
+        )
+    return replace(recording, dataset=settings.card, subject=subject)
 
 
 def same_sensors(recording: Recording, settings: DecoderSettings) -> Recording:

@@ -14,12 +14,14 @@ from brainfm.embedder import Embedder
 from brainfm.evaluation import Evaluation
 from brainfm.metrics import Probabilities
 from brainfm.opening import name_of, opened, said
-from brainfm.panel import Panel, default_pool
+from brainfm.panel import Panel
 from brainfm.pooling import Pool
 from brainfm.probes import Protocol
 from brainfm.progress import bar
 from brainfm.scores import Scores
 from brainfm.sessions import by_session
+from brainfm.targeted import Targeted
+from brainfm.tasks import laid_out, named_task, pool_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Options:
 
 
 def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None = None) -> Scores:
-    """Score frozen features of one checkpoint, or of several seeds of it, on a card's task.
+    """Score frozen features of one checkpoint, or of several seeds of it, on a card's task or on that of a recipe of `finetune/`.
 
     A checkpoint is what `brainfm.load` takes, `braindecode:Labram` or another model by an adapter's name, or in Python a model:
     `brainfm.foreign(...)`, or an estimator of scikit-learn, which is fitted on the training windows of each fold. Each held-out
@@ -50,11 +52,14 @@ def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None 
     """
     options = options or Options()
     models, estimators = opened(checkpoints)
-    evaluation = Evaluation.of(
-        DataCard.load(card), options.split, metric=options.metric, limit=options.limit, seed=options.seed
-    )
+    if recipe := named_task(card):
+        evaluation = laid_out(recipe, models[0] if models else None, options.metric, options.limit)
+    else:
+        evaluation = Evaluation.of(
+            DataCard.load(card), options.split, metric=options.metric, limit=options.limit, seed=options.seed
+        )
     panel = Panel.of(models, evaluation, options.strict)
-    pool = options.pool or (default_pool(panel.evaluation, models[0]) if models else "mean")
+    pool = options.pool or (pool_of(panel.evaluation, models[0]) if models else "mean")
     seeds = list(panel.models)
     twins = seeds if len(seeds) != 1 else [seeds[0] + extra for extra in range(options.seeds)]
     twins = twins if all(model.has_twin for model in models) else []
@@ -124,13 +129,15 @@ def scores(
 
 def classical(
     evaluation: Evaluation, which: Literal["all", "card", "none"] = "all"
-) -> tuple[list[tuple[str, Baseline]], list[str]]:
+) -> tuple[list[tuple[str, Any]], list[str]]:
     """The standard decoders that the sensors allow, and the card's own: what its paradigm is usually scored with.
 
     With them, why any is left out.
     """
     if which == "none":
         return [], []
+    if isinstance(evaluation, Targeted):
+        return list(evaluation.regressors), []
     from brainfm.baselines.band_power import BandPower
     from brainfm.baselines.csp_lda import CspLda
     from brainfm.baselines.tangent_space import TangentSpace

@@ -70,16 +70,25 @@ def named(track: Track, name: str, columns: int) -> list[str]:
 
 
 def held(values: NDArray[np.float64], track: Track, bounds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(column, sample) the means of (time, column) values between `bounds`, in seconds; NaN where a part was not measured.
+    """(column, sample) the means of (time, column) values between `bounds`, in seconds; NaN where a part was not measured."""
+    return means_within(values, track, bounds[:-1], bounds[1:])
 
-    A value stands from its time to the next one's.
+
+def means_within(
+    values: NDArray[np.float64], track: Track, start: NDArray[np.float64], stop: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(column, span) the means of (time, column) values from `start` to `stop`, in seconds, (span,) each; NaN where a part was
+    not measured. A value stands from its time to the next one's.
     """
-    place = (bounds - track.start) * track.rate
+    first, last = ((edge - track.start) * track.rate for edge in (start, stop))
     there = np.asarray(np.isfinite(values).all(axis=1))
     filled = np.where(there[:, None], values, 0.0)
     summed = np.pad(np.cumsum(np.column_stack([filled, there]), axis=0), ((1, 0), (0, 0)))
-    *sums, measured = (np.diff(np.interp(place, np.arange(len(summed)), column)) for column in summed.T)
-    short = measured < np.diff(place) - 1e-6
+    ticks = np.arange(len(summed))
+    *sums, measured = (
+        np.interp(last, ticks, column) - np.interp(first, ticks, column) for column in summed.T
+    )
+    short = measured < last - first - 1e-6
     return np.where(short, np.nan, np.stack(sums) / np.where(short, 1.0, measured))
 
 

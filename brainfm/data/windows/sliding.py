@@ -29,14 +29,14 @@ class Sliding(Cut):
 
     def __call__(self, recordings: Sequence[Recording], modality: str, labels: Sequence[str]) -> Windows:
         """Every window; with `labels`, those that carry one. Raises `DataError` where labels can't be had."""
-        self._check(recordings, labels)
+        self.check(recordings, labels)
         rows: list[tuple[int, float, int]] = []
         dropped: Counter[str] = Counter()
         for index, recording in enumerate(recordings):
             signal = recording.signal(modality)
             starts = self._starts(signal.stretches, signal.sfreq, dropped) / signal.sfreq
             marks = (
-                self._labels(starts - self.lag, recording.events, labels)
+                self.marks(starts - self.lag, recording.events, labels)
                 if labels
                 else np.full(len(starts), -1)
             )
@@ -51,7 +51,8 @@ class Sliding(Cut):
             ]
         return table(rows, self.seconds, labels, dropped)
 
-    def _check(self, recordings: Sequence[Recording], labels: Sequence[str]) -> None:
+    def check(self, recordings: Sequence[Recording], labels: Sequence[str]) -> None:
+        """Raise `DataError` where no window could carry these labels."""
         if not labels:
             return
         if self.background is not None and self.background not in labels:
@@ -82,9 +83,7 @@ class Sliding(Cut):
             dropped["a stretch shorter than a window"] += short
         return np.concatenate([np.arange(start, end - count + 1, step) for start, end in stretches])
 
-    def _labels(
-        self, starts: NDArray[np.float64], events: Events, labels: Sequence[str]
-    ) -> NDArray[np.int64]:
+    def marks(self, starts: NDArray[np.float64], events: Events, labels: Sequence[str]) -> NDArray[np.int64]:
         """The label of each window; −1: outside every labelled event, −2: not enough inside one."""
         share = np.stack([self._share(starts, events, label) for label in labels])
         marks = share.argmax(axis=0)

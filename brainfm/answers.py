@@ -1,0 +1,88 @@
+"""What a decoder's numbers mean, how they are learnt, and what is said of a window in the end."""
+
+from typing import Literal, Self
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from brainfm.data.targets import Targets
+from brainfm.part import Settings
+
+IGNORED = -1
+"""The label of what has none."""
+TEMPERATURE = 0.07
+
+
+class Answer(Settings):
+    """Classes, real numbers in the target's unit, or expected counts.
+
+    What a head puts out is logits, numbers of mean 0 and variance 1, or logarithms of counts over their mean: `mean` and `scale`
+    are those of the training windows, one for each output.
+    """
+
+    of: Literal["classes", "values", "rates", "segments"] = "classes"
+    mean: list[float] = []
+    scale: list[float] = []
+    unit: str = ""
+
+    @classmethod
+    def to(cls, targets: Targets) -> Self:
+        """The answer to the targets of training windows."""
+        if targets.of == "classes":
+            return cls()
+        flat = targets.value.reshape(-1, targets.value.shape[-1]).astype(np.float64)
+        spread = flat.std(axis=0)
+        return cls(
+            of=targets.of,
+            mean=np.maximum(flat.mean(axis=0), 1e-6 if targets.of == "rates" else -np.inf).tolist(),
+            scale=np.where(spread > 0, spread, 1.0).tolist(),
+            unit=targets.unit,
+        )
+
+    def loss(
+        self, output: Float[Tensor, "batch ..."], true: Tensor, weight: Float[Tensor, " class"] | None = None
+    ) -> tuple[str, Float[Tensor, ""]]:
+        """The name of a loss, and its mean over windows; `true` is (window[, part]) labels or (window, part, output) numbers."""
+        if self.of == "classes":
+            # the mean over a batch of what carries a label; one without any gives 0, not NaN
+            known = (true != IGNORED).any()
+            found = F.cross_entropy(output.flatten(0, -2), true.flatten(), weight, ignore_index=IGNORED)
+            return "cross_entropy", found if known else output.sum() * 0.0
+        told = output.reshape(true.shape)
+        mean, scale = (torch.tensor(one, device=told.device) for one in (self.mean, self.scale))
+        if self.of == "values":
+            return "squared_error", F.mse_loss(told, (true.float() - mean) / scale)
+        if self.of == "segments":
+            return "contrastive", matched(told.flatten(1), ((true.float() - mean) / scale).flatten(1))
+        return "poisson", F.poisson_nll_loss(told + mean.log(), true.float(), log_input=True)
+
+    def told(self, output: Float[Tensor, "batch ... output"]) -> Float[Tensor, "batch ... output"]:
+        """Probabilities, values in the target's unit, or expected counts."""
+        output = output.double()
+        if self.of == "classes":
+            return output.softmax(dim=-1)
+        mean, scale = (torch.tensor(one, device=output.device).double() for one in (self.mean, self.scale))
+        return (output + mean.log()).exp() if self.of == "rates" else output * scale + mean
+
+
+def matched(told: Float[Tensor, "batch feature"], true: Float[Tensor, "batch feature"]) -> Float[Tensor, ""]:
+    """Whether each vector that is told is nearer, by its angle, to its own than to the others of the batch.
+
+    (Défossez et al. 2023, equation 2; the temperature of Radford et al. 2021, CLIP, at its start.) A segment that occurs twice in
+    a batch is right both times.
+    """
+    cosine = F.normalize(told, dim=1) @ F.normalize(true, dim=1).T
+    same = (true.unsqueeze(0) == true.unsqueeze(1)).all(dim=-1)
+    chance = (cosine / TEMPERATURE).log_softmax(dim=1)
+    return -chance.masked_fill(~same, -torch.inf).logsumexp(dim=1).mean()
+
+
+def balance(label: NDArray[np.int64], classes: int) -> Float[Tensor, " class"]:
+    """Weights that make every class count the same, as balanced accuracy does."""
+    known = label[label != IGNORED]
+    counts = np.bincount(known, minlength=classes)
+    return torch.from_numpy((len(known) / (classes * np.maximum(counts, 1))).astype(np.float32))

@@ -1,0 +1,74 @@
+"""Tasks: what a recipe of `finetune/` asks, laid out on its card's recordings for one model."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from brainfm import folders
+from brainfm.data.cards import DataCard, list_cards
+from brainfm.errors import DataError
+from brainfm.evaluation import Evaluation
+from brainfm.model import BrainFM
+from brainfm.panel import default_pool, same_rows
+from brainfm.pooling import Pool
+from brainfm.recipe import FinetuneRecipe
+from brainfm.targeted import Targeted
+
+
+def named_task(name: str | Path) -> FinetuneRecipe | None:
+    """The recipe that is meant where a card could be: by a path that ends in .yaml, or by a name that no card has."""
+    path = Path(name)
+    known = str(name) in folders.names(FinetuneRecipe.folder, ".yaml") and str(name) not in list_cards()
+    return FinetuneRecipe.load(name) if path.suffix == ".yaml" or known else None
+
+
+def card_of(name: str | Path) -> str:
+    """The card of a task, or the name itself, which is a card's."""
+    recipe = named_task(name)
+    return str(name) if recipe is None else recipe.card
+
+
+def laid_out(
+    recipe: FinetuneRecipe, model: BrainFM | None, metric: str | None = None, limit: int | None = None
+) -> Evaluation:
+    """The task of a recipe as this model's tokens divide its windows. Raises `DataError` where it can't be laid out."""
+    card = DataCard.load(recipe.card)
+    if recipe.target is None:
+        return Evaluation.of(card, recipe.split, recipe.window, recipe.labels, metric, limit, recipe.seed)
+    return Targeted.of_target(
+        card,
+        recipe.target,
+        parts_of(recipe, card, model),
+        recipe.split,
+        recipe.window,
+        metric or recipe.metric,
+        recipe.regressors,
+        recipe.folds,
+        recipe.gap,
+        limit,
+        recipe.seed,
+    )
+
+
+def parts_of(recipe: FinetuneRecipe, card: DataCard, model: BrainFM | None) -> int:
+    """Into how many parts a window's answer is divided: one, or the patches in time that the model makes of it."""
+    window = recipe.window or (card.task.window if card.task else None)
+    if recipe.head.each == "window" or window is None:
+        return 1
+    signals = getattr(model, "signals", {})  # a model of others has none
+    if card.modality not in signals:
+        raise DataError(
+            f"{recipe.head.kind} answers for every patch in time, which only brainfm's own models have"
+        )
+    return max(1, round(window.seconds / signals[card.modality].tokenizer.seconds))
+
+
+def names_of(evaluation: Evaluation) -> Sequence[str]:
+    """What a decoder's outputs are called."""
+    return evaluation.names if isinstance(evaluation, Targeted) else evaluation.windows.labels
+
+
+def pool_of(evaluation: Evaluation, model: BrainFM) -> Pool:
+    """How the rows of frozen features pool tokens."""
+    if isinstance(evaluation, Targeted) and evaluation.parts > 1:
+        return "moments" if same_rows(evaluation, model) else "time"
+    return default_pool(evaluation, model)
