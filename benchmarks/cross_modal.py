@@ -116,14 +116,17 @@ def scores(out: Path) -> list[dict[str, Any]]:
         return values / (values[~asked].std(axis=0) + 1e-6)
 
     def networks(arm: str, seed: int) -> dict[str, BrainFM]:
-        if arm == "alone":
-            return {name: BrainFM.from_pretrained(folder(out, f"alone {name}", seed)) for name in BOTH}
+        if arm.startswith("alone"):
+            # networks of one seed begin as the same one, and what they share of that carries over
+            other = SEEDS[1 - SEEDS.index(seed)] if arm == "alone, begun apart" else seed
+            of = {"eeg": seed, "seeg": other}
+            return {name: BrainFM.from_pretrained(folder(out, f"alone {name}", of[name])) for name in BOTH}
         one = BrainFM.from_pretrained(folder(out, "one network" if arm == "untrained" else arm, seed))
         one = BrainFM.fresh(one.config, seed).eval() if arm == "untrained" else one
         return dict.fromkeys(BOTH, one)
 
     rows = []
-    for arm in ("one network", "one network, own maps", "alone", "untrained"):
+    for arm in ("one network", "one network, own maps", "alone, begun alike", "alone, begun apart", "untrained"):
         made = [{name: features(net, name) for name, net in networks(arm, seed).items()} for seed in SEEDS]
         for source in BOTH:
             for target in BOTH:
