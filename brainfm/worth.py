@@ -1,0 +1,26 @@
+"""What the number is worth: who the features know, what a nuisance reaches, what worse recordings and new sessions do."""
+
+from collections.abc import Callable
+
+from brainfm import identity, new_session, nuisance, robustness
+from brainfm.panel import Panel
+from brainfm.pooling import Pool
+from brainfm.probes import Protocol
+from brainfm.scores import Aside
+
+STAGES = 4
+
+
+def worth(panel: Panel, protocol: Protocol, pool: Pool, tick: Callable[[str], None]) -> dict[str, Aside]:
+    """The tables beside the main one. The attentive probe has no pooled features to look into: ridge stands in."""
+    how: Protocol = "ridge" if protocol == "attentive" else protocol
+    out = identity.asides(panel, how, pool)
+    tick("identity")
+    out["nuisance"] = nuisance.aside(panel.evaluation, how)
+    tick("nuisances")
+    out["robustness"] = robustness.aside(panel, how, pool)
+    tick("worse recordings")
+    adapted = new_session.aside(panel, how, pool)
+    out |= {} if adapted is None else {"adaptation": adapted}
+    tick("sessions without labels")
+    return out
