@@ -34,9 +34,9 @@ def asides(panel: Panel, protocol: Protocol, pool: Pool) -> dict[str, Aside]:
         who = np.unique(of(evaluation.windows, evaluation.recordings)[rows], return_inverse=True)[1]
         if len(set(who.tolist())) > 1 and not (word == "session" and "identity_subject" in out):
             out[f"identity_{word}"] = told(evaluation, features, rows, who.astype(np.int64), word)
-    who = concept(evaluation)
-    if who is not None and all(len(np.unique(who[fold.train])) > 1 for fold in evaluation.folds):
-        out["erased"] = without(panel, protocol, pool, who)
+    people = concept(evaluation)
+    if people is not None and all(len(np.unique(people[fold.train])) > 1 for fold in evaluation.folds):
+        out["erased"] = without(panel, protocol, pool, people)
     return out
 
 

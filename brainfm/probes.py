@@ -36,7 +36,7 @@ def classifier(protocol: Protocol, label: NDArray[np.int64], groups: NDArray[np.
     return logistic(folds) if protocol == "logistic" else RidgeProbe(folds)
 
 
-class Neighbours(ClassifierMixin, BaseEstimator):  # type: ignore[misc] # untyped
+class Neighbours(ClassifierMixin, BaseEstimator):
     """Votes of the nearest training windows by cosine, each exp(similarity / `TEMPERATURE`) (Wu et al. 2018, section 3.4).
 
     Votes are divided by how common their class is in training, so that rare classes are told as well as common ones; half a

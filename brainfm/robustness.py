@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,19 +65,16 @@ def conditions(panel: Panel, pool: Pool) -> Iterator[Condition]:
     fewest = min(len(signal.sensors) for signal in signals)
     yield Condition("as they are", lambda recording: recording)
     for share in MISSING if fewest >= FEWEST else ():
-        yield Condition(
-            f"{100 * share:.0f} % of sensors missing",
-            lambda one, share=share: missing(one, modality, share, seed),
-        )
+        less = partial(missing, modality=modality, share=share, seed=seed)
+        yield Condition(f"{100 * share:.0f} % of sensors missing", less)
     for ratio in NOISE if not any(isinstance(signal.data, SpikeTimes) for signal in signals) else ():
-        yield Condition(
-            f"noise at {ratio:.0f} dB", lambda one, ratio=ratio: noisy(one, modality, ratio, seed)
-        )
+        louder = partial(noisy, modality=modality, ratio=ratio, seed=seed)
+        yield Condition(f"noise at {ratio:.0f} dB", louder)
     patches = evaluation.windows.seconds / 2 / model.signals[modality].tokenizer.seconds
     if pool in ("mean", "sensor") and patches >= 1 and abs(patches - round(patches)) < 1e-6:
         yield Condition("half the window", lambda recording: recording, share=0.5)
     if fewest >= FEWEST:
-        even, odd = (lambda one, first=first: every_second(one, modality, first) for first in (0, 1))
+        even, odd = (partial(every_second, modality=modality, first=first) for first in (0, 1))
         yield Condition("half of the sensors, the same", even, even)
         yield Condition("half of the sensors, the others", odd, even)
 

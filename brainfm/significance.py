@@ -49,7 +49,7 @@ def _flips(gap: NDArray[np.float64], rng: np.random.Generator) -> float:
         vectorized=True,
         rng=rng,
     )
-    return float(min(found.pvalue, 1 - 1 / min(2.0 ** len(gap), FLIPS)))
+    return min(float(found.pvalue), 1 - 1 / min(2.0 ** len(gap), FLIPS))
 
 
 def _ranks(gap: NDArray[np.float64]) -> float:

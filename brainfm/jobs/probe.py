@@ -186,8 +186,8 @@ def differences(
     made = []
     for of, minus in pairs(list(predictions)):
         one = evaluation.difference(of, predictions[of], minus, predictions[minus])
-        each = ([row[name] for row in per_group.values()] for name in (of, minus))
-        tested = paired_test(*each, np.random.default_rng([evaluation.seed, 9]))
+        ours, theirs = ([row[name] for row in per_group.values()] for name in (of, minus))
+        tested = paired_test(ours, theirs, np.random.default_rng([evaluation.seed, 9]))
         made.append(replace(one, p=tested.p, effect=tested.effect, units=tested.n))
     corrected = holm([one.p for one in made])
     return [replace(one, p_holm=p) for one, p in zip(made, corrected, strict=True)]
