@@ -57,10 +57,7 @@ def main() -> None:
     arguments.add_argument("--json", type=Path)
     arguments.add_argument("--limit", type=int, help="recordings of each card")
     chosen = arguments.parse_args()
-    counts = measure(here(chosen.limit))
-    print(table(counts))  # noqa: T201 - this is the command's output
-    if chosen.json:
-        chosen.json.write_text(json.dumps(as_json(counts), indent=1))
+    print(table(measure(here(chosen.limit), chosen.json)))  # noqa: T201 - this is the command's output
 
 
 def here(limit: int | None = None) -> list[tuple[Recording, str]]:
@@ -77,28 +74,37 @@ def here(limit: int | None = None) -> list[tuple[Recording, str]]:
     return found
 
 
-def measure(recordings: Sequence[tuple[Recording, str]]) -> list[Count]:
-    """Every change of every recording, asked about."""
+def measure(recordings: Sequence[tuple[Recording, str]], save: Path | None = None) -> list[Count]:
+    """Every change of every recording, asked about; what is counted so far goes to `save` after each recording."""
     manifest = Manifest()
     for recording, modality in recordings:
         manifest = manifest + Manifest.of([recording], modality, with_labels=False)
     tally: dict[tuple[str, str], list[int]] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for recording, modality in recordings:
-            others = Manifest(entries=[one for one in manifest.entries if not own(one, recording)])
-            for name, change in CHANGES.items():
-                for copy in made(change, recording, modality, Path(folder)):
-                    said, wrong = manifest.verdict(copy, modality), others.verdict(copy, modality)
-                    row = tally.setdefault((name, modality), [0, 0, 0, 0, 0])
-                    said_of = [
-                        1,
-                        said.startswith("seen"),
-                        said == "unknown",
-                        wrong.startswith("seen"),
-                        len(others.entries),
-                    ]
-                    row[:] = [before + int(one) for before, one in zip(row, said_of, strict=True)]
+    for recording, modality in recordings:
+        ask(recording, modality, manifest, tally)
+        if save:
+            save.write_text(json.dumps(as_json(counted(tally)), indent=1))
+    return counted(tally)
+
+
+def counted(tally: dict[tuple[str, str], list[int]]) -> list[Count]:
+    """The rows of a tally."""
     return [Count(*key, *row) for key, row in tally.items()]
+
+
+def ask(
+    recording: Recording, modality: str, manifest: Manifest, tally: dict[tuple[str, str], list[int]]
+) -> None:
+    """Every change of one recording, asked about with its own entry in the manifest and without."""
+    others = Manifest(entries=[one for one in manifest.entries if not own(one, recording)])
+    with tempfile.TemporaryDirectory() as folder:
+        for name, change in CHANGES.items():
+            for copy in made(change, recording, modality, Path(folder)):
+                said, wrong = manifest.verdict(copy, modality), others.verdict(copy, modality)
+                row = tally.setdefault((name, modality), [0, 0, 0, 0, 0])
+                seen, lost = said.startswith("seen"), said == "unknown"
+                new = [1, seen, lost, wrong.startswith("seen"), len(others.entries)]
+                row[:] = [before + int(one) for before, one in zip(row, new, strict=True)]
 
 
 def own(entry: Entry, recording: Recording) -> bool:
