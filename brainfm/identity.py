@@ -26,7 +26,9 @@ def asides(panel: Panel, protocol: Protocol, pool: Pool) -> dict[str, Aside]:
     """Subject (else session) and dataset told from the features of training windows, and the score without the subject."""
     evaluation = panel.evaluation
     model = next(iter(panel.chosen.values()))
-    networks = {"frozen": model, "untrained": twin(model, next(iter(panel.models)))}
+    networks = {"frozen": model}
+    if model.has_twin:
+        networks["untrained"] = twin(model, next(iter(panel.models)))
     features = {name: cached_features(one, evaluation, pool) for name, one in networks.items()}
     rows = evaluation.folds[0].train
     out: dict[str, Aside] = {}
@@ -111,7 +113,7 @@ def without(panel: Panel, protocol: Protocol, pool: Pool, who: Numbers) -> Aside
     evaluation = panel.evaluation
     label = evaluation.windows.label
     rows = []
-    for name in ("untrained", "frozen"):
+    for name in ("untrained", "frozen") if next(iter(panel.chosen.values())).has_twin else ("frozen",):
         for erase in (False, True):
             several = []
             for seed in panel.models:

@@ -362,6 +362,10 @@ def token_features(model: BrainFM, evaluation: Evaluation, batch: int = 64) -> N
 
     Too large to be kept on disk. Raises `DataError` where they are too large for memory, too.
     """
+    if not isinstance(model, BrainFM):
+        raise DataError(
+            "the attentive probe takes tokens, which only brainfm's own checkpoints give; use --protocol ridge"
+        )
     model.eval()
     prepared = model.prepare(evaluation.recordings, evaluation.modality)
     stream = model.stream(prepared, evaluation.windows, evaluation.modality)

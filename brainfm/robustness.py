@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from brainfm.data.leaks import Fold
 from brainfm.data.recording import Recording
 from brainfm.data.spike_times import SpikeTimes
+from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
@@ -41,18 +42,21 @@ class Condition:
 
 def aside(panel: Panel, protocol: Protocol, pool: Pool) -> Aside:
     """A row of ours and of the untrained twin for every condition that applies."""
-    rows = [
-        panel.evaluation.row(
-            f"{name}:{condition.name}", [predictions(panel, name, condition, protocol, pool)]
-        )
-        for condition in conditions(panel, pool)
-        for name in ("frozen", "untrained")
-    ]
+    names = ("frozen", "untrained") if next(iter(panel.chosen.values())).has_twin else ("frozen",)
+    rows, refused = [], []
+    for condition in conditions(panel, pool):
+        try:
+            found = {name: predictions(panel, name, condition, protocol, pool) for name in names}
+        except DataError:  # a model that takes no other sensors than those it was made for
+            refused.append(condition.name)
+            continue
+        rows += [panel.evaluation.row(f"{name}:{condition.name}", [one]) for name, one in found.items()]
     words = (
         "Probes fitted to recordings as they are, tested on worse ones. A missing sensor is taken out, and what it would "
         "have told is set to its mean in training. Half of the sensors: fitted on every second one, tested on the same or "
         "on the others, pooled by their mean."
     )
+    words += f" The model does not take: {', '.join(refused)}." if refused else ""
     return Aside("Worse recordings", rows, panel.evaluation.metric, panel.evaluation.chance().score, words)
 
 
@@ -70,7 +74,8 @@ def conditions(panel: Panel, pool: Pool) -> Iterator[Condition]:
     for ratio in NOISE if not any(isinstance(signal.data, SpikeTimes) for signal in signals) else ():
         louder = partial(noisy, modality=modality, ratio=ratio, seed=seed)
         yield Condition(f"noise at {ratio:.0f} dB", louder)
-    patches = evaluation.windows.seconds / 2 / model.signals[modality].tokenizer.seconds
+    own = isinstance(model, BrainFM)
+    patches = evaluation.windows.seconds / 2 / model.signals[modality].tokenizer.seconds if own else 0.0
     if pool in ("mean", "sensor") and patches >= 1 and abs(patches - round(patches)) < 1e-6:
         yield Condition("half the window", lambda recording: recording, share=0.5)
     if fewest >= FEWEST:

@@ -14,13 +14,14 @@ STAGES = 4
 def worth(panel: Panel, protocol: Protocol, pool: Pool, tick: Callable[[str], None]) -> dict[str, Aside]:
     """The tables beside the main one. The attentive probe has no pooled features to look into: ridge stands in."""
     how: Protocol = "ridge" if protocol == "attentive" else protocol
-    out = identity.asides(panel, how, pool)
+    out: dict[str, Aside] = identity.asides(panel, how, pool) if panel.models else {}
     tick("identity")
     out["nuisance"] = nuisance.aside(panel.evaluation, how)
     tick("nuisances")
-    out["robustness"] = robustness.aside(panel, how, pool)
+    if panel.models:
+        out["robustness"] = robustness.aside(panel, how, pool)
     tick("worse recordings")
-    adapted = new_session.aside(panel, how, pool)
+    adapted = new_session.aside(panel, how, pool) if panel.models else None
     out |= {} if adapted is None else {"adaptation": adapted}
     tick("sessions without labels")
     return out

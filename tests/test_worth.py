@@ -103,7 +103,9 @@ def test_erasing_identity_takes_away_what_leaned_on_it(
 ) -> None:
     """A label that is told by who it is falls to chance; one that is told within everyone stays."""
     panel: Any = SimpleNamespace(
-        evaluation=evaluation, models={0: []}, chosen={(0, number): None for number in range(4)}
+        evaluation=evaluation,
+        models={0: []},
+        chosen={(0, number): SimpleNamespace(has_twin=True) for number in range(4)},
     )
     who = identity.concept(evaluation)
     assert who is not None and len(set(who)) == 4
