@@ -110,7 +110,9 @@ class Panel:
         clean = [index for index, verdict in self.verdicts.items() if verdict == "clean"]
         among = np.isin(windows.recording[self.evaluation.tested], clean)
         labels = windows.label[self.evaluation.tested][among]
-        lacking = not isinstance(self.evaluation, Targeted) and len(set(labels.tolist())) < self.evaluation.classes
+        lacking = (
+            not isinstance(self.evaluation, Targeted) and len(set(labels.tolist())) < self.evaluation.classes
+        )
         if among.all() or not among.any() or lacking:
             return None
         rows = [self.evaluation.row(name, several, among) for name, several in predictions.items()]
@@ -310,11 +312,9 @@ def features_for(
     protocol: Protocol, model: BrainFM, evaluation: Evaluation, pool: Pool
 ) -> NDArray[np.float32]:
     """What a protocol wants of every window: pooled features, or for `attentive` the tokens themselves."""
-    return (
-        token_features(model, evaluation)
-        if protocol == "attentive"
-        else cached_features(model, evaluation, pool)
-    )
+    if protocol == "attentive" and not isinstance(evaluation, Targeted):
+        return token_features(model, evaluation)
+    return cached_features(model, evaluation, pool)
 
 
 def default_pool(evaluation: Evaluation, model: BrainFM) -> Pool:

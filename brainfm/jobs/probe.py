@@ -66,7 +66,9 @@ def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None 
     models, estimators = opened(checkpoints)
     if recipe := named_task(card):
         if options.train_on:
-            raise DataError(f"--train-on takes a card to test on, and {card} is a task; name its card, {recipe.card}")
+            raise DataError(
+                f"--train-on takes a card to test on, and {card} is a task; name its card, {recipe.card}"
+            )
         evaluation = laid_out(recipe, models[0] if models else None, options.metric, options.limit)
     else:
         evaluation = Evaluation.of(
@@ -78,7 +80,9 @@ def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None 
             train_on=[DataCard.load(one) for one in options.train_on],
         )
     if isinstance(evaluation, Targeted) and (options.windows_per_class or options.worth):
-        raise DataError(f"{card} tells numbers, not one label of a window; --windows-per-class and --worth are for labels")
+        raise DataError(
+            f"{card} tells numbers, not one label of a window; --windows-per-class and --worth are for labels"
+        )
     panel = Panel.of(models, evaluation, options.strict)
     pool = options.pool or (pool_of(panel.evaluation, models[0]) if models else "mean")
     seeds = list(panel.models)
