@@ -24,7 +24,7 @@ from brainfm.data.cards import DataCard
 from brainfm.jobs.pretrain import pretrain
 from brainfm.metrics import METRICS, bootstrap
 from brainfm.model import BrainFM
-from brainfm.probes import linear
+from brainfm.probes import classifier
 from brainfm.recipe import PretrainRecipe
 
 CARD = "simulated_together"
@@ -133,7 +133,7 @@ def scores(out: Path) -> list[dict[str, Any]]:
                 told = []
                 for values in made:
                     groups = np.unique(person[~asked], return_inverse=True)[1]
-                    decoder = linear("ridge", label[~asked], groups)
+                    decoder = classifier("ridge", label[~asked], groups)
                     decoder.fit(values[source][~asked], label[~asked])
                     told.append(decoder.predict_proba(values[target][asked]))
                 who = np.unique(person[asked], return_inverse=True)[1]

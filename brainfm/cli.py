@@ -195,10 +195,27 @@ def probe(
     pool: PoolOption = None,
     split: SplitOption = None,
     metric: MetricOption = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Untrained twins, where one checkpoint is given.")] = 3,
+    train_on: Annotated[
+        list[str] | None,
+        typer.Option(help="Train on this card instead (CrossDataset); may be repeated."),
+    ] = None,
+    windows_per_class: Annotated[
+        str | None,
+        typer.Option(help="A learning curve at these numbers of labelled windows, e.g. 1,5,10,50."),
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(min=1, help="Untrained twins of a single checkpoint, shuffles, draws of a curve."),
+    ] = 3,
     seed: Seed = 0,
     limit: Limit = None,
     strict: Annotated[bool, typer.Option(help="Refuse test data that pretraining saw.")] = False,
+    worth: Annotated[
+        bool,
+        typer.Option(
+            help="Also who the features know, what nuisances reach alone, what worse recordings cost."
+        ),
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Score frozen features beside chance, the untrained twin and the classical decoders, with intervals."""
@@ -206,7 +223,20 @@ def probe(
     from brainfm.jobs.probe import probe as run
     from brainfm.tasks import card_of
 
-    options = Options(protocol, pool, split, metric, seeds, seed or 0, limit, strict, quiet=json_)
+    options = Options(
+        protocol,
+        pool,
+        split,
+        metric,
+        seeds,
+        seed or 0,
+        limit,
+        strict,
+        quiet=json_,
+        train_on=train_on or (),
+        windows_per_class=numbers(windows_per_class),
+        worth=worth,
+    )
     found = run(checkpoints, card, options)
     show_scores(found, card_of(card), out, f"Probe of {Path(card).stem}", json_)
 
@@ -416,6 +446,17 @@ def tokenize_inspect(
         health = found.health
         typer.echo(f"correlation {health.correlation:.3f}, spectral error {health.spectral_error:.3f}")
         typer.echo(f"{health.advice}\n{(out or run / 'inspect') / 'report.html'}")
+
+
+def numbers(words: str | None) -> list[int]:
+    """`1,5,10` as numbers. Raises `BrainfmError` where they are none, or not positive."""
+    try:
+        found = [int(word) for word in (words or "").split(",") if word.strip()]
+    except ValueError:
+        found = [0]
+    if any(one < 1 for one in found):
+        raise BrainfmError(f"--windows-per-class takes whole numbers from 1 on, as 1,5,10,50, not {words!r}")
+    return found
 
 
 def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from brainfm.data.contract import Contract
 from brainfm.data.preprocess import Step
 from brainfm.errors import DataError
-from brainfm.probes import linear
+from brainfm.probes import classifier
 
 
 class Estimator:
@@ -62,7 +62,7 @@ class Fitted:
             ) from None
         self.probe = None
         if not hasattr(self.estimator, "predict"):
-            self.probe = linear("ridge", label, domain if groups is None else groups)
+            self.probe = classifier("ridge", label, domain if groups is None else groups)
             self.probe.fit(self._features(signal), label)
         return self
 

@@ -1,5 +1,6 @@
 """One task laid out once for every row of its table: the same windows, the same folds, the same bootstrap draws."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from brainfm.baselines import Baseline
-from brainfm.data.cards import DataCard
-from brainfm.data.leaks import Fold, Split
-from brainfm.data.preprocess import prepare
+from brainfm.data.cards import DataCard, overlaps_with
+from brainfm.data.leaks import Fold, Split, datasets, persons
+from brainfm.data.modalities import owner
+from brainfm.data.preprocess import Step, prepare
 from brainfm.data.recording import Recording
 from brainfm.data.splits import groups, in_words, inner_groups, split
 from brainfm.data.windows import Cut, Windows, layouts, require_classes, take
@@ -47,20 +49,33 @@ class Evaluation:
         metric: str | None = None,
         limit: int | None = None,
         seed: int = 0,
+        train_on: Sequence[DataCard] = (),
     ) -> "Evaluation":
-        """Lay out a card's own task, or another split, window, labels or metric. Raises `DataError` where it can't be."""
+        """Lay out a card's own task, or another split, window, labels or metric. Raises `DataError` where it can't be.
+
+        With `train_on` the split is CrossDataset: windows of those cards train, cut and labelled as this card's task says.
+        """
         if card.task is None:
             raise DataError(
                 f"{card.name} has no `task` section; say there which labels to decode and how to cut windows"
             )
+        name = asked(card, split_name, train_on)
         recordings = card.recordings(limit=limit)
+        others = [one for other in train_on for one in other.recordings(limit=limit)]
+        if others:
+            recordings = alike([*recordings, *others], card.modality)
         windows = (window or card.task.window)(recordings, card.modality, labels or card.task.labels)
         require_classes(windows)
-        name = split_name or card.task.split
+        for other in train_on:
+            require_labels(other.name, windows, recordings)
         own = name == card.task.split
         folds = split(
             name, windows, recordings, card.task.folds if own else None, card.task.gap if own else None
         )
+        if train_on:
+            folds = [
+                fold for fold in folds if recordings[windows.recording[fold.test[0]]].dataset == card.name
+            ]
         return cls(card, recordings, windows, name, folds, metric or card.task.metric, seed)
 
     @property
@@ -79,7 +94,9 @@ class Evaluation:
     @cached_property
     def domains(self) -> NDArray[np.int64]:
         """(window,) one number per subject and session: what a recentring may use without labels."""
-        place = [f"{recording.subject}/{recording.session}" for recording in self.recordings]
+        place = [
+            f"{recording.dataset}/{recording.subject}/{recording.session}" for recording in self.recordings
+        ]
         return np.unique(np.array(place)[self.windows.recording], return_inverse=True)[1].astype(np.int64)
 
     @property
@@ -101,20 +118,44 @@ class Evaluation:
         return out[self.tested]
 
     def inner(self, fold: Fold) -> NDArray[np.int64]:
-        """A group for each training row, to choose a regularisation inside the training fold."""
+        """A group for each training row, to choose a regularisation inside the training fold.
+
+        One group where a class has a single window: nothing can be chosen then, and probes take the middle of their grid.
+        """
+        if np.bincount(self.windows.label[fold.train], minlength=self.classes).min() < 2:
+            return np.zeros(len(fold.train), np.int64)
         return inner_groups(self.split, self.windows, self.recordings, fold.train)
 
-    def row(self, name: str, predictions: Sequence[Probabilities]) -> Row:
-        """The metric's mean over seeds with its interval over who was held out."""
-        interval = bootstrap(self._metric, predictions, self._labels, self._drawn[0], self._rng, n=DRAWS)
-        return Row(name, interval.score, interval.low, interval.high, len(self.tested), len(predictions))
+    def shuffled(self, fold: Fold, rng: np.random.Generator) -> NDArray[np.int64]:
+        """(window,) labels, those of the training rows permuted within each subject.
+
+        Over all of them where that changes nothing, since every subject is of one class.
+        """
+        label = self.windows.label.copy()
+        who = persons(self.windows, self.recordings)[fold.train]
+        groups = [fold.train[who == one] for one in np.unique(who)]
+        if all(len(np.unique(label[rows])) == 1 for rows in groups):
+            groups = [fold.train]
+        for rows in groups:
+            label[rows] = rng.permutation(label[rows])
+        return label
+
+    def row(
+        self, name: str, predictions: Sequence[Probabilities], among: NDArray[np.bool_] | None = None
+    ) -> Row:
+        """The metric's mean over seeds with its interval over who was held out; of some of the tested windows if so asked."""
+        kept = np.ones(len(self.tested), bool) if among is None else among
+        some = [one[kept] for one in predictions]
+        drawn = self._drawn[0][kept]
+        interval = bootstrap(self._metric, some, self._labels[kept], drawn, self._rng, n=DRAWS)
+        return Row(name, interval.score, interval.low, interval.high, int(kept.sum()), len(predictions))
 
     def difference(
         self, of: str, a: Sequence[Probabilities], minus: str, b: Sequence[Probabilities]
     ) -> Difference:
-        """Row `of` less row `minus`, seed by seed, on the same draws; a single network is paired with each of the others."""
-        pairs = max(len(a), len(b))
-        a_, b_ = (list(one) * pairs if len(one) == 1 else list(one) for one in (a, b))
+        """Row `of` less row `minus`, seed by seed, on the same draws; where one has fewer, each is paired with each."""
+        pairs = math.lcm(len(a), len(b))
+        a_, b_ = (list(one) * (pairs // len(one)) for one in (a, b))
         found = paired_difference(self._metric, a_, b_, self._labels, self._drawn[0], self._rng, n=DRAWS)
         seeds = min(len(a), len(b))
         return Difference(of, minus, found.score, found.low, found.high, len(self.tested), seeds)
@@ -182,3 +223,56 @@ class Evaluation:
     @cached_property
     def _drawn(self) -> tuple[NDArray[np.int64], str]:
         return groups(self.split, self.windows.rows(self.tested), self.recordings)
+
+
+def asked(card: DataCard, name: Split | None, train_on: Sequence[DataCard]) -> Split:
+    """The split that is meant. Raises `DataError` where cards to train on and the split contradict each other, or the sets
+    are known to share people."""
+    assert card.task is not None  # the caller has looked
+    if not train_on:
+        if (name or card.task.split) == "CrossDataset":
+            raise DataError("CrossDataset trains on other cards; name them with --train-on CARD")
+        return name or card.task.split
+    if name not in (None, "CrossDataset"):
+        raise DataError(f"--train-on trains on other cards, which is CrossDataset and not {name}")
+    names = [other.name for other in train_on]
+    if card.name in names or len(set(names)) < len(names):
+        raise DataError(
+            f"{card.name} can't be tested by what was trained on itself, nor a card be given twice"
+        )
+    for other in train_on:
+        if other.modality != card.modality:
+            raise DataError(f"{other.name} is of {other.modality}, but {card.name} of {card.modality}")
+    for overlap in overlaps_with(card, names):
+        if overlap.other in names:
+            raise DataError(
+                f"{card.name} shares {overlap.what} with {overlap.other} ({overlap.why}); train on another set"
+            )
+    return "CrossDataset"
+
+
+def require_labels(dataset: str, windows: Windows, recordings: Sequence[Recording]) -> None:
+    """Raise `DataError` unless this dataset has windows of every label."""
+    found = set(windows.label[datasets(windows, recordings) == dataset].tolist())
+    for index, label in enumerate(windows.labels):
+        if index not in found:
+            raise DataError(
+                f"{dataset}: no window is labelled {label!r}; a set to train on has the labels of the set that is tested"
+            )
+
+
+def alike(recordings: Sequence[Recording], modality: str) -> list[Recording]:
+    """Recordings of several datasets with the sensors that all share, if any, and the lowest of their rates.
+
+    Untouched where they are alike, or where sensors are a person's own.
+    """
+    from brainfm.data.preprocess.pick import Pick
+    from brainfm.data.preprocess.resample import Resample
+
+    signals = [recording.signal(modality) for recording in recordings]
+    if len(layouts(recordings, modality)) == 1 or any(owner(one, modality) for one in recordings):
+        return list(recordings)
+    first, *rest = [signal.sensors.name for signal in signals]
+    common = [name for name in first if all(name in other for other in rest)]
+    steps: list[Step] = [Pick(names=common)] if common else []
+    return prepare(recordings, [*steps, Resample(sfreq=min(signal.sfreq for signal in signals))], modality)

@@ -44,6 +44,12 @@ class Entry(Settings):
             any(a - tiny <= start and stop <= b + tiny for a, b in self.kept_out) for start, stop in windows
         )
 
+    def is_called(self, recording: Recording) -> bool:
+        """Whether a recording has this place in this dataset, whatever has since been done to its signal."""
+        place = (recording.dataset, recording.subject, recording.session, recording.run)
+        named = bool(self.dataset and (self.subject or self.session or self.run))
+        return named and place == (self.dataset, self.subject, self.session, self.run)
+
     @property
     def name(self) -> str:
         """The recording's place in its dataset."""
@@ -84,6 +90,7 @@ class Manifest(Settings):
     def verdict(self, recording: Recording, modality: str, windows: Spans = ()) -> Verdict:
         """Whether this raw recording, or these `windows` of it (start, stop), was in the training data, under whatever name.
 
+        It was if its content is known, if one of that name in that dataset was, or if its fingerprint is found again.
         "unknown" where nothing is recorded of the training data, or where the signal comes in pieces too short for a
         fingerprint, so that only an exact copy could be found.
         """
@@ -122,6 +129,8 @@ class Manifest(Settings):
         same = [entry for entry in self.entries if entry.content_hash == recording.content_hash]
         if same and recording.content_hash:  # one put together by hand has none
             return same
+        if called := [entry for entry in self.entries if entry.is_called(recording)]:
+            return called
         print_ = fingerprint_of(recording, modality)
         return [entry for entry in self.entries if seen(print_, entry.fingerprint)]
 

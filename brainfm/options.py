@@ -37,7 +37,10 @@ OnErrorOption = Annotated[
         help="In a BIDS dataset, what to do where a table is at fault: raise (the default), skip, repair."
     ),
 ]
-Protocol = Annotated[Literal["ridge", "logistic"], typer.Option(help="The linear probe.")]
+Protocol = Annotated[
+    Literal["ridge", "logistic", "knn", "attentive"],
+    typer.Option(help="How frozen features become predictions; attentive takes the tokens unpooled."),
+]
 PoolOption = Annotated[
     Literal["mean", "place", "sensor", "time", "all"] | None,
     typer.Option(help="What stays apart when a window's tokens become one vector."),
@@ -47,7 +50,7 @@ MetricOption = Annotated[
     typer.Option(help="Another score than the card's."),
 ]
 SplitOption = Annotated[
-    Literal["WithinSession", "CrossSession", "CrossSubject"] | None,
+    Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut"] | None,
     typer.Option(help="Who is held out; the card says by default."),
 ]
 

@@ -3,12 +3,14 @@
 import hashlib
 import importlib.metadata
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from brainfm.data.cards import overlaps_with
@@ -18,16 +20,20 @@ from brainfm.data.recording import Recording
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.files import write_file
-from brainfm.manifest import Spans
+from brainfm.manifest import Spans, Verdict
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
 from brainfm.pooling import ANY_ROWS, Pool
-from brainfm.probes import Protocol, linear
+from brainfm.probes import Protocol, classifier
 from brainfm.recipe import WITHOUT_EFFECT
+from brainfm.scores import Aside
 from brainfm.targeted import Targeted
 
 VERSION = 2
 """Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
+SEVERITY: tuple[Verdict, ...] = ("clean", "unknown", "seen without labels", "seen with labels")
+LARGEST = 1 << 30
+"""Bytes of tokens that are held in memory for the attentive probe."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,52 @@ class Panel:
             raise DataError(f"{evaluation.card.name}: {why}; --strict refuses to score it")
         return cls(by_seed, chosen, kept, len(every) - len(numbers), words, bad)
 
+    @cached_property
+    def verdicts(self) -> dict[int, Verdict]:
+        """The worst verdict of the judging models on what is tested of each recording, by the recording's row."""
+        out: dict[int, Verdict] = {}
+        overlaps = {
+            id(model): overlaps_with(self.evaluation.card, model.manifest.datasets)
+            for model in self.chosen.values()
+        }
+        for (_, number), model in self.chosen.items():
+            for index, windows in tested(self.evaluation, self.evaluation.folds[number]).items():
+                recording = self.evaluation.recordings[index]
+                found = model.manifest.verdict(recording, self.evaluation.modality, windows)
+                if found == "clean" and model.manifest.shared(recording, overlaps[id(model)]):
+                    found = "unknown"  # what it shares with the training data can't be told from its signal
+                out[index] = max(out.get(index, "clean"), found, key=SEVERITY.index)
+        return out
+
+    @property
+    def exposure(self) -> dict[str, str]:
+        """The same by the recording's place in its dataset."""
+        out: dict[str, str] = {}
+        for index, verdict in self.verdicts.items():
+            one = self.evaluation.recordings[index]
+            place = "/".join(filter(None, (one.dataset, one.subject, one.session, one.run)))
+            out[place] = max(out.get(place, "clean"), verdict, key=SEVERITY.index)
+        return out
+
+    def clean_only(self, predictions: Mapping[str, Sequence[Probabilities]]) -> Aside | None:
+        """The rows on the clean recordings alone, where some of the tested ones are clean and some are not."""
+        windows = self.evaluation.windows
+        clean = [index for index, verdict in self.verdicts.items() if verdict == "clean"]
+        among = np.isin(windows.recording[self.evaluation.tested], clean)
+        labels = windows.label[self.evaluation.tested][among]
+        lacking = (
+            not isinstance(self.evaluation, Targeted) and len(set(labels.tolist())) < self.evaluation.classes
+        )
+        if among.all() or not among.any() or lacking:
+            return None
+        rows = [self.evaluation.row(name, several, among) for name, several in predictions.items()]
+        words = (
+            f"{len(clean)} of {len(self.verdicts)} tested recordings are clean; these rows are theirs alone."
+        )
+        return Aside(
+            "Clean recordings only", rows, self.evaluation.metric, self.evaluation.chance().score, words
+        )
+
     @property
     def notes(self) -> list[str]:
         """What a reader must know of the folds."""
@@ -98,11 +150,20 @@ class Panel:
         source = seed if seed in self.models else next(iter(self.models))
         return self._predict(lambda number: twin(self.chosen[source, number], seed), protocol, pool)
 
-    def _predict(self, model_of: Any, protocol: Protocol, pool: Pool) -> Probabilities:
+    def shuffled(self, seed: int, protocol: Protocol, pool: Pool, draw: int = 0) -> Probabilities:
+        """What `frozen` gives where the labels of the training windows are shuffled within each subject."""
+        rng = np.random.default_rng([self.evaluation.seed, 5, draw])
+        return self._predict(lambda number: self.chosen[seed, number], protocol, pool, rng)
+
+    def _predict(
+        self, model_of: Any, protocol: Protocol, pool: Pool, shuffle: np.random.Generator | None = None
+    ) -> Probabilities:
         def predict(number: int, fold: Fold) -> Probabilities:
-            return probe_fold(
-                self.evaluation, cached_features(model_of(number), self.evaluation, pool), fold, protocol
+            features = features_for(protocol, model_of(number), self.evaluation, pool)
+            labels = (
+                self.evaluation.windows.label if shuffle is None else self.evaluation.shuffled(fold, shuffle)
             )
+            return probe_fold(self.evaluation, features, fold, protocol, labels)
 
         return self.evaluation.out_of_fold(predict)
 
@@ -226,17 +287,34 @@ def twin(model: BrainFM, seed: int) -> BrainFM:
 
 
 def probe_fold(
-    evaluation: Evaluation, features: NDArray[np.float32], fold: Fold, protocol: Protocol
+    evaluation: Evaluation,
+    features: NDArray[np.float32],
+    fold: Fold,
+    protocol: Protocol,
+    labels: NDArray[np.int64] | None = None,
+    tested: NDArray[np.float32] | None = None,
 ) -> Probabilities:
-    """Fit the linear probe on the training rows, its regularisation chosen on groups inside them; predict the test rows."""
+    """Fit the probe on the training rows, what it chooses chosen on groups inside them; predict the test rows.
+
+    `labels` (window,) stand in for the true ones in training, and `tested`, features of all windows, for those that are tested.
+    """
     if isinstance(evaluation, Targeted):
-        return evaluation.probe(features, fold)
-    label = evaluation.windows.label[fold.train]
-    classifier = linear(protocol, label, evaluation.inner(fold))
-    classifier.fit(features[fold.train], label)
+        return evaluation.probe(features, fold, labels)
+    label = (evaluation.windows.label if labels is None else labels)[fold.train]
+    fitted = classifier(protocol, label, evaluation.inner(fold), evaluation.seed)
+    fitted.fit(features[fold.train], label)
     out = np.zeros((len(fold.test), evaluation.classes))
-    out[:, classifier.classes_] = classifier.predict_proba(features[fold.test])
+    out[:, fitted.classes_] = fitted.predict_proba((features if tested is None else tested)[fold.test])
     return out
+
+
+def features_for(
+    protocol: Protocol, model: BrainFM, evaluation: Evaluation, pool: Pool
+) -> NDArray[np.float32]:
+    """What a protocol wants of every window: pooled features, or for `attentive` the tokens themselves."""
+    if protocol == "attentive" and not isinstance(evaluation, Targeted):
+        return token_features(model, evaluation)
+    return cached_features(model, evaluation, pool)
 
 
 def default_pool(evaluation: Evaluation, model: BrainFM) -> Pool:
@@ -278,6 +356,34 @@ def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArr
     return values
 
 
+@torch.inference_mode()
+def token_features(model: BrainFM, evaluation: Evaluation, batch: int = 64) -> NDArray[np.float32]:
+    """(window, token, width) of every window, NaN where it has fewer tokens than the longest.
+
+    Too large to be kept on disk. Raises `DataError` where they are too large for memory, too.
+    """
+    if not isinstance(model, BrainFM):
+        raise DataError(
+            "the attentive probe takes tokens, which only brainfm's own checkpoints give; use --protocol ridge"
+        )
+    model.eval()
+    prepared = model.prepare(evaluation.recordings, evaluation.modality)
+    stream = model.stream(prepared, evaluation.windows, evaluation.modality)
+    size = 4 * len(evaluation.windows) * int(stream.tokens.max()) * model.width
+    if size > LARGEST:
+        raise DataError(
+            f"{evaluation.card.name}: the tokens of its {len(evaluation.windows)} windows take {size / 2**30:.1f} GiB; "
+            "use --limit, or a protocol of pooled features"
+        )
+    out = np.full((len(evaluation.windows), int(stream.tokens.max()), model.width), np.nan, np.float32)
+    for rows in stream.layouts:
+        for part in np.array_split(rows, -(-len(rows) // batch)):
+            tokens = model(stream.batch(part).to(model.device))
+            values = tokens.embedding.float().masked_fill(~tokens.valid.unsqueeze(-1), torch.nan)
+            out[part, : tokens.count] = values.cpu().numpy()
+    return out
+
+
 def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
     """What the features depend on: weights, preparation, recordings, windows, pooling, and the code that makes them.
 
@@ -293,6 +399,7 @@ def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
             recording.content_hash.encode() + signal.sensors.position.tobytes() + str(signal.breaks).encode()
         )
         digest.update(f"{signal.sensors.region} {owner(recording, evaluation.modality)}".encode())
+        digest.update(f"{signal.sensors.name} {signal.sfreq} {signal.n_times}".encode())
     digest.update(evaluation.windows.recording.tobytes() + evaluation.windows.start.tobytes())
     versions = [importlib.metadata.version(name) for name in ("torch", "mne", "scipy", "numpy")]
     digest.update(f"{evaluation.windows.seconds} {pool} {VERSION} {versions}".encode())

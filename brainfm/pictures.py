@@ -209,6 +209,34 @@ def comparison(
         return Picture(inline_svg(figure, f"{y_label} against {x_label}: {ends}"))
 
 
+def learning_curve(
+    counts: Sequence[int],
+    lines: Mapping[str, NDArray[np.float64]],
+    hues: Mapping[str, str],
+    chance: float,
+    y_label: str,
+) -> Picture:
+    """Scores against labelled windows per class: each line (count, 3) is score, low and high; `hues` are palette entries."""
+    with matplotlib.rc_context(STYLE):
+        figure, axes = _panel(height=2.8)
+        axes.axhline(chance, color=colour("muted"), lw=1, ls=(0, (2, 3)))
+        for (name, values), marker in zip(lines.items(), "osD^vP*X" * len(lines), strict=False):
+            score, low, high = values.T
+            hue = colour(hues[name])
+            axes.fill_between(counts, low, high, color=hue, alpha=0.13, lw=0)
+            axes.plot(counts, score, color=hue, marker=marker, ms=4.5, lw=1.5, label=name.replace("_", " "))
+        axes.set_xscale("log")
+        axes.set_xticks(list(counts), labels=[str(count) for count in counts])
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.set(xlabel="labelled windows per class", ylabel=y_label)
+        axes.legend(frameon=False, fontsize=8.5)
+        ends = ", ".join(f"{name} from {_ends(values[:, 0])}" for name, values in lines.items())
+        return Picture(
+            inline_svg(figure, f"{y_label} against labelled windows per class: {ends}"),
+            "Bands are 95 % intervals; the dashed line is chance.",
+        )
+
+
 def _columns(times: int) -> NDArray[np.int64]:
     """At most `POINTS` columns of an image, evenly spaced."""
     return np.linspace(0, times - 1, min(times, POINTS)).round().astype(np.int64)

@@ -1,21 +1,69 @@
-"""Linear probes: standardised features, a linear classifier, its regularisation chosen inside the training fold."""
+"""Probes of frozen features: standardised, classified, and what is chosen, chosen inside the training fold."""
 
 from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.neighbors import NearestNeighbors
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from brainfm.baselines import Fold, inner_folds, logistic
+from brainfm.attentive import AttentiveProbe
+from brainfm.baselines import Fold, inner_folds, logistic, tuned
 from brainfm.ridge import PENALTIES, Solution
 
-Protocol = Literal["ridge", "logistic"]
+Protocol = Literal["ridge", "logistic", "knn", "attentive"]
+
+NEIGHBOURS = np.array([1, 5, 10, 20, 50])
+"""How many neighbours may be chosen among."""
+TEMPERATURE = 0.07
+"""Of a neighbour's vote (Wu et al. 2018, "Unsupervised feature learning via non-parametric instance discrimination", 3.4)."""
 
 
-def linear(protocol: Protocol, label: NDArray[np.int64], groups: NDArray[np.int64]) -> Any:
-    """An unfitted classifier of features (window, feature), tuned on inner folds that hold out whole `groups`."""
+def classifier(protocol: Protocol, label: NDArray[np.int64], groups: NDArray[np.int64], seed: int = 0) -> Any:
+    """An unfitted probe, tuned on inner folds that hold out whole `groups` of the training windows.
+
+    Its features are (window, feature); for `attentive` (window, token, width), NaN where a token is padding, and `seed` draws
+    its first queries.
+    """
     folds = inner_folds(label, groups)
+    if protocol == "attentive":
+        return AttentiveProbe(folds, seed)
+    if protocol == "knn":
+        return tuned(make_pipeline(StandardScaler(), Neighbours()), folds, neighbours__neighbours=NEIGHBOURS)
     return logistic(folds) if protocol == "logistic" else RidgeProbe(folds)
+
+
+class Neighbours(ClassifierMixin, BaseEstimator):
+    """Votes of the nearest training windows by cosine, each exp(similarity / `TEMPERATURE`) (Wu et al. 2018, section 3.4).
+
+    Votes are divided by how common their class is in training, so that rare classes are told as well as common ones; half a
+    neighbour votes for all classes alike, so that no class is called impossible.
+    """
+
+    def __init__(self, neighbours: int = 20) -> None:
+        self.neighbours = neighbours
+
+    def fit(self, features: NDArray[np.float32], label: NDArray[np.int64]) -> Self:
+        """Remember (window, feature)."""
+        self.classes_, self.label_, counts = np.unique(label, return_inverse=True, return_counts=True)
+        self.worth_ = len(label) / (len(counts) * counts)
+        self.near_ = NearestNeighbors(
+            n_neighbors=min(int(self.neighbours), len(label)), metric="cosine", algorithm="brute"
+        ).fit(features)
+        return self
+
+    def predict_proba(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
+        """(window, class)"""
+        distance, row = self.near_.kneighbors(features)
+        weight = np.exp((distance.min(axis=1, keepdims=True) - distance) / TEMPERATURE)
+        vote = weight * self.worth_[self.label_[row]]
+        votes = np.stack([(vote * (self.label_[row] == k)).sum(axis=1) for k in range(len(self.classes_))], 1)
+        votes += 0.5 / len(self.classes_)
+        out: NDArray[np.float64] = votes / votes.sum(axis=1, keepdims=True)
+        return out
 
 
 class RidgeProbe:

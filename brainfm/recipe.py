@@ -370,7 +370,7 @@ class FinetuneRecipe(Recipe):
     card: str
     window: SerializeAsAny[Cut] | None = None
     labels: list[str] | None = None
-    split: Literal["WithinSession", "CrossSession", "CrossSubject"] | None = None
+    split: Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut"] | None = None
     target: SerializeAsAny[Target] | None = None
     metric: str | None = None
     folds: int | None = Field(default=None, ge=2)

@@ -23,6 +23,8 @@ from brainfm.scores import (
     Difference,
     Row,
     Scores,
+    curve_rows,
+    exposed,
     family,
     interval,
     number,
@@ -31,7 +33,9 @@ from brainfm.scores import (
     rich_table,
     scores_json,
     signed,
+    small,
     table,
+    together,
     verdict,
 )
 
@@ -242,7 +246,13 @@ def to_html(report: Report) -> str:
     loader = FileSystemLoader(Path(__file__).parent / "templates")
     pages = Environment(loader=loader, autoescape=True, undefined=StrictUndefined)
     pages.trim_blocks = pages.lstrip_blocks = True
-    pages.filters |= {"number": number, "signed": signed, "interval": interval, "family": family}
+    pages.filters |= {
+        "number": number,
+        "signed": signed,
+        "interval": interval,
+        "family": family,
+        "small": small,
+    }
     drawn = [
         {"kind": type(one).__name__, "of": one, **DRAW.get(type(one), _nothing)(one)}
         for one in report.sections
@@ -261,6 +271,8 @@ def to_json(report: Report) -> dict[str, Any]:
         "seed": report.seed,
     }
     head |= {"versions": dict(report.versions), "recipe_hash": report.recipe_hash}
+    tested = together([one for one in report.sections if isinstance(one, Scores)])
+    head |= {"together": plain(vars(tested))} if np.isfinite(tested.p) else {}
     lists: dict[str, list[Any]] = {name: [] for name, _ in JSON.values()}
     for section in report.sections:
         name, numbers = JSON[type(section)]
@@ -269,7 +281,7 @@ def to_json(report: Report) -> dict[str, Any]:
 
 
 def _scores(scores: Scores) -> dict[str, Any]:
-    """The axes of the three dot plots, and the verdict where the header has only the count."""
+    """The axes of the dot plots, the learning curve, and the verdict where the header has only the count."""
     values = [value for row in scores.rows for value in (row.score, row.low, row.high)]
     gaps = [value for one in scores.differences for value in (one.score, one.low, one.high)]
     groups = [value for one in scores.per_group.values() for value in one.values()]
@@ -277,8 +289,35 @@ def _scores(scores: Scores) -> dict[str, Any]:
         "axis": Scale.over([scores.chance, *values]),
         "gap_axis": Scale.over([0.0, *gaps]),
         "group_axis": Scale.over([scores.chance, *groups]),
+        "tested": any(np.isfinite(one.p) for one in scores.differences),
+        "exposed": exposed(scores),
+        "curve": curve_rows(scores),
+        "curve_axis": Scale.over([scores.chance, *_edges([point.row for point in scores.curve])]),
+        "curve_pictures": [learning_curve(scores)] if len(curve_rows(scores)) > 1 else [],
+        "aside_axes": {key: Scale.over([one.mark, *_edges(one.rows)]) for key, one in scores.asides.items()},
         "verdict": verdict(scores),
     }
+
+
+def _edges(rows: Sequence[Row]) -> list[float]:
+    return [value for row in rows for value in (row.score, row.low, row.high)]
+
+
+def learning_curve(scores: Scores) -> Picture:
+    """Score against labelled windows per class, a line a row; one that a row lacks is a gap."""
+    found = curve_rows(scores)
+    names = list(dict.fromkeys(point.row.name for point in scores.curve))
+    lines = {
+        name: np.array(
+            [
+                next(((row.score, row.low, row.high) for row in rows if row.name == name), (NAN, NAN, NAN))
+                for rows in found.values()
+            ]
+        )
+        for name in names
+    }
+    hues = {name: family(name) for name in names}
+    return pictures.learning_curve(list(found), lines, hues, scores.chance, scores.metric.replace("_", " "))
 
 
 def _losses(losses: Losses) -> dict[str, Any]:

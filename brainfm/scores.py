@@ -5,6 +5,7 @@
 """
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from brainfm.errors import BrainfmError
+from brainfm.significance import Paired, stouffer
 
 NAN = float("nan")
 FAMILIES = ("chance", "shuffled", "untrained", "classical", "scratch", "frozen", "lora", "finetuned")
@@ -30,6 +32,10 @@ NOUNS = {
 }
 LISTED = 8
 """Folds whose held-out people are named one by one; all are in report.json."""
+TESTED = (
+    "p is one-sided over subjects, that the first is better: sign flips below 20 subjects, Wilcoxon's test from there on; "
+    "corrected by Holm for all differences"
+)
 BAR = 30
 """Characters of an interval bar in the terminal."""
 
@@ -51,7 +57,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Difference:
-    """The paired difference of two rows, `of` minus `minus`, with its 95 % interval."""
+    """The paired difference of two rows, `of` minus `minus`, with its 95 % interval.
+
+    `p` is one-sided over `units` subjects, that `of` is better (see `significance`), `p_holm` the same corrected for all
+    differences of the table, `effect` the standardised mean difference.
+    """
 
     of: str
     minus: str
@@ -60,6 +70,10 @@ class Difference:
     high: float = NAN
     n_test: int = 0
     seeds: int = 1
+    p: float = NAN
+    p_holm: float = NAN
+    effect: float = NAN
+    units: int = 0
 
     @property
     def name(self) -> str:
@@ -69,6 +83,25 @@ class Difference:
     def sign(self) -> int:
         """1 or -1 where the whole interval lies on that side of zero, else 0 (also without an interval)."""
         return int(self.low > 0) - int(self.high < 0)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A row of a learning curve: its score where a decoder has so many labelled windows of each class."""
+
+    windows_per_class: int
+    row: Row
+
+
+@dataclass(frozen=True)
+class Aside:
+    """A small table beside the main one: rows under another condition, or of another question. `mark` is chance there."""
+
+    title: str
+    rows: Sequence[Row]
+    metric: str
+    mark: float
+    sentence: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,6 +124,8 @@ class Scores:
     unit: str = ""
     contamination: str = ""
     contaminated: bool = False
+    exposure: Mapping[str, str] = field(default_factory=dict)
+    """What pretraining saw of each tested recording: clean, seen without labels, seen with labels, unknown."""
     per_group: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     group: str = "subject"
     title: str = ""
@@ -105,6 +140,9 @@ class Scores:
     """What a reader must know beside the numbers: folds and rows that were left out, and why."""
     sessions: Sequence[Mapping[str, Any]] = ()
     """What each row scores on each tested session (`sessions.by_session`), for other benchmarks' tables."""
+    curve: Sequence[Point] = ()
+    asides: Mapping[str, Aside] = field(default_factory=dict)
+    """By the name that `--json` gives them."""
 
     def __post_init__(self) -> None:
         if not self.rows:
@@ -147,6 +185,13 @@ def number(value: float) -> str:
 def signed(value: float) -> str:
     """A difference, always with its sign."""
     return ("+" if value > 0 else "") + number(value)
+
+
+def small(value: float) -> str:
+    """A p: two digits, `< 0.001` below; a dash where there is none."""
+    if not np.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.095 else f"{value:.2f}"
 
 
 def interval(row: Row | Difference) -> str:
@@ -192,10 +237,23 @@ def overall(many: Sequence[Scores]) -> str:
     if not signs:
         return f"{len(many)} evaluations, each with its own verdict below."
     better, worse = signs.count(1), signs.count(-1)
+    found = together(many)
+    tested = (
+        f" Over all of them p = {small(found.p)} ({found.n} subjects, Stouffer's method)."
+        if np.isfinite(found.p)
+        else ""
+    )
     return (
         f"Frozen features beat the untrained network in {better} of {len(signs)} evaluations, "
-        f"fall below it in {worse}, and can't be told from it in {len(signs) - better - worse}."
+        f"fall below it in {worse}, and can't be told from it in {len(signs) - better - worse}.{tested}"
     )
+
+
+def together(many: Sequence[Scores], name: str = "frozen − untrained") -> Paired:
+    """One difference over the first table of every card."""
+    first = {scores.card: scores for scores in reversed(many)}
+    every = [one for scores in first.values() for one in scores.differences if one.name == name]
+    return stouffer([Paired(one.p, one.effect, one.units) for one in every])
 
 
 def scores_json(scores: Scores) -> dict[str, Any]:
@@ -209,6 +267,7 @@ def scores_json(scores: Scores) -> dict[str, Any]:
         "unit",
         "contamination",
         "contaminated",
+        "exposure",
         "per_group",
         "protocol",
         "pool",
@@ -222,6 +281,12 @@ def scores_json(scores: Scores) -> dict[str, Any]:
     found["held_out"] = scores.held_out if isinstance(scores.held_out, str) else list(scores.held_out)
     found["rows"] = [vars(row) for row in scores.rows]
     found["differences"] = [{"name": one.name, **vars(one)} for one in scores.differences]
+    found["curve"] = [
+        {"windows_per_class": point.windows_per_class, **vars(point.row)} for point in scores.curve
+    ]
+    found["asides"] = {
+        key: {**vars(one), "rows": [vars(row) for row in one.rows]} for key, one in scores.asides.items()
+    }
     return {key: plain(value) for key, value in found.items()}
 
 
@@ -251,10 +316,15 @@ def rich_table(scores: Scores) -> Group:
     if scores.differences:
         values = [0.0, *_values(scores.differences)]
         parts.append(_table("paired difference", scores.differences, 0.0, (min(values), max(values))))
+    for title, rows, mark in [*_curve_tables(scores), *_aside_tables(scores)]:
+        values = [mark, *_values(rows)]
+        parts.append(_table(title, rows, mark, (min(values), max(values))))
     words = [f"{scores.card}: {scores.split}", f"Held out: {scores.held_out_words}"]
     words += [f"95 % intervals by bootstrap over {scores.unit}"] if scores.unit else []
+    words += [TESTED] if any(np.isfinite(one.p) for one in scores.differences) else []
     words += [f"Probe: {scores.probe}"] if scores.probe else []
     words += [scores.contamination] if scores.contamination else []
+    words += [f"Tested recordings: {exposed(scores)}"] if scores.exposure else []
     words += scores.notes
     return Group(*parts, *map(Text, words))
 
@@ -283,7 +353,8 @@ def _table(title: str, rows: Sequence[Row | Difference], mark: float, span: tupl
     for name in ("", "score", "95 % interval"):
         made.add_column(name, justify="left" if not name else "right")
     made.add_column("", min_width=BAR, no_wrap=True)
-    for name in ("n test", "seeds"):
+    tested = any(isinstance(row, Difference) and np.isfinite(row.p) for row in rows)
+    for name in ("n test", "seeds", *(("p", "effect") if tested else ())):
         made.add_column(name, justify="right")
     for row in rows:
         score = signed(row.score) if isinstance(row, Difference) else number(row.score)
@@ -294,9 +365,33 @@ def _table(title: str, rows: Sequence[Row | Difference], mark: float, span: tupl
             interval_bar(row, mark, span),
             str(row.n_test or ""),
             str(row.seeds),
+            *((small(row.p_holm), signed(row.effect)) if tested and isinstance(row, Difference) else ()),
         )
         made.add_row(*map(Text, cells))
     return made
+
+
+def exposed(scores: Scores) -> str:
+    """How many tested recordings have which verdict: `2 clean, 1 seen without labels`."""
+    counts = Counter(scores.exposure.values())
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+
+
+def curve_rows(scores: Scores) -> dict[int, list[Row]]:
+    """The rows of the learning curve by the number of windows per class."""
+    counts = sorted({point.windows_per_class for point in scores.curve})
+    return {n: [point.row for point in scores.curve if point.windows_per_class == n] for n in counts}
+
+
+def _curve_tables(scores: Scores) -> list[tuple[str, Sequence[Row], float]]:
+    return [
+        (f"{n} labelled window{'s' * (n > 1)} per class", rows, scores.chance)
+        for n, rows in curve_rows(scores).items()
+    ]
+
+
+def _aside_tables(scores: Scores) -> list[tuple[str, Sequence[Row], float]]:
+    return [(f"{one.title} ({one.metric})", one.rows, one.mark) for one in scores.asides.values() if one.rows]
 
 
 def _values(rows: Sequence[Row | Difference]) -> list[float]:

@@ -134,7 +134,7 @@ def test_a_module_of_ones_own_gets_the_whole_table(card: Path) -> None:
     model = brainfm.foreign(Energy(), contract, name="energy", grid=True, untrained=Energy)
     scores = probe([model], card, QUICK)
     rows = {row.name: row for row in scores.rows}
-    assert list(rows) == ["chance", "untrained", "frozen"]
+    assert list(rows) == ["chance", "shuffled", "untrained", "frozen"]
     assert rows["frozen"].score > 0.6 and rows["frozen"].score > rows["untrained"].score
     assert scores.pool == "sensor" and scores.contamination.startswith("unknown") and scores.contaminated
     assert scores.differences[0].name == "frozen − untrained"

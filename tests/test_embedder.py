@@ -24,7 +24,7 @@ from brainfm.evaluation import Evaluation
 from brainfm.jobs.probe import Options, probe
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.panel import cached_features
-from brainfm.probes import linear
+from brainfm.probes import classifier
 from tests.conftest import SMALL, MakeRecipe
 
 SCALE = SMALL["signals"]["eeg"]["prepare"]
@@ -138,7 +138,7 @@ class Probe(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     def fit(self, features: NDArray[np.float32], y: NDArray[Any]) -> Self:
         self.classes_, label = np.unique(y, return_inverse=True)
-        self.probe_ = linear("ridge", label, np.arange(len(label)) // self.windows).fit(features, label)
+        self.probe_ = classifier("ridge", label, np.arange(len(label)) // self.windows).fit(features, label)
         return self
 
     def predict_proba(self, features: NDArray[np.float32]) -> NDArray[np.float64]:

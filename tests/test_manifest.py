@@ -85,6 +85,19 @@ def test_recordings_without_a_hash_are_not_one_recording(people: list[Recording]
     assert manifest.verdict(bare[2], "eeg") == "clean"
 
 
+def test_a_name_is_enough_where_the_signal_is_another(manifest: Manifest, people: list[Recording]) -> None:
+    """Re-referenced, cleaned of artefacts: no hash and no fingerprint knows it, but its place in its dataset does."""
+    signal = people[0].signal("eeg")
+    data = signal.load()
+    changed = replace(
+        people[0].with_signal("eeg", replace(signal, data=data - data.mean(axis=0))), content_hash="other"
+    )
+    assert manifest.verdict(replace(changed, dataset="elsewhere"), "eeg") == "clean"
+    assert manifest.verdict(changed, "eeg") == "seen without labels"
+    nameless = replace(changed, subject="", session="", run="")
+    assert manifest.verdict(nameless, "eeg") == "clean"
+
+
 def test_another_recording_of_a_subject(manifest: Manifest, people: list[Recording]) -> None:
     assert manifest.saw_subject(replace(people[2], subject="01"))
     assert not manifest.saw_subject(people[2])
@@ -111,7 +124,8 @@ def test_a_damaged_manifest_is_not_taken_for_an_empty_one(content: bytes, tmp_pa
 def test_noise_is_not_seen(manifest: Manifest, people: list[Recording]) -> None:
     signal = people[0].signal("eeg")
     noise = 2e-5 * np.random.default_rng(0).normal(size=signal.data.shape)
-    other = replace(people[0].with_signal("eeg", replace(signal, data=noise)), content_hash="noise")
+    other = people[0].with_signal("eeg", replace(signal, data=noise))
+    other = replace(other, dataset="elsewhere", content_hash="noise")
     assert manifest.verdict(other, "eeg") == "clean"
 
 

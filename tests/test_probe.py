@@ -11,14 +11,18 @@ import tiny
 import torch
 
 from brainfm.data.cards import DataCard
+from brainfm.data.leaks import Fold
+from brainfm.data.recording import Recording
+from brainfm.data.windows import Windows
 from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
+from brainfm.few_shot import few
 from brainfm.jobs.probe import Options, probe
 from brainfm.metrics import METRICS
 from brainfm.model import BrainFM, BrainFMConfig
-from brainfm.panel import Panel, cached_features, default_pool, probe_fold, twin
+from brainfm.panel import Panel, cached_features, default_pool, probe_fold, token_features, twin
 from brainfm.recipe import PretrainRecipe
-from brainfm.scores import Scores
+from brainfm.scores import Scores, table
 
 QUICK = Options(quiet=True, classical="none", seeds=1)
 
@@ -71,20 +75,40 @@ def scores(card: Path, clean: Path, folder: Path) -> Scores:
 
 def test_every_row_is_there_with_its_interval(scores: Scores) -> None:
     classical = ["classical:band_power", "classical:tangent_space", "classical:csp_lda"]
-    assert [row.name for row in scores.rows] == ["chance", "untrained", "frozen", *classical]
+    assert [row.name for row in scores.rows] == ["chance", "shuffled", "untrained", "frozen", *classical]
     assert scores.rows[0].score == scores.chance == 0.5
     for row in scores.rows[1:]:
         assert row.low <= row.score <= row.high and np.isfinite([row.low, row.high]).all()
         assert row.n_test == scores.rows[0].n_test > 20
-    assert [row.seeds for row in scores.rows[1:]] == [3, 1, 1, 1, 1]
+    assert [row.seeds for row in scores.rows[1:]] == [3, 3, 1, 1, 1, 1]
 
 
 def test_frozen_less_untrained_is_paired(scores: Scores) -> None:
-    (difference,) = scores.differences
+    difference, *others = scores.differences
     assert difference.name == "frozen − untrained" and difference.seeds == 1
+    assert [one.minus for one in others] == [
+        "shuffled",
+        "classical:band_power",
+        "classical:tangent_space",
+        "classical:csp_lda",
+    ]
     by_name = {row.name: row.score for row in scores.rows}
     assert difference.score == pytest.approx(by_name["frozen"] - by_name["untrained"])
     assert difference.low <= difference.score <= difference.high
+
+
+def test_differences_are_tested_over_people_and_corrected(scores: Scores) -> None:
+    """Two people: four flips of signs, so no p is below a quarter, and Holm's correction can't lower any."""
+    for one in scores.differences:
+        each = [found["frozen"] - found[one.minus] for found in scores.per_group.values()]
+        flips = [np.mean([a * each[0], b * each[1]]) for a in (1, -1) for b in (1, -1)]
+        assert one.units == 2 and one.p == pytest.approx(
+            min(0.75, np.mean(np.array(flips) >= np.mean(each) - 1e-12))
+        )
+        assert 0.25 <= one.p <= one.p_holm <= 1
+    assert min(one.p_holm for one in scores.differences) == pytest.approx(
+        min(1, 5 * min(one.p for one in scores.differences))
+    )
 
 
 def test_only_people_that_pretraining_held_out_are_scored(scores: Scores) -> None:
@@ -162,6 +186,33 @@ def test_checkpoints_of_two_seeds_are_two_draws(card: Path, clean: Path, folder:
     assert rows["frozen"].score == pytest.approx(np.mean(each))
 
 
+def test_shuffled_labels_stay_within_a_person(card: Path, clean: Path) -> None:
+    evaluation = Evaluation.of(DataCard.load(card))
+    fold, owner = evaluation.folds[0], evaluation.windows.recording
+    label = evaluation.shuffled(fold, np.random.default_rng(0))
+    np.testing.assert_array_equal(label[fold.test], evaluation.windows.label[fold.test])
+    for one in np.unique(owner):
+        assert sorted(label[owner == one]) == sorted(evaluation.windows.label[owner == one])
+    assert (label != evaluation.windows.label).mean() > 0.2
+    panel = Panel.of([BrainFM.from_pretrained(clean)], evaluation)
+    first, again, other = (panel.shuffled(0, "ridge", "mean", draw) for draw in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_labels_of_whole_people_are_shuffled_over_all() -> None:
+    """Patients and controls: inside a person there is nothing to shuffle."""
+    recordings = [Recording({}, dataset="d", subject=str(who)) for who in range(4)]
+    windows = Windows(
+        np.repeat(np.arange(4), 10), np.tile(np.arange(10.0), 4), 1.0, np.repeat([0, 1, 0, 1], 10), ("a", "b")
+    )
+    fold = Fold(np.arange(30), np.arange(30, 40), "subject 3")
+    evaluation = Evaluation(None, recordings, windows, "CrossSubject", [fold], "accuracy")  # type: ignore[arg-type]
+    label = evaluation.shuffled(fold, np.random.default_rng(0))
+    assert (label[:30] != windows.label[:30]).any() and sorted(label[:30]) == sorted(windows.label[:30])
+    np.testing.assert_array_equal(label[30:], windows.label[30:])
+
+
 def test_untrained_twins_differ_by_seed_and_frozen_does_not(card: Path, clean: Path) -> None:
     evaluation = Evaluation.of(DataCard.load(card))
     panel = Panel.of([BrainFM.from_pretrained(clean)], evaluation)
@@ -174,16 +225,151 @@ def digest(model: BrainFM) -> str:
     return hashlib.sha256(b"".join(pieces)).hexdigest()
 
 
-def test_frozen_is_frozen(card: Path, clean: Path) -> None:
+@pytest.mark.parametrize("protocol", ["ridge", "knn", "attentive"])
+def test_frozen_is_frozen(
+    card: Path, clean: Path, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("brainfm.attentive.MOST", 10)
     weights = clean / "checkpoints" / "step-00000006" / "model.safetensors"
     stored = weights.read_bytes()
     model = BrainFM.from_pretrained(clean)
     before = digest(model)
+    model.train()  # as a user may hand it over: dropout must be off all the same
     panel = Panel.of([model], Evaluation.of(DataCard.load(card)))
-    panel.frozen(0, "ridge", "mean")
+    answers = []
+    for number in range(2):
+        monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / str(number)))
+        answers.append(panel.frozen(0, protocol, "mean"))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(*answers)
     assert digest(model) == before
+    assert not model.training and not any(module.training for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())
     assert weights.read_bytes() == stored
+
+
+def test_tokens_are_the_encoders_and_pool_to_the_features(card: Path, clean: Path) -> None:
+    evaluation = Evaluation.of(DataCard.load(card))
+    model = BrainFM.from_pretrained(clean)
+    tokens = token_features(model, evaluation)
+    assert tokens.shape == (len(evaluation.windows), 8 * 8, model.width) and np.isfinite(tokens).all()
+    np.testing.assert_allclose(tokens.mean(axis=1), cached_features(model, evaluation, "mean"), atol=1e-4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("brainfm.panel.LARGEST", 1000)
+        with pytest.raises(DataError, match="use --limit, or a protocol of pooled features"):
+            token_features(model, evaluation)
+
+
+def test_two_runs_with_a_limit_agree_to_the_last_digit(
+    card: Path, clean: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("probe", clean, card, "--limit", "3", "--seeds", "2", "--windows-per-class", "1", "--json")
+    said = []
+    for number in range(2):
+        monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / str(number)))
+        result = tiny.brainfm(*words)
+        assert result.code == 0, result.err
+        said.append(result.out)
+    assert said[0] == said[1] and len(said[0]) > 1000
+
+
+def test_a_learning_curve_has_its_points_and_says_what_it_lacks(card: Path, clean: Path) -> None:
+    found = probe([clean], card, replace(QUICK, classical="all", seeds=2, windows_per_class=(3, 1, 500)))
+    counts = [(point.windows_per_class, point.row.name) for point in found.curve]
+    names = ["untrained", "frozen", "classical:csp_lda"]
+    assert set(counts) <= {(count, name) for count in (1, 3) for name in names}
+    assert {(3, name) for name in names} <= set(counts)
+    assert all(
+        point.row.low <= point.row.score <= point.row.high and point.row.seeds == 2 for point in found.curve
+    )
+    assert any("500 windows per class are more than the" in note for note in found.notes)
+    again = replace(found, curve=found.curve[:1])
+    assert "1 labelled window per class" in table(again) and "3 labelled windows" in table(found)
+    assert tiny.only_sentence(tiny.brainfm("probe", clean, card, "--windows-per-class", "1,x")).startswith(
+        "--windows-per-class takes whole numbers"
+    )
+
+
+def test_small_subsets_train_and_everything_is_tested(card: Path) -> None:
+    evaluation = Evaluation.of(DataCard.load(card))
+    for count, draw in ((1, 0), (1, 1), (4, 0)):
+        smaller = few(evaluation, count, draw)
+        for fold, whole in zip(smaller.folds, evaluation.folds, strict=True):
+            np.testing.assert_array_equal(fold.test, whole.test)
+            assert set(fold.train) < set(whole.train)
+            assert np.bincount(evaluation.windows.label[fold.train]).tolist() == [count, count]
+    one, four = (few(evaluation, count, 0).folds[0].train for count in (1, 4))
+    assert set(one) < set(four)
+    assert set(one) != set(few(evaluation, 1, 1).folds[0].train)
+
+
+def test_another_dataset_trains(card: Path, clean: Path, folder: Path) -> None:
+    """Other people with other electrodes at another rate: those in common, at the lower rate."""
+    reader = "{kind: simulated, subjects: 3, seconds: 60.0, sensors: 12, seed: 4, sfreq: 200.0}"
+    other = tiny.card(folder, "others", reader)
+    found = probe([clean], card, replace(QUICK, classical="all", train_on=[other]))
+    assert found.split.startswith(
+        "CrossDataset: 2 folds, each holds out one of 2 subjects (03, 04) of people"
+    )
+    assert found.split.endswith("all windows of others train")
+    assert found.held_out == ["people, subject 03", "people, subject 04"] and not found.contaminated
+    assert {row.name for row in found.rows} > {"frozen", "classical:csp_lda"}
+    evaluation = Evaluation.of(DataCard.load(card), train_on=[DataCard.load(other)])
+    assert {recording.signal("eeg").sfreq for recording in evaluation.recordings} == {128.0}
+    assert evaluation.comparable
+    for fold in evaluation.folds:
+        names = [
+            {evaluation.recordings[i].dataset for i in evaluation.windows.recording[rows]}
+            for rows in (fold.train, fold.test)
+        ]
+        assert names == [{"others"}, {"people"}]
+
+
+def test_what_can_not_train_another_dataset_is_refused(card: Path, clean: Path, folder: Path) -> None:
+    def said(*words: object) -> str:
+        return tiny.only_sentence(tiny.brainfm("probe", clean, card, *words))
+
+    assert "can't be tested by what was trained on itself" in said("--train-on", card)
+    lacks = tiny.card(
+        folder, "feet", "{kind: simulated, subjects: 2, seconds: 60.0, sensors: 8, classes: [left_hand, feet]}",
+        more=tiny.TASK.replace("right_hand", "feet"),
+    )  # fmt: skip
+    assert "feet: no window is labelled 'right_hand'" in said("--train-on", lacks)
+    twin_card = folder / "copies.md"
+    twin_card.write_text(card.read_text(encoding="utf-8"), encoding="utf-8")
+    assert "the same signal" in said("--train-on", twin_card)
+    assert "which is CrossDataset and not WithinSession" in said(
+        "--train-on", lacks, "--split", "WithinSession"
+    )
+
+
+def test_every_subject_is_left_out_alone_whatever_groups_a_card_asks_for(folder: Path) -> None:
+    grouped = tiny.card(
+        folder, "grouped", "{kind: simulated, subjects: 4, seconds: 40.0, sensors: 8}",
+        more=tiny.TASK.replace("CrossSubject", "CrossSubject\n  folds: 2"),
+    )  # fmt: skip
+    evaluations = [Evaluation.of(DataCard.load(grouped), name) for name in (None, "LeaveOneSubjectOut")]
+    assert [len(one.folds) for one in evaluations] == [2, 4]
+    assert evaluations[1].words.startswith("LeaveOneSubjectOut: 4 folds, each holds out one of 4 subjects")
+
+
+def test_clean_recordings_have_rows_of_their_own(folder: Path) -> None:
+    """Two groups of two people, of whom pretraining saw one each: no fold is clean, but two people are."""
+    mixed = tiny.card(
+        folder, "mixed", "{kind: simulated, subjects: 4, seconds: 60.0, sensors: 8, seed: 9}",
+        more=tiny.TASK.replace("CrossSubject", "CrossSubject\n  folds: 2"),
+    )  # fmt: skip
+    run = pretrain(mixed, folder / "half", "data.hold_out={mixed: ['02', '04']}")
+    found = probe([run], mixed, QUICK)
+    assert found.contaminated and found.contamination.startswith("seen without labels")
+    verdicts = {"01": "seen without labels", "02": "clean", "03": "seen without labels", "04": "clean"}
+    assert found.exposure == {f"mixed/{who}/01": verdict for who, verdict in verdicts.items()}
+    aside = found.asides["clean_only"]
+    assert [row.name for row in aside.rows] == ["shuffled", "untrained", "frozen"]
+    whole, clean = found.rows[-1], aside.rows[-1]
+    assert clean.n_test == whole.n_test / 2
+    parts = [found.per_group[who]["frozen"] for who in ("02", "04")]
+    assert clean.score == pytest.approx(np.mean(parts), abs=0.03)
+    assert "2 clean, 2 seen without labels" in table(found)
 
 
 def test_features_are_kept_and_used_again(

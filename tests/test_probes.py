@@ -7,8 +7,9 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 
+from brainfm.attentive import CHECK_EVERY
 from brainfm.baselines import inner_folds
-from brainfm.probes import PENALTIES, RidgeProbe, linear
+from brainfm.probes import PENALTIES, TEMPERATURE, Neighbours, RidgeProbe, classifier
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -82,13 +83,13 @@ def test_without_folds_the_penalty_is_the_middle_one() -> None:
     assert RidgeProbe([]).fit(features, label).penalty == PENALTIES[len(PENALTIES) // 2]
 
 
-@pytest.mark.parametrize("protocol", ["ridge", "logistic"])
+@pytest.mark.parametrize("protocol", ["ridge", "logistic", "knn"])
 def test_scale_and_offset_of_a_feature_do_not_matter(protocol: str) -> None:
     rng = np.random.default_rng(3)
     (features, label), (test, _) = data(rng), data(rng, 60)
     factor = (10.0 ** rng.uniform(-2, 2, features.shape[1])).astype(np.float32)
     offset = rng.normal(size=features.shape[1]).astype(np.float32) * factor
-    plain, scaled = (linear(protocol, label, groups_of(240)) for _ in range(2))  # type: ignore[arg-type]
+    plain, scaled = (classifier(protocol, label, groups_of(240)) for _ in range(2))  # type: ignore[arg-type]
     plain.fit(features, label)
     scaled.fit(features * factor + offset, label)
     np.testing.assert_allclose(
@@ -107,34 +108,34 @@ def test_a_constant_feature_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("share", [(0.5, 0.5), (0.9, 0.1)])
-@pytest.mark.parametrize("protocol", ["ridge", "logistic"])
+@pytest.mark.parametrize("protocol", ["ridge", "logistic", "knn"])
 def test_rare_classes_count_as_much_as_common_ones(protocol: str, share: tuple[float, ...]) -> None:
     """One direction tells the classes apart by 2.5 standard deviations: 0.89 at best, from either side alike."""
     rng = np.random.default_rng(5)
     (features, label), (test, truth) = data(rng, 400, 4, share, 1.77), data(rng, 4000, 4, share, 1.77)
-    probe = linear(protocol, label, groups_of(400)).fit(features, label)  # type: ignore[arg-type]
+    probe = classifier(protocol, label, groups_of(400)).fit(features, label)  # type: ignore[arg-type]
     told = probe.predict_proba(test).argmax(axis=1)
     recalls = [float((told[truth == name] == name).mean()) for name in (0, 1)]
     assert np.mean(recalls) > 0.85
     assert abs(recalls[0] - recalls[1]) < 0.12
 
 
-@pytest.mark.parametrize("protocol", ["ridge", "logistic"])
+@pytest.mark.parametrize("protocol", ["ridge", "logistic", "knn"])
 def test_noise_is_decoded_at_chance(protocol: str) -> None:
     rng = np.random.default_rng(6)
     scores = []
     for _ in range(5):
         (features, label), (test, truth) = data(rng, 80, 20, apart=0.0), data(rng, 2000, 20, apart=0.0)
-        probe = linear(protocol, label, groups_of(80)).fit(features, label)  # type: ignore[arg-type]
+        probe = classifier(protocol, label, groups_of(80)).fit(features, label)  # type: ignore[arg-type]
         scores.append(balanced_accuracy_score(truth, probe.predict_proba(test).argmax(axis=1)))
     assert np.mean(scores) == pytest.approx(0.5, abs=0.025)
 
 
-@pytest.mark.parametrize("protocol", ["ridge", "logistic"])
+@pytest.mark.parametrize("protocol", ["ridge", "logistic", "knn"])
 def test_probabilities_are_ordered_as_the_values_and_sum_to_one(protocol: str) -> None:
     rng = np.random.default_rng(7)
     features, label = data(rng, share=(0.4, 0.3, 0.3), apart=3.0)
-    probe = linear(protocol, label, groups_of(240)).fit(features, label)  # type: ignore[arg-type]
+    probe = classifier(protocol, label, groups_of(240)).fit(features, label)  # type: ignore[arg-type]
     probability = probe.predict_proba(features)
     np.testing.assert_allclose(probability.sum(axis=1), 1.0, atol=1e-5)
     assert probe.classes_.tolist() == [0, 1, 2]
@@ -146,3 +147,72 @@ def test_twice_is_bit_identical() -> None:
     folds = inner_folds(label, groups_of(240))
     once, again = (RidgeProbe(folds).fit(features, label).decision_function(features) for _ in range(2))
     np.testing.assert_array_equal(once, again)
+
+
+def test_neighbours_vote_as_scikit_learns_do() -> None:
+    """With an even prior and votes that weigh the same, what is left is scikit-learn's own classifier by cosine."""
+    features, label = data(np.random.default_rng(9), 90, 6, apart=2.0)
+    probe = Neighbours(5).fit(features, label)
+    distance, row = probe.near_.kneighbors(features[:20])
+    weight = np.exp(-(distance - distance.min(axis=1, keepdims=True)) / TEMPERATURE)
+    share = np.bincount(label) / len(label)
+    votes = np.stack([(weight * (label[row] == k)).sum(axis=1) / share[k] / 2 for k in (0, 1)], axis=1) + 0.25
+    np.testing.assert_allclose(
+        probe.predict_proba(features[:20]), votes / votes.sum(axis=1, keepdims=True), rtol=1e-6
+    )
+
+
+def tokens(rng: np.random.Generator, label: Labels, count: int = 30, width: int = 6) -> Features:
+    """Noise, in which one token alone tells the class, each time another: only who looks for it can hear it."""
+    out = rng.normal(size=(len(label), count, width)).astype(np.float32)
+    where = rng.integers(count - 2, size=len(label))
+    rows = np.arange(len(label))
+    out[rows, where, 0] = 5.0  # the token that matters
+    out[rows, where, 1] = 3.0 * (2 * label - 1)
+    out[: len(label) // 2, -2:] = np.nan  # padding
+    return out
+
+
+def test_attention_finds_the_token_that_tells_where_the_mean_does_not() -> None:
+    rng = np.random.default_rng(10)
+    label, truth = (rng.integers(2, size=n).astype(np.int64) for n in (160, 400))
+    fitted, unseen = tokens(rng, label), tokens(rng, truth)
+    probe = classifier("attentive", label, groups_of(160)).fit(fitted, label)
+    attentive = balanced_accuracy_score(truth, probe.predict_proba(unseen).argmax(axis=1))
+    mean = classifier("ridge", label, groups_of(160)).fit(np.nanmean(fitted, axis=1), label)
+    pooled = balanced_accuracy_score(truth, mean.predict_proba(np.nanmean(unseen, axis=1)).argmax(axis=1))
+    assert attentive > 0.9 > 0.8 > pooled, (attentive, pooled)
+
+
+def test_attention_ignores_padding_and_draws_from_its_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("brainfm.attentive.MOST", 30)
+    rng = np.random.default_rng(11)
+    label = rng.integers(2, size=60).astype(np.int64)
+    seen = tokens(rng, label)
+    probe, again, other = (
+        classifier("attentive", label, groups_of(60), seed).fit(seen, label) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(probe.predict_proba(seen), again.predict_proba(seen))
+    assert not np.array_equal(probe.predict_proba(seen), other.predict_proba(seen))
+    longer = np.concatenate([seen, np.full_like(seen[:, :3], np.nan)], axis=1)
+    np.testing.assert_allclose(probe.predict_proba(longer), probe.predict_proba(seen), atol=1e-6)
+    assert probe.steps in range(CHECK_EVERY, 30 + 1, CHECK_EVERY)
+
+
+@pytest.mark.parametrize("protocol", ["ridge", "logistic", "knn", "attentive"])
+def test_an_outlier_in_the_test_fold_changes_nothing_that_is_fitted(
+    protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scale, choices and weights come from the training rows: other test windows get the same answers to the bit."""
+    monkeypatch.setattr("brainfm.attentive.MOST", 30)
+    rng = np.random.default_rng(12)
+    label = rng.integers(2, size=80).astype(np.int64)
+    features = tokens(rng, label) if protocol == "attentive" else data(rng, 80)[0]
+    train, test = np.arange(60), np.arange(60, 80)
+    planted = features.copy()
+    planted[-1] = 1e6
+    answers = []
+    for values in (features, planted):
+        probe = classifier(protocol, label[train], groups_of(60))  # type: ignore[arg-type]
+        answers.append(probe.fit(values[train], label[train]).predict_proba(values[test])[:-1])
+    np.testing.assert_array_equal(*answers)

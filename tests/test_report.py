@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from brainfm import pictures
 from brainfm import report as report_module
@@ -27,7 +28,19 @@ from brainfm.report import (
     to_json,
     write_report,
 )
-from brainfm.scores import Difference, Row, Scores, family, interval_bar, overall, plain, table, verdict
+from brainfm.scores import (
+    Aside,
+    Difference,
+    Point,
+    Row,
+    Scores,
+    family,
+    interval_bar,
+    overall,
+    plain,
+    table,
+    verdict,
+)
 
 HOSTILE = '<script>alert("x")</script>'
 NAMES = (
@@ -178,7 +191,7 @@ def test_json_holds_the_table(whole: Report, tmp_path: Path) -> None:
     for row, expected in zip(found["rows"][1:], given.rows[1:], strict=True):
         assert row == vars(expected)
     assert found["rows"][0]["low"] is None  # chance has no interval
-    assert found["differences"] == [{"name": "frozen − untrained", **vars(given.differences[0])}]
+    assert found["differences"] == [{"name": "frozen − untrained", **plain(vars(given.differences[0]))}]
     assert found["held_out"] == ["S01", "S07"]
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     for row in found["rows"]:
@@ -445,3 +458,67 @@ def test_a_token_map_that_does_not_fit_is_refused() -> None:
     fine = token_map(True)
     with pytest.raises(BrainfmError, match="the picture of 15 tokens of 4 sensors"):
         replace(fine, time=fine.time[:3])
+
+
+def test_tests_curves_and_asides_are_on_the_page_and_in_the_numbers() -> None:
+    """What lies beside the main table: p and effect, a learning curve with its picture, clean rows, verdicts."""
+    made = scores(
+        differences=[Difference("frozen", "untrained", 0.11, 0.07, 0.15, 240, 3, 0.0312, 0.0624, 1.37, 5)],
+        curve=[
+            Point(n, Row(name, 0.5 + n / 50, 0.4, 0.9, 200, 3))
+            for n in (1, 5)
+            for name in ("frozen", "untrained")
+        ],
+        asides={
+            "nuisance": Aside(
+                "Nuisances alone", [Row("nuisance:mains hum", 0.61, 0.5, 0.7)], "kappa", 0.0, "No brain."
+            )
+        },
+        exposure={"two_fingers/S01": "clean", "two_fingers/S07": "seen without labels"},
+    )
+    page, numbers = to_html(Report("Worth", [made])), to_json(Report("Worth", [made]))
+    words = ["0.062", "+1.37", "5 windows per class", "1 window per class", "labelled windows per class"]
+    words += [
+        "Nuisances alone",
+        "No brain.",
+        "mains hum",
+        "Kappa",
+        "1 clean, 1 seen without labels",
+        "sign flips",
+    ]
+    assert [word for word in words if word not in page] == []
+    (found,) = numbers["scores"]
+    assert found["differences"][0]["p_holm"] == 0.0624 and found["differences"][0]["units"] == 5
+    assert found["curve"][0]["windows_per_class"] == 1 and found["curve"][0]["name"] == "frozen"
+    assert found["asides"]["nuisance"]["rows"][0]["score"] == 0.61
+    assert found["exposure"]["two_fingers/S01"] == "clean"
+    text = table(made)
+    for word in (
+        "0.062",
+        "+1.37",
+        "5 labelled windows per class",
+        "Nuisances alone (kappa)",
+        "1 clean, 1 seen",
+    ):
+        assert word in text, word
+
+
+def test_a_hostile_name_of_a_recording_or_a_row_stays_text() -> None:
+    made = scores(
+        exposure={HOSTILE: "clean"},
+        asides={"x": Aside(HOSTILE, [Row(HOSTILE, 0.5)], "accuracy", 0.5, HOSTILE)},
+    )
+    assert HOSTILE not in to_html(Report("Hostile", [made]))
+
+
+def test_several_cards_are_put_together_by_stouffer() -> None:
+    several = [
+        scores(
+            card=name, differences=[Difference("frozen", "untrained", 0.1, 0.05, 0.2, 10, 1, p, p, 0.8, n)]
+        )
+        for name, p, n in (("a", 0.04, 4), ("b", 0.1, 9))
+    ]
+    numbers = to_json(Report("Both", several))
+    z = (2 * norm.isf(0.04) + 3 * norm.isf(0.1)) / np.sqrt(13)
+    assert numbers["together"]["p"] == pytest.approx(norm.sf(z)) and numbers["together"]["n"] == 13
+    assert "Over all of them p = 0.021" in overall(several) and "Stouffer" in overall(several)

@@ -22,14 +22,15 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines", "ridge", "regressors",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
-    "metrics", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
+    "metrics", "significance erasure", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
     "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
     "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
-    "evaluation", "sessions", "probes", "targeted", "estimator", "opening", "panel", "tasks", "jobs",
+    "evaluation", "sessions", "attentive", "probes", "targeted", "estimator", "opening", "panel", "tasks",
+    "few_shot identity nuisance robustness new_session", "worth", "jobs",
     "options", "cli_data cli_live", "cli",
     "__init__ __main__",
 ]  # fmt: skip
@@ -41,6 +42,8 @@ NO_TORCH = (
     "ridge",
     "regressors",
     "metrics",
+    "significance",
+    "erasure",
     "scores",
     "palette",
     "codebook",

@@ -15,6 +15,7 @@ speed, or a rate below 50 Hz. Spikes are their own landmarks: the intervals betw
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -68,8 +69,13 @@ class Fingerprint:
 
     def hashes(self, modulus: int = 1) -> NDArray[np.uint32]:
         """All hashes that `modulus` divides too, sorted."""
+        return self._every if modulus <= self.modulus else self._every[self._every % modulus == 0]
+
+    @cached_property
+    def _every(self) -> NDArray[np.uint32]:
+        """Made once: a manifest asks every entry about every recording."""
         every = np.unique(np.array([h for stretch in self.stretches for h in stretch], np.uint32))
-        return every[every % max(modulus, self.modulus) == 0]
+        return every[every % self.modulus == 0]
 
 
 @runtime_checkable

@@ -11,7 +11,8 @@ from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
 from brainfm.errors import DataError
 
-Split = Literal["WithinSession", "CrossSession", "CrossSubject"]
+Split = Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossDataset"]
+ACROSS_PEOPLE = ("CrossSubject", "LeaveOneSubjectOut")
 Rows = NDArray[np.int64]
 
 
@@ -29,7 +30,7 @@ def check_fold(name: Split, fold: Fold, windows: Windows, recordings: Sequence[R
 
     Checked: rows exist and stand on one side only; every label is trained on; no window overlaps one of the
     other side in time; no signal that was read twice, under whatever name, is on both sides; and no subject
-    (CrossSubject) or session (CrossSession) is.
+    (CrossSubject, LeaveOneSubjectOut), session (CrossSession) or dataset (CrossDataset) is.
     """
     check_rows(fold, windows)
     if overlapping := near(windows, fold.train, fold.test, 0.0).sum():
@@ -39,15 +40,17 @@ def check_fold(name: Split, fold: Fold, windows: Windows, recordings: Sequence[R
     if missing := lacking(windows, fold.train):
         raise DataError(f"{fold.held_out}: no training window is labelled {missing[0]!r}; hold out less")
     refuse_shared(fold, copies(windows, recordings), "the same signal, in", "leave one copy out")
-    if name == "CrossSubject":
+    if name in ACROSS_PEOPLE:
         who = subjects(windows, recordings)
         if "" in set(who):
             raise DataError(
-                "CrossSubject needs the subject of every recording; put {subject} into the card's `files`"
+                f"{name} needs the subject of every recording; put {{subject}} into the card's `files`"
             )
         refuse_shared(fold, who, "subject", "hold out whole subjects")
     if name == "CrossSession":
         refuse_shared(fold, subject_sessions(windows, recordings), "session", "hold out whole sessions")
+    if name == "CrossDataset":
+        refuse_shared(fold, datasets(windows, recordings), "dataset", "hold out whole datasets")
 
 
 def check_rows(fold: Fold, windows: Windows) -> None:
@@ -96,6 +99,16 @@ def lacking(windows: Windows, rows: Rows) -> list[str]:
     return [label for index, label in enumerate(windows.labels) if index not in found]
 
 
+def datasets(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:
+    """(window,) the dataset of each."""
+    return per_window(windows, [recording.dataset for recording in recordings])
+
+
+def persons(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:
+    """(window,) dataset and subject of each: two datasets may both have a subject 01."""
+    return per_window(windows, [f"{recording.dataset}/{recording.subject}" for recording in recordings])
+
+
 def subjects(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:
     """(window,) the subject of each."""
     return per_window(windows, [recording.subject for recording in recordings])
@@ -107,8 +120,9 @@ def sessions(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.st
 
 
 def subject_sessions(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:
-    """(window,) subject and session of each."""
-    return per_window(windows, [f"{recording.subject}/{recording.session}" for recording in recordings])
+    """(window,) dataset, subject and session of each."""
+    names = [f"{one.dataset}/{one.subject}/{one.session}".removeprefix("/") for one in recordings]
+    return per_window(windows, names)
 
 
 def runs(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:

@@ -2,7 +2,9 @@
 
 WithinSession: part of a session is held out, the rest of the same session trains. CrossSession: one session
 of a subject is held out, the subject's other sessions train. CrossSubject: subjects are held out, the other
-subjects train. (Chevallier et al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.)
+subjects train; LeaveOneSubjectOut is CrossSubject with every subject held out by itself, whatever groups a card
+asks for. CrossDataset: a dataset is held out, subject after subject, and only other datasets train. (Chevallier et
+al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.)
 """
 
 from collections import Counter
@@ -13,12 +15,15 @@ from typing import TypeVar
 import numpy as np
 
 from brainfm.data.leaks import (
+    ACROSS_PEOPLE,
     Fold,
     Rows,
     Split,
     check_fold,
+    datasets,
     lacking,
     near,
+    persons,
     runs,
     sessions,
     subject_sessions,
@@ -52,9 +57,13 @@ def split(
     """
     if folds is not None and folds < 2:
         raise DataError(f"a split needs at least 2 folds, not {folds}")
+    if folds is not None and name in ("LeaveOneSubjectOut", "CrossDataset"):
+        raise DataError(f"{name} has a fold for every subject and takes no number of them")
     gap = max(1.0, windows.seconds) if gap is None else gap
     makers: dict[str, Callable[[], Iterator[Fold]]] = {
         "CrossSubject": lambda: cross_subject(windows, recordings, folds),
+        "LeaveOneSubjectOut": lambda: cross_subject(windows, recordings, None),
+        "CrossDataset": lambda: cross_dataset(windows, recordings),
         "CrossSession": lambda: cross_session(windows, recordings),
         "WithinSession": lambda: within_session(windows, recordings, folds, gap),
     }
@@ -80,6 +89,18 @@ def cross_subject(windows: Windows, recordings: Sequence[Recording], folds: int 
         out = np.isin(subject, group)
         word = "subject" if len(group) == 1 else "subjects"
         yield Fold(np.flatnonzero(~out), np.flatnonzero(out), f"{word} {', '.join(group)}")
+
+
+def cross_dataset(windows: Windows, recordings: Sequence[Recording]) -> Iterator[Fold]:
+    """Each subject of each dataset once, with the windows of all other datasets to train on."""
+    dataset, subject = datasets(windows, recordings), subjects(windows, recordings)
+    if len(set(dataset)) < 2:
+        raise DataError("CrossDataset needs windows of at least two datasets; name others to train on")
+    for held in sorted(set(dataset)):
+        train = np.flatnonzero(dataset != held)
+        for who in sorted(set(subject[dataset == held])):
+            test = np.flatnonzero((dataset == held) & (subject == who))
+            yield Fold(train, test, f"{held}, subject {who}" if who else held)
 
 
 def cross_session(windows: Windows, recordings: Sequence[Recording]) -> Iterator[Fold]:
@@ -161,7 +182,7 @@ def groups(name: Split, windows: Windows, recordings: Sequence[Recording]) -> tu
     two, and whole sessions of a single subject where there are enough to make an interval of.
     """
     units = [("subject", subjects(windows, recordings), 2)]
-    if name != "CrossSubject":
+    if name not in (*ACROSS_PEOPLE, "CrossDataset"):
         units.append(("session", subject_sessions(windows, recordings), SESSIONS))
     for word, unit, fewest in units:
         if len(set(unit)) >= fewest:
@@ -174,13 +195,14 @@ def inner_groups(
 ) -> Rows:
     """A group number per training row, for folds inside a training fold (scikit-learn's `LeaveOneGroupOut`).
 
-    What the split holds out is what the groups are (subjects, sessions, runs), as far as leaving any one out
+    What the split holds out is what the groups are (datasets, subjects, sessions, runs), as far as leaving any one out
     leaves every class to train on; else whole blocks of each label, else contiguous blocks. Raises
     `DataError` where none can be made.
     """
     inside = windows.rows(rows)
-    units = [subjects(inside, recordings), subject_sessions(inside, recordings), runs(inside, recordings)]
-    for unit in units[{"CrossSubject": 0, "CrossSession": 1, "WithinSession": 2}[name] :]:
+    finer = [datasets, persons, subject_sessions, runs]
+    coarsest = {"CrossDataset": 0, "CrossSession": 2, "WithinSession": 3}.get(name, 1)
+    for unit in [each(inside, recordings) for each in finer[coarsest:]]:
         parts = [np.flatnonzero(unit == one) for one in sorted(set(unit))]
         if len(parts) > 1 and all(complete(inside, rest) for rest in both_sides(parts)[1::2]):
             return numbered(parts, len(rows))
@@ -211,10 +233,15 @@ def in_words(name: Split, folds: Sequence[Fold], windows: Windows, recordings: S
     subjects = sorted({recordings[index].subject for index in tested})
     people, one_of = said(subjects), "one of " if len(subjects) > 1 else ""
     several = f"{len(folds)} fold{'s, each holds' if len(folds) > 1 else ' holds'} out"
-    if name == "CrossSubject":
+    if name == "CrossDataset":
+        tests = sorted({recordings[index].dataset for index in tested})
+        trained = np.unique(windows.recording[np.concatenate([fold.train for fold in folds])])
+        trains = sorted({recordings[index].dataset for index in trained})
+        return f"CrossDataset: {several} {one_of}{people} of {', '.join(tests)}; all windows of {', '.join(trains)} train"
+    if name in ACROSS_PEOPLE:
         alone = all(fold.held_out.startswith("subject ") for fold in folds)
         each = f"{one_of if alone else 'a group of the '}{people}"
-        return f"CrossSubject: {several} {each}; the other subjects' windows train"
+        return f"{name}: {several} {each}; the other subjects' windows train"
     if name == "CrossSession":
         single = single_sessions(recordings)
         unused = f"; {single} with one session are not used" if single else ""
