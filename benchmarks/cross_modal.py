@@ -126,7 +126,13 @@ def scores(out: Path) -> list[dict[str, Any]]:
         return dict.fromkeys(BOTH, one)
 
     rows = []
-    for arm in ("one network", "one network, own maps", "alone, begun alike", "alone, begun apart", "untrained"):
+    for arm in (
+        "one network",
+        "one network, own maps",
+        "alone, begun alike",
+        "alone, begun apart",
+        "untrained",
+    ):
         made = [{name: features(net, name) for name, net in networks(arm, seed).items()} for seed in SEEDS]
         for source in BOTH:
             for target in BOTH:
