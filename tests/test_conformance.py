@@ -89,11 +89,6 @@ SENSOR = ("signal", "position", "located", "orientation", "kind", "identity", "r
 """Fields of a batch that have a row for each sensor."""
 
 
-def few(batch: Batch, rows: slice) -> Batch:
-    """Some windows of a batch."""
-    return replace(batch, **{name: getattr(batch, name)[rows] for name in (*SENSOR, "recording")})
-
-
 def test_parts_are_found() -> None:
     for family, kind in {**USUAL, Head: "linear"}.items():
         assert kind in known(family)
@@ -232,7 +227,7 @@ def test_the_order_of_sensors_changes_nothing_but_the_order(
 
 @torch.no_grad()
 def test_windows_of_a_batch_do_not_mix(net: Learner, windows: Batch) -> None:
-    every, two = net.model(windows), net.model(few(windows, slice(2, 4)))
+    every, two = net.model(windows), net.model(windows.windows(slice(2, 4)))
     there = two.valid.unsqueeze(-1)
     torch.testing.assert_close(
         two.embedding * there, every.embedding[2:4, : two.count] * there, atol=1e-5, rtol=1e-5
@@ -322,7 +317,7 @@ STEPS = {"sources": 300, "spike_events": 400}
 
 
 def test_one_batch_can_be_overfitted(net: Learner, windows: Batch, part: Tokenizer) -> None:
-    windows = few(windows, slice(0, 2))
+    windows = windows.windows(slice(0, 2))
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     parts: list[dict[str, float]] = []
     for _ in range(STEPS.get(part.kind, 120)):
