@@ -54,7 +54,7 @@ def learning_curve(
     `rows` give out-of-fold predictions of a panel whose training folds have been made smaller.
     """
     points, notes = [], []
-    limit = most(panel.evaluation)
+    limit = most(panel.evaluation) if counts else 0
     for count in sorted(set(counts)):
         if count > limit:
             notes.append(f"{count} windows per class are more than the {limit} of a training fold")
