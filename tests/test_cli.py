@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 import tiny
 
-VERBS = ["demo", "show", "pretrain", "probe", "finetune", "predict", "embed", "export", "stream", "doctor"]
+VERBS = [
+    "demo",
+    "show",
+    "pretrain",
+    "probe",
+    "finetune",
+    "predict",
+    "embed",
+    "report",
+    "push",
+    "export",
+    "stream",
+    "doctor",
+]
 DATA = ["data list", "data show", "data check", "data new"]
 TOKENIZE = ["tokenize train", "tokenize inspect"]
 
