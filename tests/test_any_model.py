@@ -150,7 +150,7 @@ def test_volts_to_a_model_of_microvolts_are_worth_nothing(card: Path) -> None:
 
 def test_without_a_twin_the_row_is_left_out_and_said(card: Path) -> None:
     scores = probe([brainfm.foreign(Energy(), Contract(scale=1e6), name="energy")], card, QUICK)
-    assert [row.name for row in scores.rows] == ["chance", "frozen"]
+    assert [row.name for row in scores.rows] == ["chance", "shuffled", "frozen"]
     assert "energy can't be had untrained, so what training added is not known" in scores.notes
 
 
