@@ -2,7 +2,7 @@
 
 One command, resumable; beside each codec stands residual k-means of the raw patches with as many codes, at the same rate:
 
-    BRAINFM_DATA=recordings python benchmarks/tokenizers.py --out runs/tokenizers [--json]
+    BRAINFM_DATA=recordings python benchmarks/codes.py --out runs/tokenizers [--json]
 """
 
 import argparse
