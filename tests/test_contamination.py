@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import contamination
 
 from brainfm.data.cards import DataCard
