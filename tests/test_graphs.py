@@ -10,7 +10,9 @@ import tiny
 import torch
 from decoders import PREPARE, SENSORS, decoding, fast_person, file_of, network, saved
 
+from brainfm.answers import Answer
 from brainfm.errors import CheckpointError
+from brainfm.heads.sequence import Sequence
 from brainfm.jobs import export as graphs
 from brainfm.jobs.export import ALLOWED, DESCRIPTION, INPUT, Asked, export
 from brainfm.model import BrainFM, throughout
@@ -74,6 +76,16 @@ def test_the_file_says_what_belongs_into_it(written: graphs.Exported) -> None:
     assert [step["kind"] for step in said["prepare"]["steps"]] == [step["kind"] for step in PREPARE]
     assert said["labels"] == ["left_hand", "right_hand", "rest"]
     assert said["output"] == {"name": "logits", "shape": ["batch", 3]}
+
+
+def test_a_decoder_of_numbers_says_how_they_become_what_is_told(recording: Path, tmp_path: Path) -> None:
+    answer = Answer(of="values", mean=[3.0, -1.0], scale=[2.0, 0.5], unit="cm/s")
+    model = decoding(network(), head=Sequence(rows="apart"), labels=["x", "y"], answer=answer)
+    written = export(saved(model, tmp_path / "decoder"), "torch", tmp_path / "out.pt2", Asked(recording))
+    said = written.description
+    assert said["output"] == {"name": "numbers", "shape": ["batch", 8, 2]}
+    assert said["answer"] == {"of": "values", "mean": [3.0, -1.0], "scale": [2.0, 0.5], "unit": "cm/s"}
+    assert "to numbers (batch, 8, 2)" in written.text
 
 
 def test_without_a_recording_it_takes_the_first_of_the_decoders_card(decoder: Path) -> None:

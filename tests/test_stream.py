@@ -13,13 +13,19 @@ import mne
 import numpy as np
 import pytest
 import tiny
+import torch
 from decoders import PREPARE, SENSORS, decoding, fast_person, file_of, network, saved
 
+from brainfm.answers import Answer
+from brainfm.batch import Batch
 from brainfm.data import live
 from brainfm.data.live import Block, Played, numbers
 from brainfm.data.preprocess import prepare_causally
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
+from brainfm.heads import Head
+from brainfm.heads.linear import Linear
+from brainfm.heads.sequence import Sequence
 from brainfm.jobs.predict import read
 from brainfm.jobs.stream import Options, Stream, Tally, stream
 from brainfm.model import BrainFM
@@ -84,6 +90,30 @@ def test_decisions_are_those_of_windows_prepared_causally(
         assert row.keys() == {"time", "label", "probabilities", "latency_ms"}
         assert row["label"] == max(row["probabilities"], key=row["probabilities"].get)
         assert row["latency_ms"] > 0
+
+
+@pytest.mark.parametrize("head", [Linear(pool="sensor"), Sequence(rows="apart")])
+def test_numbers_are_told_in_their_unit_and_not_as_probabilities(file: Path, head: Head) -> None:
+    """Of a decoder that answers for every patch, those of the last."""
+    answer = Answer(of="values", mean=[3.0, -1.0], scale=[2.0, 0.5], unit="cm/s")
+    model = decoding(network(), head=head, labels=["x", "y"], answer=answer)
+    recording = read(model.decoder, file)
+    running = Stream(model, Played(recording, "eeg", SENSORS, 0), Options(EVERY, CALIBRATE, stop_after=6.0))
+    found = [one.json for one in running.decisions()]
+    assert found and all(
+        one["of"] == "values" and one["unit"] == "cm/s" and "label" not in one for one in found
+    )
+    window = np.random.default_rng(0).normal(size=(len(SENSORS), 256))
+    with torch.inference_mode():
+        output = model.decode(batch_of(running, window))[0].numpy()
+    last = output[-1] if output.ndim == 2 else output
+    np.testing.assert_allclose(running.decide(window), last * [2.0, 0.5] + [3.0, -1.0], atol=1e-4)
+
+
+def batch_of(running: Stream, window: np.ndarray) -> Batch:
+    """The window as the decoder reads it."""
+    sensors = running.prepared.signal("eeg").sensors
+    return Batch.of("eeg", window[None].astype(np.float32), running.sfreq, [sensors])
 
 
 def test_what_is_done_otherwise_is_said_and_a_summary_ends_it(decoder: Path, file: Path) -> None:

@@ -29,13 +29,13 @@ from brainfm.model import seeded
 from brainfm.part import suggest
 
 TABLE: dict[str, dict[str, Any]] = {
-    # Jiang et al. 2024 (LaBraM), §3.1: 0.1–75 Hz, 200 Hz, in units of 0.1 mV; patches of 1 s; names of electrodes
+    # LaBraM (Jiang et al. 2024) as its own preparation of recordings is: 0.1–75 Hz, 200 Hz, 0.1 mV; names of electrodes
     "Labram": {"sfreq": 200.0, "scale": 1e4, "band": (0.1, 75.0), "patch": 1.0, "missing": "leave_out"},
-    # Wang et al. 2025 (CBraMod), §3.1: 0.3–75 Hz, 200 Hz, in units of 100 µV; patches of 1 s
+    # CBraMod (Wang et al. 2025): 0.3–75 Hz, 200 Hz, 100 µV; patches of 1 s
     "CBraMod": {"sfreq": 200.0, "scale": 1e4, "band": (0.3, 75.0), "patch": 1.0},
-    # Yang et al. 2023 (BIOT), §3.1: 200 Hz, each channel divided by the 95th percentile of its size
+    # BIOT (Yang et al. 2023): 200 Hz, each channel divided by the 95th percentile of its size
     "BIOT": {"sfreq": 200.0, "normalise": "percentile"},
-    # El Ouahidi et al. 2025 (REVE): 200 Hz, z-scores clipped at 15
+    # REVE (El Ouahidi et al. 2025): 200 Hz, z-scores clipped at 15
     "REVE": {"sfreq": 200.0, "normalise": "z_score", "clip": 15.0},
     # braindecode's own words on EEGDINO: 200 Hz, microvolts over 100, 19 electrodes
     "EEGDINO": {"sfreq": 200.0, "scale": 1e4, "patch": 1.0},

@@ -76,31 +76,36 @@ class Exported:
     def text(self) -> str:
         """The same for a reader."""
         into, out = self.description["input"], self.description["output"]
-        windows = f"(batch, {into['shape'][1]}, {into['shape'][2]}) windows of {into['seconds']:g} s at {into['sfreq']:g} Hz"
+        windows = f"{shown(into['shape'])} windows of {into['seconds']:g} s at {into['sfreq']:g} Hz"
         apart = ", ".join(f"{by:.1e} on {name} windows" for name, by in self.apart.items())
         return (
-            f"{windows}, prepared, to {out['name']} (batch, {out['shape'][1]})\n"
+            f"{windows}, prepared, to {out['name']} {shown(out['shape'])}\n"
             f"from PyTorch at most {apart}: under {ALLOWED:g}\n{self.out}"
         )
 
 
 class Graph(nn.Module):
-    """Prepared windows of one layout in, logits (or pooled features) out: everything else is a constant."""
+    """Prepared windows of one layout in, the head's output (or pooled features) out: everything else is a constant."""
 
     def __init__(self, model: BrainFM, one: Batch, pool: Pool | None) -> None:
         super().__init__()
         self.model, self.one, self.pool = model, one, pool
         self.tape = Tape()
         with torch.no_grad(), self.tape.recording():
-            self.outputs = told(model, one, pool).shape[1]
+            self.outputs = list(told(model, one, pool).shape[1:])
 
-    def forward(self, signal: Float[Tensor, "batch sensor time"]) -> Float[Tensor, "batch out"]:
+    def forward(self, signal: Float[Tensor, "batch sensor time"]) -> Float[Tensor, "batch ... out"]:
         with self.tape.playing():
             return told(self.model, like(self.one, signal), self.pool)
 
 
-def told(model: BrainFM, batch: Batch, pool: Pool | None) -> Float[Tensor, "batch out"]:
-    """What the decoder says of windows; with a pooling, the encoder's features."""
+def shown(shape: list[Any]) -> str:
+    """A shape for a reader."""
+    return f"({', '.join(map(str, shape))})"
+
+
+def told(model: BrainFM, batch: Batch, pool: Pool | None) -> Float[Tensor, "batch ... out"]:
+    """What the decoder's head puts out of windows; with a pooling, the encoder's features."""
     return model.decode(batch) if pool is None else pool_tokens(model(batch), pool)
 
 
@@ -298,7 +303,7 @@ def description(
 ) -> dict[str, Any]:
     """What belongs into the graph and what comes out, for whoever has the file alone."""
     decoder, signal = model.decoder, stream.recordings[0].signal(stream.modality)
-    name = "logits" if decoder else "features"
+    name = ("logits" if decoder.answer.of == "classes" else "numbers") if decoder else "features"
     raw = decoder.sensors if decoder else list(recording.signal(stream.modality).sensors.name)
     steps = [step.model_dump(mode="json") for step in model.signals[stream.modality].prepare]
     return {
@@ -315,8 +320,12 @@ def description(
         "sensors": table_of(signal.sensors),
         "whose": owner(stream.recordings[0], stream.modality),
         "prepare": {"sensors": raw, "steps": steps},
-        "output": {"name": name, "shape": ["batch", graph.outputs]},
-        **({"labels": decoder.labels} if decoder else {"pool": graph.pool}),
+        "output": {"name": name, "shape": ["batch", *graph.outputs]},
+        **(
+            {"labels": decoder.labels, "answer": decoder.answer.model_dump(mode="json")}
+            if decoder
+            else {"pool": graph.pool}
+        ),
         "sensors_of": recording.name,
     }
 

@@ -52,32 +52,41 @@ class Options:
 class Decision:
     """What the decoder says of the window that ends `time` seconds after the signal began.
 
-    `latency_ms` is from the newest sample that was needed (its stamp) until the decision was there.
+    `told` has a number for each of its names: probabilities of labels or, where `of` says so, values in `unit` or expected
+    counts; of a decoder that answers for every patch, those of the last. `latency_ms` is from the newest sample that was
+    needed (its stamp) until the decision was there.
     """
 
     time: float
-    probabilities: Mapping[str, float]
+    told: Mapping[str, float]
     latency_ms: float
+    of: str = "classes"
+    unit: str = ""
 
     @property
     def label(self) -> str:
         """The likeliest."""
-        return max(self.probabilities, key=self.probabilities.__getitem__)
+        return max(self.told, key=self.told.__getitem__)
 
     @property
     def text(self) -> str:
         """The same for the line that changes."""
-        return f"{self.time:.1f} s · {self.label} {self.probabilities[self.label]:.2f} · {self.latency_ms:.1f} ms"
+        numbers = ", ".join(f"{name} {value:.3g}" for name, value in self.told.items())
+        said = (
+            f"{self.label} {self.told[self.label]:.2f}" if self.of == "classes" else f"{numbers} {self.unit}"
+        )
+        return f"{self.time:.1f} s · {said.strip()} · {self.latency_ms:.1f} ms"
 
     @property
     def json(self) -> dict[str, Any]:
         """A line of `stream`."""
-        return {
-            "time": round(self.time, 6),
-            "label": self.label,
-            "probabilities": dict(self.probabilities),
-            "latency_ms": round(self.latency_ms, 3),
-        }
+        told = dict(self.told)
+        said = (
+            {"label": self.label, "probabilities": told}
+            if self.of == "classes"
+            else {"value": told, "of": self.of, "unit": self.unit}
+        )
+        return {"time": round(self.time, 6), **said, "latency_ms": round(self.latency_ms, 3)}
 
 
 @dataclass
@@ -225,25 +234,27 @@ class Stream:
 
     def decision(self, end: int, window: NDArray[np.float64], begin: int, block: Block) -> Decision:
         """The one for a window that ends before prepared sample `end`, counted from raw sample `begin`."""
-        probability = self.decide(window)
+        told = self.decide(window)
         needed = begin + int(((end - 1) / self.sfreq + self.chain.delay) * self.raw_sfreq + 1e-6)
         stamp = block.stamp - (block.last - min(needed, block.last)) / self.raw_sfreq / self.source.pace
         latency = 1000 * (self.source.clock() - stamp)
         self.tally.latency.append(latency)
         at = begin / self.raw_sfreq + end / self.sfreq
         self.tally.weigh(at <= MINUTE)
-        return Decision(at, dict(zip(self.decoder.labels, probability.tolist(), strict=True)), latency)
+        answer, named = self.decoder.answer, dict(zip(self.decoder.labels, told.tolist(), strict=True))
+        return Decision(at, named, latency, answer.of, answer.unit)
 
     @torch.inference_mode()
     def decide(self, window: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(label,) probabilities of a prepared (sensor, time) window."""
+        """(label,) what is told of a prepared (sensor, time) window, of its last patch where each has an answer."""
         modality = self.decoder.modality
         signal = self.prepared.signal(modality)
         values = on_windows(self.steps, window[None], signal.sensors).astype(np.float32)
         batch = Batch.of(
             modality, values, self.sfreq, [signal.sensors], places=[owner(self.prepared, modality)]
         )
-        return self.model.decode(batch).double().softmax(dim=-1)[0].cpu().numpy()
+        told = self.decoder.answer.told(self.model.decode(batch))[0]
+        return (told[-1] if told.ndim == 2 else told).cpu().numpy()
 
 
 @contextmanager
