@@ -21,10 +21,12 @@ from brainfm.data.preprocess import Step, prepare
 from brainfm.data.recording import Recording, Sensors
 from brainfm.data.windows import Windows, n_samples
 from brainfm.errors import CheckpointError, DataError
+from brainfm.features import by_layout
 from brainfm.manifest import Manifest
-from brainfm.pooling import Pool
+from brainfm.pooling import Pool, require_same
 
-Grid = Float[Tensor, "batch sensor time width"]
+ALONG: dict[Pool, int] = {"sensor": 2, "time": 1}
+"""The axis of (batch, sensor, time, width) over which a mean is taken."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,11 @@ class Foreign:
         contract: Contract,
         manifest: Manifest | None = None,
         seed: int | None = None,
+        remembered: dict[tuple[int | None, str], NDArray[np.float32]] | None = None,
     ) -> None:
         self.maker, self.contract, self.seed = maker, contract, seed
+        self.remembered = {} if remembered is None else remembered
+        """Features by seed and by what else they depend on, of a network of which none may be kept on disk."""
         self.manifest = manifest or Manifest()
         self.load_report = LoadReport(0)
         self._built: tuple[tuple[Any, ...], Network] | None = None
@@ -150,7 +155,6 @@ class Foreign:
         """Itself: its networks are built for evaluation."""
         return self
 
-    @torch.inference_mode()
     def features(
         self,
         prepared: Sequence[Recording],
@@ -162,20 +166,18 @@ class Foreign:
     ) -> NDArray[np.float32]:
         """Pooled features of prepared windows, (window, feature). Shorter rows end in zeros, where `apart` allows them."""
         self.contract.check_window(windows.seconds)
+        if not apart:
+            require_same(pool, {self.rows(one, modality) for one in prepared})
         stream = Stream(modality, prepared, windows, [self.contract])
-        if not apart and pool != "mean" and len({self.rows(one, modality) for one in prepared}) > 1:
-            raise DataError(f"windows of different sensors can't be pooled by {pool}; use pool='mean'")
-        vectors: dict[int, Tensor] = {}
-        for rows in stream.layouts:
-            sensors = prepared[windows.recording[rows[0]]].signal(modality).sensors
-            for part in np.array_split(rows, -(-len(rows) // batch)):
-                made = stream.batch(part)
-                signal, measured = self.laid_out(made.signal, sensors.name)
-                shape = self.shape(sensors, made.sfreq, signal.shape[2])
-                pooled = self.pooled(self.network(shape)(signal, measured), pool)
-                vectors |= dict(zip(part.tolist(), pooled, strict=True))
-        ordered = [vectors[row] for row in range(len(windows))]
-        return nn.utils.rnn.pad_sequence(ordered, batch_first=True).float().cpu().numpy()
+
+        def told(part: NDArray[np.int64]) -> Float[Tensor, "row feature"]:
+            sensors = prepared[windows.recording[part[0]]].signal(modality).sensors
+            made = stream.batch(part)
+            signal, measured = self.laid_out(made.signal, sensors.name)
+            shape = self.shape(sensors, made.sfreq, signal.shape[2])
+            return self.pooled(self.network(shape)(signal, measured), pool)
+
+        return by_layout(stream, batch, told)
 
     @property
     def masks(self) -> bool:
@@ -222,16 +224,25 @@ class Foreign:
             return out.flatten(1, -2).mean(dim=1)
         if not self.maker.grid or out.ndim != 4:
             raise DataError(f"{self.maker.name} does not keep sensors apart, so pool={pool} is not possible")
-        return out.mean(dim={"sensor": 2, "time": 1}[pool]).flatten(1)
+        if pool not in ALONG:
+            raise DataError(
+                f"{self.maker.name} says of no part where and when it is, so pool={pool} is not possible; "
+                f"take mean, {', '.join(ALONG)} or all"
+            )
+        return out.mean(dim=ALONG[pool]).flatten(1)
 
     @property
     def has_twin(self) -> bool:
         """Whether the same network can be had untrained."""
         return self.seed is not None or getattr(self.maker, "has_twin", True)
 
+    def anew(self) -> "Foreign":
+        """The same without what it remembers: what is at hand may have changed since it was asked last."""
+        return Foreign(self.maker, self.contract, self.manifest, self.seed)
+
     def twin(self, seed: int) -> "Foreign":
         """The same network untrained, with the first weights of `seed`, under the same contract."""
-        return Foreign(self.maker, self.contract, self.manifest, seed)
+        return Foreign(self.maker, self.contract, self.manifest, seed, self.remembered)
 
     def digest(self) -> str:
         """A hash of what its features depend on beside windows and pooling; "" where that can't be told."""
@@ -265,13 +276,8 @@ class Given:
         return None if self._untrained is None else self._as_network(self._untrained(seed))
 
     def digest(self) -> str:
-        """A hash of an `nn.Module`'s code path and tensors; "" for another callable, which may be anything."""
-        if not isinstance(self.given, nn.Module):
-            return ""
-        found = hashlib.sha256(f"{type(self.given).__module__} {self.given!r}".encode())
-        for key, tensor in sorted(self.given.state_dict().items()):
-            found.update(key.encode() + tensor.float().cpu().numpy().tobytes())
-        return found.hexdigest()
+        """Nothing: of what is at hand in Python the code may change, and no hash of its tensors would tell."""
+        return ""
 
     def _as_network(self, network: Callable[..., Any]) -> Network:
         if isinstance(network, nn.Module):

@@ -28,12 +28,13 @@ from brainfm.data.windows import Cut, Windows, measured, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.errors import CheckpointError, DataError
+from brainfm.features import by_layout
 from brainfm.heads import Head
 from brainfm.layers.subjects import SubjectLayer
 from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.part import Settings, explain
-from brainfm.pooling import ANY_ROWS, Pool, pool_tokens
+from brainfm.pooling import Pool, pool_tokens, require_same
 from brainfm.recipe import PretrainRecipe, SignalRecipe, parse_yaml
 from brainfm.tokens import Tokenized, Tokens
 
@@ -303,7 +304,6 @@ class BrainFM(PreTrainedModel):
         settings = self.signals[modality]
         return Stream(modality, prepared, windows, settings.prepare, settings.tokenizer)
 
-    @torch.inference_mode()
     def features(
         self,
         prepared: Sequence[Recording],
@@ -319,19 +319,12 @@ class BrainFM(PreTrainedModel):
         rows end in zeros. Raises `DataError` where they may not and windows of other sensors are pooled by anything but "mean".
         """
         self.eval()
+        if not apart:
+            require_same(pool, {self.rows(one, modality) for one in prepared})
         stream = self.stream(prepared, windows, modality)
-        if not apart and pool not in ANY_ROWS and len({self.rows(one, modality) for one in prepared}) > 1:
-            raise DataError(f"windows of different sensors can't be pooled by {pool}; use pool='mean'")
-        pooled = {
-            int(row): vector
-            for rows in stream.layouts
-            for part in np.array_split(rows, -(-len(rows) // batch))
-            for row, vector in zip(
-                part, pool_tokens(self(stream.batch(part).to(self.device)), pool), strict=True
-            )
-        }
-        vectors = [pooled[row] for row in range(len(windows))]
-        return nn.utils.rnn.pad_sequence(vectors, batch_first=True).float().cpu().numpy()
+        return by_layout(
+            stream, batch, lambda part: pool_tokens(self(stream.batch(part).to(self.device)), pool)
+        )
 
     def embed(
         self, recording: Recording, modality: str = "eeg", pool: Pool = "mean", seconds: float | None = None

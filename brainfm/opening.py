@@ -8,6 +8,7 @@ from brainfm.adapters import named
 from brainfm.errors import DataError
 from brainfm.estimator import Estimator
 from brainfm.evaluation import Evaluation
+from brainfm.foreign_model import Foreign
 from brainfm.model import BrainFM
 
 
@@ -22,9 +23,11 @@ def opened(checkpoints: Sequence[Any]) -> tuple[list[Any], dict[str, Any]]:
 
 
 def opened_one(where: Any) -> Any:
-    """A checkpoint or a foreign model by its name, an estimator wrapped; a model is itself."""
+    """A checkpoint or a foreign model by its name, an estimator wrapped, a foreign model anew; a checkpoint is itself."""
     if isinstance(where, str | Path):
         return named(str(where)) or BrainFM.from_pretrained(where)
+    if isinstance(where, Foreign):
+        return where.anew()
     return Estimator(where) if hasattr(where, "fit") and hasattr(where, "get_params") else where
 
 

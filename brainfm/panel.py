@@ -20,6 +20,7 @@ from brainfm.data.recording import Recording
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.files import write_file
+from brainfm.foreign_model import Foreign
 from brainfm.manifest import Spans, Verdict
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
@@ -335,25 +336,37 @@ def same_rows(evaluation: Evaluation, model: BrainFM) -> bool:
 
 
 def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
-    """Features of every window, from the cache if these weights have met these recordings before."""
-    key = feature_key(model, evaluation, pool)
-    path = cache_folder() / "features" / f"{key}.npy"
-    if key and path.exists():
+    """Features of every window, from the cache if these weights have met these recordings before.
+
+    Of a model that can't say what its features depend on, as of any callable, none are kept beyond its own life.
+    """
+    own, where = model.digest(), windows_key(evaluation, pool)
+    if not own:
+        assert isinstance(model, Foreign)  # a checkpoint always can
+        if (model.seed, where) not in model.remembered:
+            model.remembered[model.seed, where] = made_features(model, evaluation, pool)
+        return model.remembered[model.seed, where]
+    path = cache_folder() / "features" / f"{hashlib.sha256((own + where).encode()).hexdigest()[:32]}.npy"
+    if path.exists():
         return np.load(path, allow_pickle=False)
-    if pool not in ANY_ROWS and not same_rows(evaluation, model):
-        raise DataError(
-            f"{evaluation.card.name}: sensors of a fold differ and can't be pooled by {pool}; use --pool mean"
-        )
-    prepared = model.prepare(evaluation.recordings, evaluation.modality)
-    values = model.features(prepared, evaluation.windows, evaluation.modality, pool, apart=True)
+    values = made_features(model, evaluation, pool)
 
     def write(passing: Path) -> None:
         with passing.open("wb") as stream:
             np.save(stream, values)
 
-    if key:
-        write_file(path, write)
+    write_file(path, write)
     return values
+
+
+def made_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
+    """Features of every window. Raises `DataError` where the sensors of a fold can't be pooled so."""
+    if pool not in ANY_ROWS and not same_rows(evaluation, model):
+        raise DataError(
+            f"{evaluation.card.name}: sensors of a fold differ and can't be pooled by {pool}; use --pool mean"
+        )
+    prepared = model.prepare(evaluation.recordings, evaluation.modality)
+    return model.features(prepared, evaluation.windows, evaluation.modality, pool, apart=True)
 
 
 @torch.inference_mode()
@@ -384,15 +397,9 @@ def token_features(model: BrainFM, evaluation: Evaluation, batch: int = 64) -> N
     return out
 
 
-def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
-    """What the features depend on: weights, preparation, recordings, windows, pooling, and the code that makes them.
-
-    "" where it can't be told when they would change, as of any callable.
-    """
-    own = model.digest()
-    if not own:
-        return ""
-    digest = hashlib.sha256(own.encode())
+def windows_key(evaluation: Evaluation, pool: Pool) -> str:
+    """What features depend on beside the model: recordings, windows, pooling, and the code that makes them."""
+    digest = hashlib.sha256()
     for recording in evaluation.recordings:
         signal = recording.signal(evaluation.modality)
         digest.update(
@@ -403,7 +410,7 @@ def feature_key(model: BrainFM, evaluation: Evaluation, pool: Pool) -> str:
     digest.update(evaluation.windows.recording.tobytes() + evaluation.windows.start.tobytes())
     versions = [importlib.metadata.version(name) for name in ("torch", "mne", "scipy", "numpy")]
     digest.update(f"{evaluation.windows.seconds} {pool} {VERSION} {versions}".encode())
-    return digest.hexdigest()[:32]
+    return digest.hexdigest()
 
 
 def cache_folder() -> Path:

@@ -1,6 +1,6 @@
 """Pooling: how the tokens of a window become one vector, always said out loud."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Literal
 
 import torch
@@ -68,6 +68,12 @@ def in_regions(tokens: Tokens, names: Sequence[str]) -> Bool[Tensor, "batch toke
     """Which tokens lie in the region of each label (`Sensors.region`)."""
     numbers = torch.tensor([number_of(name) for name in names], device=tokens.region.device)
     return (tokens.region.unsqueeze(-1) == numbers) & tokens.valid.unsqueeze(-1)
+
+
+def require_same(pool: Pool, rows: Collection[object]) -> None:
+    """Raise `DataError` where windows whose rows of tokens are these, for each kind of them, can't be pooled alike."""
+    if pool not in ANY_ROWS and len(rows) > 1:
+        raise DataError(f"windows of different sensors can't be pooled by {pool}; use pool='mean'")
 
 
 def pooled_width(width: int, pool: Pool, sensors: int, times: int) -> int:

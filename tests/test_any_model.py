@@ -1,6 +1,6 @@
 """Models of others: their contract is fulfilled or refused, and they pass through the same table as ours."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,13 @@ from torch import Tensor, nn
 
 import brainfm
 from brainfm import Contract
+from brainfm.data.cards import DataCard
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.errors import DataError
 from brainfm.estimator import Estimator
+from brainfm.evaluation import Evaluation
 from brainfm.jobs.probe import Options, probe
+from brainfm.pooling import Pool
 
 QUICK = Options(quiet=True, classical="none", seeds=1)
 NAMES = ("Fp1", "C3", "T7", "P7", "Cz")
@@ -159,6 +162,40 @@ def test_any_callable_is_a_model_and_keeps_nothing_in_the_cache(card: Path, cach
     scores = probe([brainfm.foreign(lambda x: x.abs().mean(dim=2), Contract(scale=1e6))], card, QUICK)
     assert scores.rows[-1].name == "frozen" and scores.rows[-1].n_test > 20
     assert set(cache.glob("*")) == before
+
+
+class Alike(nn.Module):
+    """No tensors, and a name that says nothing: only its code tells two of these apart."""
+
+    def __init__(self, told: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.told, self.calls = told, 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.told(x)
+
+
+def test_a_modules_features_are_made_once_a_probe_and_never_taken_for_those_of_other_code(card: Path) -> None:
+    loud, still = Alike(lambda x: x.std(dim=2)), Alike(lambda x: x.mean(dim=2) * 0)
+    made = [brainfm.foreign(one, Contract(scale=1e6), name="same") for one in (loud, still, loud)]
+    scores = [probe([one], card, QUICK).best("frozen") for one in made[:2]]
+    assert scores[0] and scores[1] and scores[0].score != scores[1].score == 0.5
+    once = loud.calls
+    loud.told = still.told
+    again = probe([made[0]], card, QUICK).best("frozen")
+    assert again and again.score == 0.5 and loud.calls == 2 * once
+    one = Evaluation.of(DataCard.load(card))
+    assert once < 2 * (
+        len(one.windows) // 32 + len(one.recordings) + 1
+    )  # not once more for each of four folds
+
+
+@pytest.mark.parametrize("pool", ["place", "moments"])
+def test_a_pool_that_asks_for_places_is_refused_by_name(card: Path, pool: Pool) -> None:
+    model = brainfm.foreign(Energy(), Contract(scale=1e6), name="energy", grid=True)
+    with pytest.raises(DataError, match=f"energy says of no part where and when it is, so pool={pool}"):
+        probe([model], card, replace(QUICK, pool=pool))
 
 
 def test_a_missing_sensor_is_told_to_a_model_that_asks(card: Path) -> None:

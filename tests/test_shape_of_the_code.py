@@ -26,7 +26,7 @@ ORDER = [
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
-    "sizes", "precision", "recipe", "corpus", "manifest", "checkpoint", "model", "codec",
+    "sizes", "precision", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
     "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
     "evaluation", "sessions", "attentive", "probes", "targeted", "estimator", "opening", "panel", "tasks",
