@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from brainfm.heads import Head
 from brainfm.layers.attention import attend
+from brainfm.layers.scored import even
 from brainfm.tokens import Tokens
 
 
@@ -22,7 +23,7 @@ class Attentive(Head):
 
 
 class AttentiveHead(nn.Module):
-    """`Tokens -> (batch, class)` logits. It starts at zero, so that training starts from an even guess."""
+    """`Tokens -> (batch, class)` logits."""
 
     def __init__(self, part: Attentive, width: int, classes: int) -> None:
         super().__init__()
@@ -30,9 +31,7 @@ class AttentiveHead(nn.Module):
         self.query = nn.Parameter(torch.randn(part.queries, width) / math.sqrt(width))
         self.norm = nn.LayerNorm(width)
         self.key = nn.Linear(width, width, bias=False)
-        self.score = nn.Linear(part.queries * width, classes)
-        nn.init.zeros_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
+        self.score = even(part.queries * width, classes)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch class"]:
         x = self.norm(tokens.embedding)

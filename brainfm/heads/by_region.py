@@ -2,9 +2,10 @@
 
 from jaxtyping import Float
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainfm.heads import Head
+from brainfm.layers.scored import Scored
 from brainfm.pooling import in_regions, means
 from brainfm.tokens import Tokens
 
@@ -19,16 +20,12 @@ class ByRegion(Head):
         return ByRegionHead(self, width, classes)
 
 
-class ByRegionHead(nn.Module):
-    """`Tokens -> (batch, class)` logits. It starts at zero, so that training starts from an even guess."""
+class ByRegionHead(Scored):
+    """`Tokens -> (batch, class)` logits."""
 
     def __init__(self, part: ByRegion, width: int, classes: int) -> None:
-        super().__init__()
+        super().__init__(len(part.regions) * width, classes)
         self.part = part
-        self.norm = nn.LayerNorm(len(part.regions) * width)
-        self.score = nn.Linear(len(part.regions) * width, classes)
-        nn.init.zeros_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch class"]:
-        return self.score(self.norm(means(tokens, in_regions(tokens, self.part.regions)).flatten(1)))
+        return self.scored(means(tokens, in_regions(tokens, self.part.regions)).flatten(1))

@@ -1,9 +1,10 @@
 """A linear head on pooled tokens."""
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainfm.heads import Head
+from brainfm.layers.scored import Scored
 from brainfm.pooling import Pool, pool_tokens, pooled_width
 from brainfm.tokens import Tokens
 
@@ -17,16 +18,12 @@ class Linear(Head):
         return LinearHead(self, pooled_width(width, self.pool, sensors, times), classes)
 
 
-class LinearHead(nn.Module):
-    """`Tokens -> (batch, class)` logits. It starts at zero, so that training starts from an even guess."""
+class LinearHead(Scored):
+    """`Tokens -> (batch, class)` logits."""
 
     def __init__(self, part: Linear, features: int, classes: int) -> None:
-        super().__init__()
+        super().__init__(features, classes)
         self.part = part
-        self.norm = nn.LayerNorm(features)
-        self.score = nn.Linear(features, classes)
-        nn.init.zeros_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch class"]:
-        return self.score(self.norm(pool_tokens(tokens, self.part.pool)))
+        return self.scored(pool_tokens(tokens, self.part.pool))

@@ -3,9 +3,10 @@
 from typing import ClassVar, Literal
 
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainfm.heads import Head
+from brainfm.layers.scored import Scored
 from brainfm.pooling import moments
 from brainfm.tokens import Tokens
 
@@ -21,16 +22,12 @@ class Sequence(Head):
         return SequenceHead(self, width * (sensors if self.rows == "apart" else 1), classes)
 
 
-class SequenceHead(nn.Module):
-    """`Tokens -> (batch, time, class)`. It starts at zero, so that training starts from an even guess."""
+class SequenceHead(Scored):
+    """`Tokens -> (batch, time, class)`."""
 
     def __init__(self, part: Sequence, features: int, classes: int) -> None:
-        super().__init__()
+        super().__init__(features, classes)
         self.part = part
-        self.norm = nn.LayerNorm(features)
-        self.score = nn.Linear(features, classes)
-        nn.init.zeros_(self.score.weight)
-        nn.init.zeros_(self.score.bias)
 
     def forward(self, tokens: Tokens) -> Float[Tensor, "batch time class"]:
-        return self.score(self.norm(moments(tokens, apart=self.part.rows == "apart")))
+        return self.scored(moments(tokens, apart=self.part.rows == "apart"))
