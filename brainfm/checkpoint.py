@@ -1,7 +1,7 @@
 """Checkpoints: found in a run's folder or on the Hub, loaded whole or refused. safetensors and JSON only."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +9,8 @@ from typing import Any
 
 import transformers
 from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel
 
 from brainfm.errors import CheckpointError
@@ -31,6 +33,17 @@ class LoadReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, wanted: Mapping[str, Tensor], had: Mapping[str, Tensor]) -> "LoadReport":
+        """What tensors at hand are to those of a network, by name and shape."""
+        wrong = [name for name in wanted.keys() & had.keys() if wanted[name].shape != had[name].shape]
+        return cls(
+            expected=len(wanted),
+            missing=tuple(sorted(wanted.keys() - had.keys())),
+            unexpected=tuple(sorted(had.keys() - wanted.keys())),
+            mismatched=tuple(sorted(wrong)),
+        )
 
     @property
     def coverage(self) -> float:
@@ -69,7 +82,7 @@ def load_whole(model: type[PreTrainedModel], folder: Path, config: PretrainedCon
         mismatched=tuple(sorted(key[0] for key in info["mismatched_keys"])),
     )
     refuse_partial(loaded.load_report, folder)
-    refuse_not_finite(loaded, folder)
+    refuse_not_finite(loaded.state_dict(), folder)
     manifest = folder / "manifest.json"
     loaded.manifest = Manifest.load(manifest) if manifest.exists() else Manifest()
     return loaded.eval()
@@ -110,9 +123,19 @@ def refuse_partial(report: LoadReport, where: str | Path) -> None:
             )
 
 
-def refuse_not_finite(model: Any, where: Path) -> None:
+def tensors_of(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file. Raises `CheckpointError` where it is damaged or holds what is no number."""
+    try:
+        state: dict[str, Tensor] = load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} can't be loaded: {' '.join(str(error).split())}") from None
+    refuse_not_finite(state, file)
+    return state
+
+
+def refuse_not_finite(state: Mapping[str, Tensor], where: Path) -> None:
     """Raise for weights that are no numbers: every feature would be NaN."""
-    for name, tensor in model.state_dict().items():
+    for name, tensor in state.items():
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise CheckpointError(f"{where}: {name} holds NaN or infinity; the run that made it went wrong")
 

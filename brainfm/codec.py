@@ -161,7 +161,7 @@ class Codec(nn.Module):
             raise CheckpointError(str(explain(error, where / "config.json"))) from None
         except (OSError, RuntimeError, SafetensorError) as error:
             raise CheckpointError(f"{where} can't be loaded: {' '.join(str(error).split())}") from None
-        refuse_not_finite(codec, where)
+        refuse_not_finite(codec.state_dict(), where)
         codec.health = Health.of_json(settings["health"]) if settings.get("health") else None
         if codec.health is None and not unfinished:
             raise CheckpointError(

@@ -67,7 +67,7 @@ def whole_head(folder: Path) -> Path:
 
 def test_a_model_by_name_gets_the_whole_table(card: Path) -> None:
     scores = probe(["braindecode:BIOT"], card, replace(QUICK, classical="card"))
-    assert rows(scores) == ["chance", "untrained", "frozen"]
+    assert rows(scores) == ["chance", "shuffled", "untrained", "frozen"]
     said = " ".join(scores.notes)
     assert "has no weights" in said and "brought up to the model's 200 Hz" in said
 
@@ -80,10 +80,10 @@ def test_models_of_every_manner_give_features(card: Path, name: str) -> None:
         {"n_layer": 1} if name == "CBraMod" else {"num_layers": 1} if name == "Labram" else {}
     )  # type: ignore[attr-defined]
     scores = probe([model], card, QUICK)
-    assert rows(scores) == ["chance", "untrained", "frozen"]
+    assert rows(scores) == ["chance", "shuffled", "untrained", "frozen"]
     assert scores.pool == ("sensor" if name == "CBraMod" else "mean")
     # no weights: the frozen network is the untrained one of seed 0
-    assert scores.rows[1].score == pytest.approx(scores.rows[2].score)
+    assert scores.rows[2].score == pytest.approx(scores.rows[3].score)
 
 
 def test_weights_are_loaded_whole_and_counted(weights: Path, whole_head: Path) -> None:

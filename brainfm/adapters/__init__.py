@@ -18,7 +18,7 @@ class Adapter(Part):
 
     def build(self) -> Foreign:
         """The model under its contract. Raises `CheckpointError` where it can't be had."""
-        raise NotImplementedError
+        raise NotImplementedError  # as above
 
 
 def named(where: str) -> Foreign | None:

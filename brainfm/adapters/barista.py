@@ -14,8 +14,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from brainfm.adapters import Adapter, weights_of
-from brainfm.adapters.braindecode import read
-from brainfm.checkpoint import LoadReport, refuse_partial
+from brainfm.checkpoint import LoadReport, refuse_partial, tensors_of
 from brainfm.data.contract import Contract
 from brainfm.data.lobes import lobe_of
 from brainfm.errors import CheckpointError, DataError
@@ -167,19 +166,13 @@ def weights(where: str, model: str) -> dict[str, Tensor]:
             f"{where} is no safetensors file; brainfm unpickles nothing, so convert what BaRISTA published once: "
             + CONVERT.format(model)
         )
-    return read(file)
+    return tensors_of(file)
 
 
 def load_strictly(net: Net, state: dict[str, Tensor], where: str) -> LoadReport:
     """Every tensor and no other. Raises `CheckpointError` that names the first that is amiss."""
     wanted = net.state_dict()
-    wrong = [key for key in wanted.keys() & state.keys() if wanted[key].shape != state[key].shape]
-    report = LoadReport(
-        expected=len(wanted),
-        missing=tuple(sorted(wanted.keys() - state.keys())),
-        unexpected=tuple(sorted(state.keys() - wanted.keys())),
-        mismatched=tuple(sorted(wrong)),
-    )
+    report = LoadReport.of(wanted, state)
     refuse_partial(report, where)
     if report.unexpected:
         raise CheckpointError(f"{where} holds {report.unexpected[0]}, which is no tensor of this network")

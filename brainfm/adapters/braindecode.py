@@ -14,14 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import torch
 from pydantic import Field
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from brainfm.adapters import Adapter, weights_of
-from brainfm.checkpoint import LoadReport, download, refuse_partial
+from brainfm.checkpoint import LoadReport, download, refuse_partial, tensors_of
 from brainfm.data.contract import Contract
 from brainfm.errors import CheckpointError
 from brainfm.foreign_model import Foreign, Network, Shape
@@ -80,7 +77,7 @@ class Zoo:
         self.said: dict[str, Any] = {}
         if weights:
             self.file, self.said = found(weights)
-        state = {} if self.file is None else read(self.file)
+        state = {} if self.file is None else tensors_of(self.file)
         renamed = getattr(cls, "mapping", None) or {}
         self.state = {renamed.get(key, key): tensor for key, tensor in state.items()}
 
@@ -163,13 +160,7 @@ class Zoo:
             return LoadReport(0)
         wanted = {key: one for key, one in module.state_dict().items() if not head(key)}
         had = {key: one for key, one in self.state.items() if not head(key)}
-        wrong = [key for key in wanted.keys() & had.keys() if wanted[key].shape != had[key].shape]
-        report = LoadReport(
-            expected=len(wanted),
-            missing=tuple(sorted(wanted.keys() - had.keys())),
-            unexpected=tuple(sorted(had.keys() - wanted.keys())),
-            mismatched=tuple(sorted(wrong)),
-        )
+        report = LoadReport.of(wanted, had)
         refuse_partial(report, self.name)
         module.load_state_dict({key: had[key] for key in wanted}, strict=False)
         return report
@@ -263,18 +254,6 @@ def found(where: str) -> tuple[Path, dict[str, Any]]:
     except ValueError:
         raise CheckpointError(f"{config} is not JSON") from None
     return files[0], said if isinstance(said, dict) else {}
-
-
-def read(file: Path) -> dict[str, Tensor]:
-    """The tensors of a file. Raises `CheckpointError` where it is damaged or holds a number that is none."""
-    try:
-        state = load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} can't be loaded: {' '.join(str(error).split())}") from None
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise CheckpointError(f"{file}: {name} holds NaN or infinity")
-    return state
 
 
 def head(key: str) -> bool:
