@@ -8,6 +8,7 @@ import typer
 
 from brainfm.cli_data import data
 from brainfm.cli_live import live
+from brainfm.cli_tokenize import tokenize
 from brainfm.errors import BrainfmError
 from brainfm.options import (
     Json,
@@ -21,6 +22,7 @@ from brainfm.options import (
     SplitOption,
     a_folder,
     show_json,
+    with_seed,
 )
 
 app = typer.Typer(
@@ -32,9 +34,6 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(live)  # without a name: its verbs stand beside the others
-tokenize = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Discrete codes of tokens: train them, look at them."
-)
 app.add_typer(tokenize, name="tokenize")
 
 
@@ -127,7 +126,8 @@ def show_cost(recipe: Any, as_json: bool) -> None:
 def load_recipe(name: str, overrides: list[str] | None) -> Any:
     """A recipe of either kind: by name from whichever folder has it, by path from what it holds."""
     from brainfm import folders
-    from brainfm.recipe import FinetuneRecipe, PretrainRecipe, read_yaml
+    from brainfm.recipe import FinetuneRecipe, PretrainRecipe
+    from brainfm.recipe_yaml import read_yaml
 
     path = Path(name)
     if (
@@ -388,66 +388,6 @@ def doctor(json_: Json = False) -> None:
         typer.echo(found.text)
 
 
-Cards = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--card", help="A name in data_cards/, or a path; the recipe's cards by default. May be repeated."
-    ),
-]
-
-
-@tokenize.command("train", epilog="Example: brainfm tokenize train codes_eeg --out runs/codes_eeg")
-def tokenize_train(
-    recipe: Annotated[str, typer.Argument(help="A name in tokenizers/ with `codes:`, or a path to one.")],
-    card: Cards = None,
-    out: RunFolder = None,
-    set_: Set = None,
-    seed: Seed = None,
-    limit: Limit = None,
-    json_: Json = False,
-) -> None:
-    """Train the codes of a tokenizer. Fails with advice on their number where too few of them are used."""
-    from brainfm.jobs.tokenize import train_codes
-    from brainfm.recipe import TokenizeRecipe
-
-    resolved = TokenizeRecipe.load(recipe, with_seed(set_, seed))
-    resolved = resolved.on(card) if card else resolved
-    ended = train_codes(resolved, out or Path("runs") / Path(recipe).stem, quiet=json_, limit=limit)
-    if ended.health is None:  # another process of several: the main one speaks
-        return
-    if json_:
-        show_json(ended.json)
-    else:
-        typer.echo(
-            f"{ended.outcome.steps} steps, loss {ended.outcome.loss:.4f}, {ended.outcome.seconds:.0f} s"
-        )
-        typer.echo(f"{ended.health.advice}\n{ended.codec}\n{ended.outcome.out / 'report.html'}")
-
-
-@tokenize.command("inspect", epilog="Example: brainfm tokenize inspect runs/codes_eeg --json")
-def tokenize_inspect(
-    run: Annotated[
-        Path, typer.Argument(help="The folder of `brainfm tokenize train`, or one of its checkpoints.")
-    ],
-    card: Cards = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the report; RUN/inspect by default.", callback=a_folder)
-    ] = None,
-    limit: Limit = None,
-    json_: Json = False,
-) -> None:
-    """Show what codes say and cost, how they are used, and which size would fit, on held-out recordings."""
-    from brainfm.jobs.tokenize import inspect
-
-    found = inspect(run, card or (), out, limit)
-    if json_:
-        show_json(found.json)
-    else:
-        health = found.health
-        typer.echo(f"correlation {health.correlation:.3f}, spectral error {health.spectral_error:.3f}")
-        typer.echo(f"{health.advice}\n{(out or run / 'inspect') / 'report.html'}")
-
-
 def numbers(words: str | None) -> list[int]:
     """`1,5,10` as numbers. Raises `BrainfmError` where they are none, or not positive."""
     try:
@@ -457,11 +397,6 @@ def numbers(words: str | None) -> list[int]:
     if any(one < 1 for one in found):
         raise BrainfmError(f"--windows-per-class takes whole numbers from 1 on, as 1,5,10,50, not {words!r}")
     return found
-
-
-def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:
-    """`--seed N` is `--set seed=N`."""
-    return [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
 
 
 def show_scores(

@@ -77,7 +77,7 @@ def data_show(
 ) -> None:
     """Print a card: the facts that the loader uses, and the prose."""
     from brainfm.data.cards import DataCard
-    from brainfm.recipe import to_yaml
+    from brainfm.recipe_yaml import to_yaml
 
     found = DataCard.load(card)
     facts = found.model_dump(mode="json")
@@ -128,7 +128,7 @@ def data_check(
     from brainfm.data.audit import audit, blanks
     from brainfm.data.cards import DataCard, recount
     from brainfm.data.store import is_store
-    from brainfm.recipe import to_yaml
+    from brainfm.recipe_yaml import to_yaml
 
     if is_store(card):
         check_store(card, json_)

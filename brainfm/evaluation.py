@@ -76,7 +76,9 @@ class Evaluation:
             folds = [
                 fold for fold in folds if recordings[windows.recording[fold.test[0]]].dataset == card.name
             ]
-        return cls(card, recordings, windows, name, folds, metric or card.task.metric, seed)
+        made = cls(card, recordings, windows, name, folds, metric or card.task.metric, seed)
+        _ = made._metric  # a score that is none of labels is refused now, not after hours
+        return made
 
     @property
     def modality(self) -> str:
@@ -210,6 +212,8 @@ class Evaluation:
 
     @property
     def _metric(self) -> Metric:
+        if self.metric not in METRICS:
+            raise DataError(f"{self.metric} is no score of labels; take one of {', '.join(METRICS)}")
         return METRICS[self.metric]
 
     @property

@@ -35,7 +35,8 @@ from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.part import Settings, explain
 from brainfm.pooling import Pool, pool_tokens, require_same
-from brainfm.recipe import PretrainRecipe, SignalRecipe, parse_yaml
+from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.recipe_yaml import parse_yaml
 from brainfm.tokens import Tokenized, Tokens
 
 

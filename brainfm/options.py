@@ -46,13 +46,33 @@ PoolOption = Annotated[
     typer.Option(help="What stays apart when a window's tokens become one vector."),
 ]
 MetricOption = Annotated[
-    Literal["accuracy", "balanced_accuracy", "kappa", "weighted_f1", "auroc"] | None,
-    typer.Option(help="Another score than the card's."),
+    Literal[
+        "accuracy",
+        "balanced_accuracy",
+        "kappa",
+        "weighted_f1",
+        "auroc",
+        "r2",
+        "pearson_r",
+        "co_bps",
+        "top_1",
+        "top_10",
+    ]
+    | None,
+    typer.Option(
+        help="Another score than the card's or the task's: of labels, of numbers (r2, pearson_r), of expected counts "
+        "(co_bps), of segments (top_1, top_10)."
+    ),
 ]
 SplitOption = Annotated[
     Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut"] | None,
     typer.Option(help="Who is held out; the card says by default."),
 ]
+
+
+def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:
+    """`--seed N` is `--set seed=N`."""
+    return [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]
 
 
 def show_json(result: dict[str, Any]) -> None:

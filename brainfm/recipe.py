@@ -6,14 +6,11 @@ every checkpoint and report.
 """
 
 import hashlib
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from brainfm import folders
 from brainfm.adaptation import Adaptation
@@ -30,6 +27,7 @@ from brainfm.objectives import Objective
 from brainfm.part import Settings, explain
 from brainfm.precision import Precision
 from brainfm.quantizers import Quantizer
+from brainfm.recipe_yaml import named, put, read_yaml, to_yaml, with_base
 from brainfm.regressors import Regressor
 from brainfm.sizes import SIZES, apply_size
 from brainfm.tokenizers import Tokenizer
@@ -165,7 +163,7 @@ class Recipe(Settings):
     def load(cls, name: str | Path, overrides: Sequence[str] = ()) -> Self:
         """A recipe by name or path, with `a.b=value` overrides. Raises `RecipeError` in one sentence."""
         path = folders.find(cls.folder, str(name), ".yaml")
-        return cls.resolve(_with_base(read_yaml(path), path, cls.folder), overrides, where=path)
+        return cls.resolve(with_base(read_yaml(path), path, cls.folder), overrides, where=path)
 
     @classmethod
     def resolve(
@@ -174,7 +172,7 @@ class Recipe(Settings):
         """A recipe from a mapping. Code outside brainfm is allowed: the recipe is the user's own."""
         data = cls.expand(dict(data))  # first, so that an override reaches into what a string names
         for override in overrides:
-            _set(data, override)
+            put(data, override)
         data = cls.derive(cls.expand(data))
         try:
             return cls.model_validate(data, context={"trust": True})
@@ -282,7 +280,7 @@ class PretrainRecipe(Recipe):
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(signals := data.get("signals"), Mapping):
-            named = {modality: _named("tokenizers", value) for modality, value in signals.items()}
+            named = {modality: named("tokenizers", value) for modality, value in signals.items()}
             data = {**data, "signals": named}
         if isinstance(objectives := data.get("objectives"), Mapping):
             asked = {name: {"kind": name, **(value or {})} for name, value in objectives.items()}
@@ -410,66 +408,3 @@ class FinetuneRecipe(Recipe):
         if twice := [row for row in rows if rows.count(row) > 1]:
             raise ValueError(f"two ways would both be the row {twice[0]}; compare them in two runs")
         return value
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML 1.2 mapping: `no` is a word, `010` is ten, a key may stand once, and there is no code."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path}: is not text in UTF-8") from None
-    return parse_yaml(text, path)
-
-
-def parse_yaml(text: str, where: str | Path) -> dict[str, Any]:
-    """The mapping in `text`. Raises `RecipeError` with the line at fault."""
-    try:
-        data = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:  # a ValueError: the 45th of a month
-        raise RecipeError(f"{where}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise RecipeError(f"{where}: should be a mapping of keys to values")
-    return data
-
-
-def to_yaml(data: Mapping[str, Any]) -> str:
-    """`data` as block-style YAML, keys in their order."""
-    yaml = YAML(typ="safe", pure=True)
-    yaml.default_flow_style = False
-    yaml.sort_base_mapping_type_on_output = False
-    stream = io.StringIO()
-    yaml.dump(dict(data), stream)
-    return stream.getvalue()
-
-
-def _with_base(data: dict[str, Any], path: Path, folder: str) -> dict[str, Any]:
-    """Put the sections of `base:`, a file beside this one or a name of `folder`, under those of the file.
-
-    A section is replaced whole, never merged.
-    """
-    if "base" not in data:
-        return data
-    base = str(data.pop("base"))
-    beside = path.parent / f"{base.removesuffix('.yaml')}.yaml"
-    parent = read_yaml(beside if beside.is_file() else folders.find(folder, base, ".yaml"))
-    if "base" in parent:
-        raise RecipeError(f"{path}: its base {base!r} has a base of its own; one level is allowed")
-    return {**parent, **data}
-
-
-def _named(folder: str, value: Any) -> Any:
-    """What a string names in `folder`; anything else is inline and stays."""
-    return read_yaml(folders.find(folder, value, ".yaml")) if isinstance(value, str) else value
-
-
-def _set(data: dict[str, Any], override: str) -> None:
-    """Apply `a.b=value`; the value is read as YAML."""
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise RecipeError(f"--set {override}: write it as key=value, for example train.steps=100")
-    *parents, last = key.strip().split(".")
-    section = data
-    for parent in parents:
-        section[parent] = dict(section[parent]) if isinstance(section.get(parent), Mapping) else {}
-        section = section[parent]
-    section[last] = parse_yaml(f"value: {value}", f"--set {override}")["value"]

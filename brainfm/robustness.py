@@ -16,7 +16,7 @@ from brainfm.evaluation import Evaluation
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
 from brainfm.panel import Panel, cached_features, probe_fold, twin
-from brainfm.pooling import Pool
+from brainfm.pooling import ANY_ROWS, Pool
 from brainfm.probes import Protocol
 from brainfm.scores import Aside
 
@@ -25,6 +25,8 @@ NOISE = (10.0, 0.0)
 """Signal to noise in decibels, of every sensor."""
 FEWEST = 4
 """Sensors below which none is taken away and a montage is not halved."""
+ROW_BY_ROW = ("sensor", "all")
+"""Pools whose features are those of one row of tokens after another's."""
 Features = NDArray[np.float32]
 Change = Callable[[Recording], Recording]
 
@@ -76,7 +78,7 @@ def conditions(panel: Panel, pool: Pool) -> Iterator[Condition]:
         yield Condition(f"noise at {ratio:.0f} dB", louder)
     own = isinstance(model, BrainFM)
     patches = evaluation.windows.seconds / 2 / model.signals[modality].tokenizer.seconds if own else 0.0
-    if pool in ("mean", "sensor") and patches >= 1 and abs(patches - round(patches)) < 1e-6:
+    if pool in (*ANY_ROWS, "sensor") and patches >= 1 and abs(patches - round(patches)) < 1e-6:
         yield Condition("half the window", lambda recording: recording, share=0.5)
     if fewest >= FEWEST:
         even, odd = (partial(every_second, modality=modality, first=first) for first in (0, 1))
@@ -157,7 +159,7 @@ def aligned(
     """(window, feature) of the worse recordings in the columns of the usual ones: rows of tokens that are gone say the mean
     of the training windows."""
     values = cached_features(model, worse, pool)
-    if pool in ("mean", "time"):
+    if pool not in ROW_BY_ROW:
         return values
     index = int(usual.windows.recording[fold.test[0]])
     modality = usual.modality

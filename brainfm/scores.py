@@ -239,7 +239,8 @@ def overall(many: Sequence[Scores]) -> str:
     better, worse = signs.count(1), signs.count(-1)
     found = together(many)
     tested = (
-        f" Over all of them p = {small(found.p)} ({found.n} subjects, Stouffer's method)."
+        f" Over all of them p = {small(found.p)} ({found.n} subjects, each card's taken for people of their own; "
+        "Stouffer's method)."
         if np.isfinite(found.p)
         else ""
     )

@@ -76,11 +76,6 @@ def changed(before: nn.Module, after: nn.Module) -> set[str]:
     return {name for name in old if not torch.equal(old[name], new[name])}
 
 
-def needs_peft(kind: str) -> None:
-    if kind in PEFT:
-        pytest.importorskip("peft", reason="peft is not installed")
-
-
 def test_every_way_is_tried() -> None:
     assert known(Adaptation) == sorted(["frozen", "full", "lp_ft", *PEFT])
 
@@ -188,7 +183,6 @@ def test_the_head_knows_something_before_features_move(adapted: Adapt, tmp_path:
 
 @pytest.mark.parametrize("kind", PEFT)
 def test_adapters_move_their_own_layers_alone(kind: str, adapted: Adapt) -> None:
-    needs_peft(kind)
     start, tuned = adapted(asked(kind))
     moved = changed(start, tuned)  # the keys are the same again: merged
     assert moved and all(name.startswith("head.") or ".blocks." in name for name in moved)
@@ -201,7 +195,6 @@ def test_adapters_move_their_own_layers_alone(kind: str, adapted: Adapt) -> None
 def test_only_adapters_are_trained_and_merging_says_the_same(
     kind: str, model: BrainFM, settings: DecoderSettings, labelled: Stream
 ) -> None:
-    needs_peft(kind)
     (adaptation,) = asked(kind).adaptation
     net = model.with_decoder(settings, 0).eval()
     batch = labelled.batch(np.arange(8))
@@ -236,7 +229,6 @@ def test_only_adapters_are_trained_and_merging_says_the_same(
 def test_an_adapted_decoder_is_read_as_any_other(
     kind: str, adapted: Adapt, labelled: Stream, tmp_path: Path
 ) -> None:
-    needs_peft(kind)
     _, tuned = adapted(asked(kind))
     rows = np.arange(len(labelled.windows))
     said = tuned.probabilities(labelled, rows)
@@ -252,7 +244,6 @@ def test_an_adapted_decoder_is_read_as_any_other(
 
 def test_a_stopped_adaptation_goes_on(adapted: Adapt, tmp_path: Path) -> None:
     """With adapters, whose own weights lie in the training state and not among what users load."""
-    needs_peft("lora")
     import shutil
 
     recipe = asked("lora")
@@ -279,9 +270,8 @@ def test_two_ways_of_one_row_are_refused() -> None:
         FinetuneRecipe.resolve({**part, "adaptation": twice})
 
 
-def test_each_way_is_a_row_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / "cache"))
-    ways = ["frozen", "lp_ft", *(["lora"] if __import__("importlib.util").util.find_spec("peft") else [])]
+def test_each_way_is_a_row_of_the_table(tmp_path: Path) -> None:
+    ways = ["frozen", "lp_ft", "lora"]
     card = tiny.people(tmp_path, subjects=2, seconds=40.0)
     run = tiny.train_words(card, tmp_path / "run", "data.hold_out={people: ['02']}", steps=2)
     assert tiny.brainfm(*run).code == 0
@@ -292,7 +282,7 @@ def test_each_way_is_a_row_of_the_table(tmp_path: Path, monkeypatch: pytest.Monk
     )
     assert found.code == 0, found.err
     rows = [row["name"] for row in found.json["rows"]]
-    assert rows[-len(ways) - 1 :] == ["scratch", "frozen:head", "finetuned:lp_ft", "lora"][: len(ways) + 1]
+    assert rows[-len(ways) - 1 :] == ["scratch", "frozen:head", "finetuned:lp_ft", "lora"]
     decoder = BrainFM.from_pretrained(found.json["decoder"])
     first = BrainFM.from_pretrained(tmp_path / "run")
     assert all(torch.equal(one, decoder.state_dict()[name]) for name, one in first.state_dict().items())

@@ -31,20 +31,8 @@ NAMES = ("Fp1", "C3", "T7", "P7", "Cz")
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("any")
-
-
-@pytest.fixture(scope="module")
 def card(folder: Path) -> Path:
     return tiny.people(folder, subjects=4, seconds=60.0)
-
-
-@pytest.fixture(autouse=True)
-def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of these tests' own."""
-    monkeypatch.setenv("BRAINFM_CACHE", str(folder / "cache"))
-    return folder / "cache" / "features"
 
 
 def recording(sfreq: float = 200.0, names: Sequence[str] = NAMES, seconds: float = 4.0) -> Recording:

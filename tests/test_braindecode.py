@@ -24,19 +24,9 @@ QUICK = Options(quiet=True, classical="none", seeds=1)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("braindecode")
-
-
-@pytest.fixture(scope="module")
 def card(folder: Path) -> Path:
     """Four people's trials of two seconds, at 128 Hz."""
     return tiny.people(folder, subjects=4, seconds=40.0)
-
-
-@pytest.fixture(autouse=True)
-def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRAINFM_CACHE", str(folder / "cache"))
 
 
 def rows(scores: Scores) -> list[str]:

@@ -186,10 +186,7 @@ def both_score(
     return [ours, {str(int(name)): float(score) for name, score in theirs.items()}]
 
 
-def test_epochs_become_the_features_of_the_probe(
-    checkpoint: Path, people: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / "cache"))
+def test_epochs_become_the_features_of_the_probe(checkpoint: Path, people: list[Any], tmp_path: Path) -> None:
     evaluation = Evaluation.of(DataCard.load(card_of(tmp_path, people)))
     ours = cached_features(BrainFM.from_pretrained(checkpoint), evaluation, "sensor")
     every = mne.concatenate_epochs(people, verbose="error")
@@ -202,7 +199,6 @@ def test_epochs_become_the_features_of_the_probe(
 def moabb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """MOABB, whose files go into the test's folder."""
     found = pytest.importorskip("moabb", reason="MOABB is an extra: pip install moabb")
-    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("MNE_DATA", str(tmp_path))
     monkeypatch.setenv("MOABB_RESULTS", str(tmp_path))
     return found

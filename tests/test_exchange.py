@@ -13,19 +13,10 @@ from brainfm.checkpoint import SHIPPED
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("exchange")
-
-
-@pytest.fixture(scope="module")
 def run(folder: Path) -> Path:
     """The report of a probe of four people."""
     card = tiny.people(folder, subjects=4, seconds=60.0)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BRAINFM_CACHE", str(folder / "cache"))
-        result = tiny.brainfm(
-            "probe", SHIPPED / "brainfm-tiny", card, "--seeds", "1", "--out", folder / "probe"
-        )
+    result = tiny.brainfm("probe", SHIPPED / "brainfm-tiny", card, "--seeds", "1", "--out", folder / "probe")
     assert result.code == 0, result.err
     return folder / "probe"
 

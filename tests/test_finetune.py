@@ -19,18 +19,6 @@ SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("finetune")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(folder: Path) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BRAINFM_CACHE", str(folder / "cache"))
-        yield
-
-
-@pytest.fixture(scope="module")
 def card(folder: Path) -> Path:
     """EDF files of three people; its labels stand in another order than the alphabet's."""
     path = tiny.edf_people(folder, subjects=3, seconds=SECONDS)

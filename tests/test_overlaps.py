@@ -80,16 +80,6 @@ def test_an_overlap_names_one_other_set(words: str, tmp_path: Path) -> None:
         DataCard.load(path)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("overlaps")
-
-
-@pytest.fixture(autouse=True)
-def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("BRAINFM_CACHE", str(folder / "cache"))
-
-
 def reader(seed: int) -> str:
     return f"{{kind: simulated, subjects: 3, seconds: 60.0, sensors: 8, seed: {seed}}}"
 

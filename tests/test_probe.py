@@ -28,20 +28,8 @@ QUICK = Options(quiet=True, classical="none", seeds=1)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("probe")
-
-
-@pytest.fixture(scope="module")
 def card(folder: Path) -> Path:
     return tiny.people(folder, subjects=4, seconds=60.0)
-
-
-@pytest.fixture(autouse=True)
-def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache of these tests' own."""
-    monkeypatch.setenv("BRAINFM_CACHE", str(folder / "cache"))
-    return folder / "cache" / "features"
 
 
 def pretrain(card: Path, out: Path, *overrides: str) -> Path:
@@ -388,6 +376,11 @@ def test_features_are_kept_and_used_again(
         assert [vars(row) for row in again.rows] == [vars(row) for row in first.rows]
         with pytest.raises(AssertionError, match="made again"):
             probe([clean], card, replace(QUICK, pool="mean"))
+
+
+def test_a_score_of_numbers_is_no_score_of_labels(card: Path, clean: Path) -> None:
+    result = tiny.brainfm("probe", clean, card, "--metric", "r2")
+    assert "r2 is no score of labels; take one of balanced_accuracy" in tiny.only_sentence(result)
 
 
 def test_kept_features_belong_to_weights_and_recordings(

@@ -26,12 +26,12 @@ ORDER = [
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
-    "sizes", "precision", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
+    "sizes", "precision", "recipe_yaml", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
     "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
     "evaluation", "sessions", "attentive", "probes", "targeted", "estimator", "opening", "panel", "tasks",
     "few_shot identity nuisance robustness new_session", "worth", "jobs",
-    "options", "cli_data cli_live", "cli",
+    "options", "cli_data cli_live cli_tokenize", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

@@ -101,9 +101,8 @@ def test_what_means_the_opposite_in_another_is_learnt_with_it_and_not_without(
     np.testing.assert_allclose(again, tuned.probabilities(stream, np.arange(len(again))), atol=1e-6)
 
 
-def test_a_decoder_with_a_layer_for_each_subject(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_with_a_layer_for_each_subject(tmp_path: Path) -> None:
     """From the command line to a file: whose it is changes what is said, and a subject who has no map is refused."""
-    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path / "cache"))
     card = tiny.edf_people(tmp_path, subjects=2, seconds=40.0)
     assert tiny.brainfm(*tiny.train_words(card, tmp_path / "run", steps=2)).code == 0
     sets = tiny.sets(f"card={card}", "train.steps=6", "train.precision=no", "subject_layer={unknown: mean}")

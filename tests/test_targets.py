@@ -166,18 +166,6 @@ def test_place_fields_tell_the_place() -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("targets")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def cache(folder: Path) -> object:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("BRAINFM_CACHE", str(folder / "cache"))
-        yield
-
-
-@pytest.fixture(scope="module")
 def card(folder: Path) -> Path:
     """A MATLAB-like file of counts and velocity, and its card."""
     from scipy.io import savemat

@@ -102,7 +102,8 @@ def prepare(
 
 def chosen_steps(tokenizers: Sequence[str], cards: Sequence[DataCard]) -> dict[str, list[Step]]:
     """The steps of each modality that is to be prepared, up to the first that learns from who is trained on."""
-    from brainfm.recipe import SignalRecipe, read_yaml
+    from brainfm.recipe import SignalRecipe
+    from brainfm.recipe_yaml import read_yaml
 
     modalities = list(dict.fromkeys(card.modality for card in cards))
     steps: dict[str, list[Step]] = {}

@@ -9,7 +9,6 @@ import numpy as np
 
 from brainfm.baselines import Baseline
 from brainfm.data.cards import DataCard
-from brainfm.data.cards import Metric as MetricName
 from brainfm.data.leaks import Split
 from brainfm.data.selection import FIELDS
 from brainfm.embedder import Embedder
@@ -37,7 +36,7 @@ class Options:
     protocol: Protocol = "ridge"
     pool: Pool | None = None
     split: Split | None = None
-    metric: MetricName | None = None
+    metric: str | None = None
     seeds: int = 3
     """Untrained twins, where one checkpoint is given; shuffles of labels; subsets of a learning curve."""
     seed: int = 0

@@ -17,7 +17,8 @@ from brainfm.jobs.doctor import PACKAGES, version
 from brainfm.learner import Learner
 from brainfm.model import BrainFM
 from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
-from brainfm.recipe import Recipe, to_yaml
+from brainfm.recipe import Recipe
+from brainfm.recipe_yaml import to_yaml
 from brainfm.report import (
     Losses,
     MaskMap,
