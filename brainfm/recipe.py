@@ -108,9 +108,9 @@ class Corpus(Settings):
     def held(self, card: str, subject: str, session: str, run: str) -> set[str]:
         """The places of `hold_out` that this recording is of, or stretches of it; none: it is trained on."""
         place = (subject, session, run)
-        named = {held: held.partition("@")[0] for held in self.hold_out.get(card, [])}
+        places = {held: held.partition("@")[0] for held in self.hold_out.get(card, [])}
         return {
-            held for held, where in named.items() if tuple(where.split("/")) == place[: where.count("/") + 1]
+            held for held, where in places.items() if tuple(where.split("/")) == place[: where.count("/") + 1]
         }
 
     @field_validator("hold_out")
@@ -280,8 +280,8 @@ class PretrainRecipe(Recipe):
     @classmethod
     def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
         if isinstance(signals := data.get("signals"), Mapping):
-            named = {modality: named("tokenizers", value) for modality, value in signals.items()}
-            data = {**data, "signals": named}
+            files = {modality: named("tokenizers", value) for modality, value in signals.items()}
+            data = {**data, "signals": files}
         if isinstance(objectives := data.get("objectives"), Mapping):
             asked = {name: {"kind": name, **(value or {})} for name, value in objectives.items()}
             data = {**data, "objectives": asked}
