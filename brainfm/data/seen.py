@@ -231,7 +231,7 @@ def as_pictures(data: NDArray[Any], where: str) -> NDArray[np.float32]:
 
 def refuse_mixed(people: Sequence[Seen]) -> None:
     """Raise `DataError` where people's responses are of different spaces or versions, or were standardised differently."""
-    kept = {
+    kept: dict[str, list[str]] = {
         "space": [one.space for one in people],
         "beta_version": [one.beta_version for one in people],
         "standardisation": ["none" if one.statistics is None else one.statistics.scaling for one in people],

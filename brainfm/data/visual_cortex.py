@@ -98,7 +98,7 @@ class VisualCortex:
             voxel = Voxels.draw(own, int(own.integers(voxels[0], voxels[1] + 1)), kinds)
             signal = voxel.signal(energy, attributes)
             signal = (signal - signal[seen].mean(axis=0)) / signal[seen].std(axis=0)
-            ratio = np.exp(own.uniform(*np.log(ncsnr), len(voxel.cluster)))
+            ratio = np.exp(own.uniform(np.log(ncsnr[0]), np.log(ncsnr[1]), len(voxel.cluster)))
             trial = np.concatenate(
                 [np.repeat(np.arange(shared), repeats), np.arange(first, first + pictures)]
             )
