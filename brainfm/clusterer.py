@@ -33,6 +33,10 @@ RESPONSE = "response"
 """What an encoder's stage calls its one target."""
 
 
+SMALL = 0.05
+"""About how long an embedding is before it is trained (Brain-IT: each number is 0.1 / (2 √256) times a normal one)."""
+
+
 class VoxelEncoder(Settings):
     """The description of an encoder from pictures' features to voxels."""
 
@@ -77,9 +81,8 @@ class VoxelEncoderNetwork(nn.Module):
             return
         generator = torch.Generator().manual_seed(seed)
         rows = torch.randn(len(seen.voxels), self.settings.embedding, generator=generator)
-        # embeddings of norm one, as the tokenizers' vocabularies have: the published ones, twenty times smaller, hardly move in
-        # the few steps that a small encoder trains
-        self.embedding[key] = nn.Parameter(rows / self.settings.embedding**0.5)
+        # so small that what is learnt is most of an embedding: neighbours and clusters are found by its direction
+        self.embedding[key] = nn.Parameter(SMALL * rows / self.settings.embedding**0.5)
 
     def forward(
         self, key: str, features: Mapping[str, Tensor], rows: Tensor | None = None
