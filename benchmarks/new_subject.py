@@ -39,7 +39,7 @@ from brainfm.recipe import Training
 from brainfm.stages import Stage, run_stage
 from brainfm.trials import Pairs, identities
 
-CLUSTERS, WIDTH, DEPTH = 20, 64, 2
+CLUSTERS, WIDTH, HIDDEN, DEPTH, BATCH = 20, 64, 32, 1, 32
 SHAPES = {"semantic": (4, 64), "low": (16, 32)}
 ROWS = "tokenizer.vocabulary.table"
 OBJECTIVES = {"semantic": {"mse": 1.0}, "low": {"mse": 1.0}}
@@ -69,9 +69,9 @@ def standardised(features: dict[str, Tensor], rows: NDArray[np.int64]) -> dict[s
     return found
 
 
-def settings(steps: int, rate: float) -> Training:
+def settings(steps: int, rate: float, decay: float = 0.05) -> Training:
     return Training(
-        steps=steps, learning_rate=rate, batch=64, weight_decay=0.05, precision="no", save_every=steps
+        steps=steps, learning_rate=rate, batch=BATCH, weight_decay=decay, precision="no", save_every=steps
     )
 
 
@@ -98,7 +98,7 @@ class Bench:
                     "seconds": 1.0,
                     "sfreq": 1.0,
                     "clusters": CLUSTERS,
-                    "hidden": WIDTH,
+                    "hidden": HIDDEN,
                 },
                 "targets": {name: {"tokens": n, "width": w} for name, (n, w) in SHAPES.items()},
                 "width": WIDTH,
@@ -136,7 +136,7 @@ class Bench:
         return module
 
     def encoder(self) -> VoxelEncoderNetwork:
-        return VoxelEncoder(levels={"maps": (64, 32)}, embedding=32, width=32).build(self.seed)
+        return VoxelEncoder(levels={"maps": (64, 32)}, embedding=16, width=32).build(self.seed)
 
     def clustered(self, encoder: VoxelEncoderNetwork, people: list[Seen]) -> BrainFeatures:
         """A new network that knows these people's voxels by their functional clusters."""
