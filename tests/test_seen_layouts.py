@@ -13,6 +13,7 @@ from brainfm.data import nsd as module
 from brainfm.data.bold5000 import REGIONS, bold5000
 from brainfm.data.nsd import nsd, shared1000
 from brainfm.data.picture_splits import by_pictures
+from brainfm.data.things_fmri import kept_for_test, things_fmri
 from brainfm.errors import DataError
 
 SHAPE = (4, 3, 2)
@@ -131,3 +132,35 @@ def test_bold5000(tmp_path: Path) -> None:
     listed.write_text("b.jpg\n")
     with pytest.raises(DataError, match="5 responses do not fit 1 lines"):
         bold5000(tmp_path, 1, pictures)
+
+
+def test_things(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "betas_csv"
+    folder.mkdir()
+    betas = rng.normal(size=(5, 6))
+    with h5py.File(folder / "sub-01_ResponseData.h5", "w") as file:
+        file["ResponseData/block0_values"] = betas
+    (folder / "sub-01_VoxelMetadata.csv").write_text(
+        "voxel_id,subject_id,IT,V1\n0,01,1,0\n1,01,0,0\n2,01,0.0,1.0\n3,01,1,0\n4,01,0,0\n"
+    )
+    trials = [("a_01.jpg", "train", 1), ("b_01.jpg", "test", 1), ("c_01.jpg", "train", 1)]
+    trials += [("d_01.jpg", "train", 2), ("b_01.jpg", "test", 2), ("e_01.jpg", "train", 2)]
+    lines = [f"{number},{kind},{session},{name}" for number, (name, kind, session) in enumerate(trials)]
+    (folder / "sub-01_StimulusMetadata.csv").write_text(
+        "\n".join(["trial_id,trial_type,session,stimulus", *lines])
+    )
+    for number, name in enumerate("abcde"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4), (0, 50 * number, 0)).save(tmp_path / "images" / name / f"{name}_01.jpg")
+    seen = things_fmri(tmp_path, 1, tmp_path / "images", regions=("V1", "IT"))
+    np.testing.assert_allclose(seen.response, betas[[0, 2, 3]].T, rtol=1e-6)
+    assert seen.voxels.region == ("IT", "V1", "IT") and seen.voxels.name == ("0", "2", "3")
+    assert seen.picture.tolist() == [0, 1, 2, 3, 1, 4] and seen.session.tolist() == [1, 1, 1, 2, 2, 2]
+    np.testing.assert_allclose(seen.images([4])[0, 1, 0, 0], 50 / 255, atol=0.01)
+    assert kept_for_test(tmp_path, 1) == ("b_01.jpg",)
+    assert by_pictures(seen, kept_for_test(tmp_path, 1)).test.tolist() == [1, 4]
+    with pytest.raises(DataError, match="no column 'FFA'"):
+        things_fmri(tmp_path, 1, tmp_path / "images", regions=("FFA",))
+    with pytest.raises(DataError, match="lacks 5 of 5"):
+        things_fmri(tmp_path, 1, folder)
