@@ -34,7 +34,11 @@ from brainfm.reconstructor import pairs_of
 from brainfm.ridge import Ridge
 
 FOLDS = 10
-SCORES: Mapping[str, ImageScore] = {"PixCorr": PixCorr(), "SSIM": Ssim(), "two-way": TwoWay(features="pixels")}
+SCORES: Mapping[str, ImageScore] = {
+    "PixCorr": PixCorr(),
+    "SSIM": Ssim(),
+    "two-way": TwoWay(features="pixels"),
+}
 ARMS: dict[str, list[str]] = {
     "digits": [],
     "sketch without warps": ["warps=null", "condition.start_at=1.0"],
@@ -46,7 +50,9 @@ BASELINE = "ridge to pixels"
 
 def main() -> None:
     """Fit what is not fitted yet, score all arms, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/digits"))
     parser.add_argument("--folds", type=int, default=FOLDS, help="the first so many of ten")
     chosen = parser.parse_args()
@@ -73,7 +79,9 @@ def one_fold(number: int, out: Path) -> dict[str, Tensor]:
     for arm, changes in ARMS.items():
         recipe = ReconstructRecipe.load("digits", [f"test.folds={FOLDS}", f"test.fold={number}", *changes])
         if changes:
-            recipe = recipe.model_copy(update={"stages": [one for one in recipe.stages if one.of == "sketch"]})
+            recipe = recipe.model_copy(
+                update={"stages": [one for one in recipe.stages if one.of == "sketch"]}
+            )
         fitted = fit(recipe, out / f"{arm.replace(' ', '-')}-{number}", quiet=True)
         made |= pictures_of(fitted, arm)
     write_file(path, lambda passing: torch.save(made, passing))

@@ -62,6 +62,8 @@ HOLD_OUT = {
 }
 BLOCKS = ("eeg_delhi", "ieeg_bonn", "spk_nelpy_ca1", "spk_dad_m1", "spk_zhang_desimone")
 """Sets of one recording."""
+UNSCORED = ("spk_dad_m1",)
+"""Trained on alone: its labelled windows reach to the ends of stretches, of which bins of 50 ms may leave out up to 40."""
 SEEDS = (0,)
 STEPS, TOKENS = 400, 4000
 
@@ -143,7 +145,7 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.side_by_side, mp_context=context) as pool:
         list(pool.map(one_run, *zip(*jobs, strict=True)))
-        cards = [(name, card, chosen.out) for name in CARDS for card in CARDS[name]]
+        cards = [(name, card, chosen.out) for name in CARDS for card in CARDS[name] if card not in UNSCORED]
         tables = list(pool.map(probed, *zip(*cards, strict=True)))
     (chosen.out / "scores.json").write_text(json.dumps(tables, indent=1))
     print("\n".join(lines(tables)))  # noqa: T201 - this is the command's output

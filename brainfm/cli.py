@@ -118,7 +118,9 @@ def show_cost(recipe: Any, as_json: bool) -> None:
     from brainfm.recipe import FinetuneRecipe, PretrainRecipe
 
     if isinstance(recipe, FinetuneRecipe):
-        raise BrainfmError("--cost is for pretraining and for recipes with a generator; this one is of another kind")
+        raise BrainfmError(
+            "--cost is for pretraining and for recipes with a generator; this one is of another kind"
+        )
     if isinstance(recipe, PretrainRecipe):
         from brainfm.jobs.cost import cost
 

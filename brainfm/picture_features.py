@@ -29,9 +29,13 @@ class Feature(Settings):
     """What is asked for of a picture."""
 
     embedder: SerializeAsAny[ImageEmbedder]
-    of: Literal["tokens", "pooled"] = Field(default="tokens", description="pooled: one token that holds the vector")
+    of: Literal["tokens", "pooled"] = Field(
+        default="tokens", description="pooled: one token that holds the vector"
+    )
     train_steps: int = Field(
-        default=200, ge=0, description="of an embedder without published weights, on the training pictures; 0: random"
+        default=200,
+        ge=0,
+        description="of an embedder without published weights, on the training pictures; 0: random",
     )
 
 
@@ -41,7 +45,8 @@ class PictureFeatures:
     def __init__(self, asked: Mapping[str, Feature], seed: int) -> None:
         self.asked = dict(asked)
         self.embedders: dict[str, Any] = {
-            name: one.embedder.build(generator_of(seed, number)) for number, (name, one) in enumerate(asked.items())
+            name: one.embedder.build(generator_of(seed, number))
+            for number, (name, one) in enumerate(asked.items())
         }
         self.mean: dict[str, Tensor] = {}
         self.spread: dict[str, Tensor] = {}
@@ -60,7 +65,9 @@ class PictureFeatures:
             self.spread[name] = raw.std(dim=(0, 1)).clamp(min=1e-6)
 
     @torch.no_grad()
-    def raw(self, name: str, images: Float[Tensor, "picture 3 height width"]) -> Float[Tensor, "picture token width"]:
+    def raw(
+        self, name: str, images: Float[Tensor, "picture 3 height width"]
+    ) -> Float[Tensor, "picture token width"]:
         """As the embedder gives them."""
         embedder, pooled = self.embedders[name].to(images.device), self.asked[name].of == "pooled"
         found = [
@@ -78,7 +85,9 @@ class PictureFeatures:
             for name in names or self.asked
         }
 
-    def unscaled(self, name: str, told: Float[Tensor, "picture token width"]) -> Float[Tensor, "picture token width"]:
+    def unscaled(
+        self, name: str, told: Float[Tensor, "picture token width"]
+    ) -> Float[Tensor, "picture token width"]:
         """Back in the embedder's own numbers."""
         return told * self.spread[name].to(told) + self.mean[name].to(told)
 
@@ -88,7 +97,9 @@ class PictureFeatures:
         found = {}
         for name, one in self.asked.items():
             tokens, width = self.embedders[name].token_shape
-            found[name] = FeatureShape(tokens=1 if one.of == "pooled" else tokens, width=len(self.mean[name]) or width)
+            found[name] = FeatureShape(
+                tokens=1 if one.of == "pooled" else tokens, width=len(self.mean[name]) or width
+            )
         return found
 
     @property
@@ -124,12 +135,16 @@ class PictureFeatures:
             found.mean[name], found.spread[name] = state[f"{name}|mean"], state[f"{name}|spread"]
             if embedder.origin != "published":
                 first = f"{name}|network|"
-                own = {key.removeprefix(first): value for key, value in state.items() if key.startswith(first)}
+                own = {
+                    key.removeprefix(first): value for key, value in state.items() if key.startswith(first)
+                }
                 refuse_partial(LoadReport.of(embedder.network.state_dict(), own), folder)
                 embedder.network.load_state_dict(own)
                 embedder.origin = config["origins"][name]
             if embedder.id != config["ids"][name]:
-                raise CheckpointError(f"{folder}: embedder {name} was {config['ids'][name]}, it is now {embedder.id}")
+                raise CheckpointError(
+                    f"{folder}: embedder {name} was {config['ids'][name]}, it is now {embedder.id}"
+                )
         return found
 
 

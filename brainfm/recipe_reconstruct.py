@@ -40,7 +40,9 @@ class People(Settings):
 
     known: list[str] = Field(default=[], description="nobody named: all but the new ones")
     new: list[str] = []
-    new_share: float = Field(default=1.0, gt=0, le=1, description="of a new person's training trials, the first ones")
+    new_share: float = Field(
+        default=1.0, gt=0, le=1, description="of a new person's training trials, the first ones"
+    )
 
 
 class Clusters(Settings):
@@ -91,9 +93,13 @@ class ReconstructStage(Stage):
     @model_validator(mode="after")
     def _has_a_loss(self) -> "ReconstructStage":
         if self.of == "features" and not self.objectives:
-            raise ValueError(f"stage {self.name} learns features, so it needs objectives: feature → loss → weight")
+            raise ValueError(
+                f"stage {self.name} learns features, so it needs objectives: feature → loss → weight"
+            )
         if self.of in ON_PICTURES and self.objectives:
-            raise ValueError(f"stage {self.name} learns pictures, which have a loss of their own; drop objectives")
+            raise ValueError(
+                f"stage {self.name} learns pictures, which have a loss of their own; drop objectives"
+            )
         return self
 
 
@@ -103,10 +109,14 @@ class ReconstructRecipe(Recipe):
     folder: ClassVar[str] = "finetune"
 
     card: str
-    size: Literal["tiny", "published"] = Field(default="tiny", description="published: the papers' own, to be counted")
+    size: Literal["tiny", "published"] = Field(
+        default="tiny", description="published: the papers' own, to be counted"
+    )
     people: People = People()
     scaling: Scaling = "session_all"
-    average: bool = Field(default=True, description="train on the mean over a picture's repeats, not on trials")
+    average: bool = Field(
+        default=True, description="train on the mean over a picture's repeats, not on trials"
+    )
     test: Held = Held()
     features: dict[str, Feature] = Field(min_length=1)
     brain: SerializeAsAny[Brain]
@@ -115,7 +125,9 @@ class ReconstructRecipe(Recipe):
     condition: Bridge
     sketch: Sketch | None = Field(default=None, description="makes the feature of condition.start a picture")
     inversion: Inversion = Field(default=Inversion(), description="makes it one without a sketch")
-    noise: bool = Field(default=False, description="train the generator on features as wrong as a brain tells them")
+    noise: bool = Field(
+        default=False, description="train the generator on features as wrong as a brain tells them"
+    )
     warps: Warps | None = Field(default=None, description="change the pictures that the generator trains on")
     stages: list[ReconstructStage] = []
     sample: Sampling = Sampling()
@@ -130,17 +142,24 @@ class ReconstructRecipe(Recipe):
 
     @model_validator(mode="after")
     def _features_exist(self) -> "ReconstructRecipe":
-        asked = {"condition": self.condition.names, "clusters": self.clusters.features if self.clusters else []}
+        asked = {
+            "condition": self.condition.names,
+            "clusters": self.clusters.features if self.clusters else [],
+        }
         asked |= {f"stage {stage.name}": list(stage.objectives) for stage in self.stages}
         for where, names in asked.items():
             for name in names:
                 if name not in self.features:
-                    raise ValueError(f"{where}: no feature is called {name!r}; there are {', '.join(self.features)}")
+                    raise ValueError(
+                        f"{where}: no feature is called {name!r}; there are {', '.join(self.features)}"
+                    )
         for stage in self.stages:
             if stage.of == "sketch" and not (self.sketch and self.condition.start):
                 raise ValueError(f"stage {stage.name}: there is no sketch; set `sketch` and condition.start")
             if stage.of not in ON_PICTURES and not self.brain.stages:
-                raise ValueError(f"stage {stage.name}: brain {self.brain.kind} is solved at once; drop the stage")
+                raise ValueError(
+                    f"stage {stage.name}: brain {self.brain.kind} is solved at once; drop the stage"
+                )
             if stage.people == NEW and not self.people.new:
                 raise ValueError(f"stage {stage.name} trains on new people, and people.new names none")
         return self

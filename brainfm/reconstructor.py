@@ -68,7 +68,9 @@ class Reconstructor(nn.Module):
         """Raise `RecipeError` where a control feature is no map of the latents' size."""
         side = int(self.generator.unet.config.sample_size)
         if tokens != side**2:
-            raise RecipeError(f"condition.control has {tokens} tokens; the generator's maps have {side} × {side}")
+            raise RecipeError(
+                f"condition.control has {tokens} tokens; the generator's maps have {side} × {side}"
+            )
 
     # ---- training ----------------------------------------------------------------------------------------------
 
@@ -85,7 +87,9 @@ class Reconstructor(nn.Module):
             return Loss({stage.of: loss}, {stage.of: 1.0})
         batch, images, *true = content
         wanted = list(stage.objectives)
-        names = wanted if stage.of == "features" else list(dict.fromkeys([*wanted, *self.recipe.condition.names]))
+        names = (
+            wanted if stage.of == "features" else list(dict.fromkeys([*wanted, *self.recipe.condition.names]))
+        )
         told = self.brain(batch, chance.shared, names)
         parts, weights = weighted(told, dict(zip(wanted, true, strict=True)), stage.objectives, chance.shared)
         if stage.of == "both":
@@ -111,7 +115,9 @@ class Reconstructor(nn.Module):
         return Conditioning(
             tokens=told[bridge.tokens] if bridge.tokens else None,
             vector=told[bridge.vector].flatten(1) if bridge.vector else None,
-            control=told[bridge.control].transpose(1, 2).unflatten(2, (side, side)) if bridge.control else None,
+            control=told[bridge.control].transpose(1, 2).unflatten(2, (side, side))
+            if bridge.control
+            else None,
             start=self.started(told) if bridge.start and starting else None,
             start_at=bridge.start_at if bridge.start and starting else 0.0,
         )
@@ -125,7 +131,9 @@ class Reconstructor(nn.Module):
             return found
         return self.inverted(name, told[name])
 
-    def inverted(self, name: str, told: Float[Tensor, "picture token width"]) -> Float[Tensor, "picture 3 high wide"]:
+    def inverted(
+        self, name: str, told: Float[Tensor, "picture token width"]
+    ) -> Float[Tensor, "picture 3 high wide"]:
         """By feature inversion, from the maps that the tokens make (Brain-IT, inference)."""
         embedder, size = self.features.embedders[name], self.generator.size
         blank = embedder.maps(torch.full((1, 3, size, size), 0.5))
@@ -142,14 +150,22 @@ class Reconstructor(nn.Module):
         sample, given = self.recipe.sample, self.conditioning(told)
         total: Tensor | None = None
         for draw in range(sample.draws):
-            tell = None if progress is None else (lambda share, draw=draw: progress((draw + share) / sample.draws))
+            tell = (
+                None
+                if progress is None
+                else (lambda share, draw=draw: progress((draw + share) / sample.draws))
+            )
             one = self.generator.sample(given, generator, sample.steps, sample.scale, progress=tell)
             total = one if total is None else total + one
         assert total is not None
         return (total / sample.draws).cpu()
 
     def reconstruct(
-        self, seen: Seen, rows: Rows, generator: torch.Generator, progress: Callable[[float], None] | None = None
+        self,
+        seen: Seen,
+        rows: Rows,
+        generator: torch.Generator,
+        progress: Callable[[float], None] | None = None,
     ) -> Float[Tensor, "trial 3 height width"]:
         """Pictures of trials."""
         self.eval()
@@ -179,7 +195,13 @@ class Reconstructor(nn.Module):
         )
         save_file(cpu(self.state_dict()), folder / WEIGHTS)
         save_file(
-            cpu({f"{name}|{key}": value for name, one in self.noise.items() for key, value in one.tensors.items()}),
+            cpu(
+                {
+                    f"{name}|{key}": value
+                    for name, one in self.noise.items()
+                    for key, value in one.tensors.items()
+                }
+            ),
             folder / NOISE,
         )
         self.features.save(folder)
@@ -224,7 +246,9 @@ class LearnToSee:
     seed: int
 
     def __post_init__(self) -> None:
-        self.plan = TrialPlan(tuple(len(one.seen) for one in self.people), self.stage.settings.batch, self.seed)
+        self.plan = TrialPlan(
+            tuple(len(one.seen) for one in self.people), self.stage.settings.batch, self.seed
+        )
 
     def item(self, step: int, part: int, parts: int) -> Micro:
         person, rows, first, count, total = self.plan.piece(step, part, parts)

@@ -18,11 +18,9 @@ from brainfm.recipe import (
     Recipe,
     SignalRecipe,
     TokenizeRecipe,
-    parse_yaml,
-    read_yaml,
     span,
-    to_yaml,
 )
+from brainfm.recipe_yaml import parse_yaml, read_yaml, to_yaml
 from brainfm.sizes import SIZES, learning_rate
 from tests import tiny
 

@@ -56,7 +56,12 @@ def linear(card: Path) -> dict[str, object]:
         "noise": True,
         "stages": [
             {"name": "sketch", "of": "sketch", "train": ["sketch.*"], "settings": {**QUICK, "steps": 150}},
-            {"name": "pictures", "of": "pictures", "train": ["generator.*"], "settings": {**QUICK, "steps": 10}},
+            {
+                "name": "pictures",
+                "of": "pictures",
+                "train": ["generator.*"],
+                "settings": {**QUICK, "steps": 10},
+            },
         ],
         "sample": {"steps": 5},
     }
@@ -70,22 +75,42 @@ def learnt(card: Path) -> dict[str, object]:
         "card": str(card),
         "people": {"new": ["03"], "new_share": 0.5},
         "features": {
-            "semantic": {"embedder": {"kind": "vit", "size": 16, "patch": 8, "width": 16, "depth": 1}, "train_steps": 2},
+            "semantic": {
+                "embedder": {"kind": "vit", "size": 16, "patch": 8, "width": 16, "depth": 1},
+                "train_steps": 2,
+            },
             "low": {"embedder": {"kind": "vgg", "size": 16, "channels": [8, 16]}, "train_steps": 2},
         },
         "brain": {
             "kind": "queries",
-            "tokenizer": {"kind": "voxel_clusters", "clusters": 6, "hidden": 16, "seconds": 1.0, "sfreq": 1.0},
+            "tokenizer": {
+                "kind": "voxel_clusters",
+                "clusters": 6,
+                "hidden": 16,
+                "seconds": 1.0,
+                "sfreq": 1.0,
+            },
             "width": 16,
             "depth": 1,
             "heads": 2,
         },
         "clusters": {"features": ["semantic"], "embedding": 8, "width": 8, "settings": settings},
-        "generator": {"kind": "tiny", "size": 8, "codec": {"kind": "patches", "side": 2}, "channels": [16, 32]},
+        "generator": {
+            "kind": "tiny",
+            "size": 8,
+            "codec": {"kind": "patches", "side": 2},
+            "channels": [16, 32],
+        },
         "condition": {"tokens": "semantic", "start": "low", "start_at": 0.5},
         "inversion": {"kind": "latents", "steps": 3, "rate": 0.05},
         "stages": [
-            {"name": "f", "of": "features", "train": ["brain.*"], "objectives": objectives, "settings": settings},
+            {
+                "name": "f",
+                "of": "features",
+                "train": ["brain.*"],
+                "objectives": objectives,
+                "settings": settings,
+            },
             {"name": "p", "of": "pictures", "train": ["generator.*"], "settings": settings},
             {"name": "j", "of": "both", "train": ["brain.*", "generator.*"], "settings": settings},
             {
@@ -149,7 +174,9 @@ def test_folds_test_every_picture_once_in_everybody(card: Path) -> None:
 
 def test_principal_components_are_those_of_the_training_pictures(card: Path) -> None:
     images = rgb(people_of(DataCard.load(card))[0].images(np.arange(60)))
-    features = PictureFeatures({"all": Feature.model_validate({"embedder": {"kind": "principal", "size": 16, "components": 59}})}, 0)
+    features = PictureFeatures(
+        {"all": Feature.model_validate({"embedder": {"kind": "principal", "size": 16, "components": 59}})}, 0
+    )
     features.fit(images, 0)
     told = features(images)["all"]
     torch.testing.assert_close(told.std(dim=0), torch.ones_like(told[0]), atol=0.05, rtol=0.05)
@@ -239,9 +266,7 @@ def test_what_is_saved_is_what_was_fitted(fitted: Fitted, staged: Fitted) -> Non
         again = Reconstructor.load(one.checkpoint)
         test = one.known[0].testing()
         rows = np.arange(6)
-        assert torch.equal(
-            again.reconstruct(test, rows, drawn()), one.model.reconstruct(test, rows, drawn())
-        )
+        assert torch.equal(again.reconstruct(test, rows, drawn()), one.model.reconstruct(test, rows, drawn()))
 
 
 def test_a_damaged_reconstructor_is_refused(fitted: Fitted, folder: Path) -> None:

@@ -30,10 +30,11 @@ ORDER = [
     "sizes", "precision", "recipe_yaml", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
     "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
     "stages", "operations", "feature_losses", "trials", "brain_features clusterer",
+    "condition_noise", "picture_features", "brains", "recipe_reconstruct any_recipe", "reconstructor",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
     "evaluation", "sessions", "attentive", "probes", "targeted", "estimator", "opening", "panel", "tasks",
     "few_shot identity nuisance robustness new_session", "worth", "jobs",
-    "options", "cli_data cli_live cli_tokenize", "cli",
+    "options", "cli_data cli_live cli_pictures cli_tokenize", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

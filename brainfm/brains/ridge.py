@@ -99,8 +99,7 @@ def mixed(picture: Rows) -> Rows:
 def units(size: int, at_once: int = 1024) -> list[NDArray[np.float32]]:
     """The unit vectors, a thousand at a time."""
     return [
-        np.eye(min(at_once, size - first), size, first, dtype=np.float32)
-        for first in range(0, size, at_once)
+        np.eye(min(at_once, size - first), size, first, dtype=np.float32) for first in range(0, size, at_once)
     ]
 
 

@@ -15,7 +15,7 @@ Origin = Literal["published", "random-features", "trained-here"]
 
 
 @dataclass(frozen=True)
-class Seen:
+class Held:
     """What a network holds of pictures, from one pass."""
 
     tokens: Float[Tensor, "batch token feature"]
@@ -54,11 +54,11 @@ class FrozenEmbedder(nn.Module):
         """Stays in evaluation mode, whatever it is part of: running means and dropout are part of what is frozen."""
         return super().train(False)
 
-    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Seen:
+    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Held:
         """What the network holds of prepared pictures."""
         raise NotImplementedError
 
-    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Seen:
+    def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Held:
         return self.read(self.prepare(images))
 
     def tokens(self, images: Float[Tensor, "batch 3 height width"]) -> Float[Tensor, "batch token feature"]:

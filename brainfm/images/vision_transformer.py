@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brainfm.images.embedders import ImageEmbedder, asked
-from brainfm.images.frozen import FrozenEmbedder, Preparation, Seen, as_grid
+from brainfm.images.frozen import FrozenEmbedder, Preparation, Held, as_grid
 from brainfm.images.rgb import Mode
 from brainfm.images.seeded import seeded
 from brainfm.images.weights import loaded, whole
@@ -80,7 +80,7 @@ class TransformerEmbedder(FrozenEmbedder):
         depth = int(config.num_hidden_layers)
         self.layers = part.layers or sorted({max(1, round(depth * share / 4)) for share in (1, 2, 3, 4)})
 
-    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Seen:
+    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Held:
         found: Any = self.network(pixel_values=prepared, output_hidden_states=True)
         last = found.last_hidden_state
         chosen = last if self.part.layer is None else found.hidden_states[self.part.layer]
@@ -88,7 +88,7 @@ class TransformerEmbedder(FrozenEmbedder):
         if self.part.cls:
             tokens = torch.cat([chosen[:, :1], tokens], dim=1)
         pooled = found.image_embeds if hasattr(found, "image_embeds") else last[:, 0]
-        return Seen(tokens, pooled, [as_grid(found.hidden_states[k][:, self.before :]) for k in self.layers])
+        return Held(tokens, pooled, [as_grid(found.hidden_states[k][:, self.before :]) for k in self.layers])
 
 
 def of_folder(model: Any, name: str) -> Any:

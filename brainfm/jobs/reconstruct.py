@@ -48,7 +48,10 @@ class Seeing:
     @property
     def json(self) -> dict[str, Any]:
         """As `brainfm reconstruct --json` prints one person."""
-        metrics = {name: {"score": one.score, "low": one.low, "high": one.high} for name, one in self.scored.scores.items()}
+        metrics = {
+            name: {"score": one.score, "low": one.low, "high": one.high}
+            for name, one in self.scored.scores.items()
+        }
         return {
             "subject": self.subject,
             "new": self.new,
@@ -105,12 +108,16 @@ def reconstruct(
     known, new = people(recipe)
     chosen = [(one, one in new) for one in (*known, *new) if not subjects or one.name in subjects]
     if not chosen:
-        raise DataError(f"{recipe.card} has no subject {subjects[0]!r}; it has {', '.join(one.name for one in known + new)}")
+        raise DataError(
+            f"{recipe.card} has no subject {subjects[0]!r}; it has {', '.join(one.name for one in known + new)}"
+        )
     refuse_trained(model, [one for one, _ in chosen])
     found = []
     with bar("reconstructing", len(chosen) * CONTROLS, quiet=quiet) as tick:
         for viewer, later in chosen:
-            found.append(seeing(model, viewer, later, seed, limit, Weights((weights,)) if weights else Weights(), tick))
+            found.append(
+                seeing(model, viewer, later, seed, limit, Weights((weights,)) if weights else Weights(), tick)
+            )
     return Reconstruction(found, report(found, recipe, out))
 
 
@@ -256,6 +263,10 @@ def table(one: Seeing) -> str:
     head = f"{one.subject}{' (new)' if one.new else ''}: {len(one.seen)} test pictures"
     lines = [head]
     for name, own in one.scored.scores.items():
-        said = f"null ({own.reason})" if own.score is None else f"{own.score:.3f}  [{own.low:.3f}, {own.high:.3f}]"
+        said = (
+            f"null ({own.reason})"
+            if own.score is None
+            else f"{own.score:.3f}  [{own.low:.3f}, {own.high:.3f}]"
+        )
         lines.append(f"  {name:20} {said}")
     return "\n".join([*lines, f"  {one.verdict}"])

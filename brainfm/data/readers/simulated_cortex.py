@@ -27,7 +27,9 @@ class SimulatedCortex(Reader):
         """One entry per subject and session; folder and pattern are not looked at, there is no file."""
         return [
             Entry(
-                Path("simulated", f"subject{subject:02d}", f"session{session:02d}"), f"{subject:02d}", f"{session:02d}"
+                Path("simulated", f"subject{subject:02d}", f"session{session:02d}"),
+                f"{subject:02d}",
+                f"{session:02d}",
             )
             for subject in range(1, self.subjects + 1)
             for session in range(1, self.sessions + 1)
@@ -37,7 +39,9 @@ class SimulatedCortex(Reader):
         """The recording of a path that `find` gave, at a nominal trial a second."""
         names = [path.parent.name.removeprefix("subject"), path.name.removeprefix("session")]
         if not all(name.isdigit() for name in names):
-            raise DataError(f"{path} is no simulated recording; their paths are subject01/session01 and so on")
+            raise DataError(
+                f"{path} is no simulated recording; their paths are subject01/session01 and so on"
+            )
         subject, session = map(int, names)
         seen = simulated(self).people[subject - 1]
         rows = np.flatnonzero(seen.session == session - 1)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from brainfm.errors import RecipeError
 from brainfm.images.embedders import ImageEmbedder, asked
-from brainfm.images.frozen import FrozenEmbedder, Origin, Seen
+from brainfm.images.frozen import FrozenEmbedder, Origin, Held
 from brainfm.images.timm_network import of_name, of_weights, preparation
 
 
@@ -36,8 +36,8 @@ class TimmEmbedder(FrozenEmbedder):
         super().__init__(f"{part.kind}:{name}", network, preparation(network), origin)
         self.part = part
 
-    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Seen:
+    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Held:
         network: Any = self.network
         last, maps = network.forward_intermediates(prepared, output_fmt="NCHW")
         tokens = maps[-1].flatten(2).transpose(1, 2)
-        return Seen(tokens, network.forward_head(last, pre_logits=True).flatten(1), list(maps))
+        return Held(tokens, network.forward_head(last, pre_logits=True).flatten(1), list(maps))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from brainfm.errors import CheckpointError
 from brainfm.images.embedders import ImageEmbedder, asked
-from brainfm.images.frozen import FrozenEmbedder, Origin, Preparation, Seen
+from brainfm.images.frozen import FrozenEmbedder, Origin, Preparation, Held
 from brainfm.images.map_tokens import to_tokens
 from brainfm.images.seeded import seeded
 from brainfm.images.timm_network import of_weights
@@ -53,13 +53,13 @@ class VggEmbedder(FrozenEmbedder):
         super().__init__(name, layers, Preparation(part.size, *IMAGENET, mode="bilinear"), origin)
         self.part = part
 
-    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Seen:
+    def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Held:
         maps, x = [], prepared
         for layer in self.network.children():
             if isinstance(layer, nn.MaxPool2d):
                 maps.append(x)
             x = layer(x)
-        return Seen(to_tokens(maps), maps[-1].mean(dim=(2, 3)), maps)
+        return Held(to_tokens(maps), maps[-1].mean(dim=(2, 3)), maps)
 
 
 def stages(channels: list[int], convolutions: int) -> nn.Sequential:

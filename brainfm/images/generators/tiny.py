@@ -15,7 +15,7 @@ class Tiny(Diffusion):
     schedule: ClassVar = {"beta_schedule": "squaredcos_cap_v2"}
 
     prediction: Literal["sample", "epsilon", "v_prediction"] = "sample"
-    size: int = Field(default=16, ge=8, description="side of the latents, or of the picture without a codec")
+    size: int = Field(default=16, ge=4, description="side of the latents, or of the picture without a codec")
     channels: list[Annotated[int, Field(ge=GROUPS)]] = Field(default=[24, 48], min_length=2, max_length=4)
     attend: Literal["everywhere", "inside"] = "inside"
     layers: int = Field(default=1, ge=1, description="of each block")
@@ -24,8 +24,6 @@ class Tiny(Diffusion):
     def _fits(self) -> "Tiny":
         if any(one % GROUPS for one in self.channels):
             raise ValueError(f"channels are multiples of {GROUPS}, unlike {self.channels}")
-        if self.size % 2 ** (len(self.channels) - 1):
-            raise ValueError(f"a side of {self.size} can't be halved {len(self.channels) - 1} times")
         return self
 
     def config(self, tokens: int | None, vector: int | None) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from brainfm.images.rgb import resized
 from brainfm.part import Part
 
 FIRST = 256
-"""Seen and reconstructed pictures are brought to this side before any score's own preparation."""
+"""Held and reconstructed pictures are brought to this side before any score's own preparation."""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ TIE = 1e-9
 class TwoWay(FeatureScore):
     """The share of other seen pictures that a reconstruction's features correlate less with than with its own.
 
-    Seen pictures are ranked for each reconstruction, as published code does (its papers describe the transposed comparison). A
+    Held pictures are ranked for each reconstruction, as published code does (its papers describe the transposed comparison). A
     tie is a failure, so a generator that always gives the same scores its chance and features that say nothing score 0.
     """
 
