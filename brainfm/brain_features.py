@@ -147,7 +147,7 @@ class PredictFeatures:
 
     module: BrainFeatures
     people: Sequence[Pairs]
-    objectives: Mapping[str, Mapping[str, float]]
+    objectives: Mapping[str, Mapping[Any, float]]
     """Target → loss → weight; targets that are not here are not computed."""
     batch: int
     seed: int

@@ -137,7 +137,7 @@ class EncodeVoxels:
 
     module: VoxelEncoderNetwork
     people: Sequence[Pairs]
-    objectives: Mapping[str, Mapping[str, float]]
+    objectives: Mapping[str, Mapping[Any, float]]
     """Of `RESPONSE`: Brain-IT's are {mse: 1.0, cosine: 0.1}."""
     batch: int
     seed: int

@@ -1,6 +1,7 @@
 """How far predicted features of pictures are from true ones, both (picture, token, width); each loss is a mean over pictures."""
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -48,7 +49,7 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor, torch.Generator | None], Tensor]]
 def weighted(
     told: Mapping[str, Tensor],
     true: Mapping[str, Tensor],
-    objectives: Mapping[str, Mapping[str, float]],
+    objectives: Mapping[str, Mapping[Any, float]],
     generator: torch.Generator | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Each target's losses, unweighted, under "target.loss", and their weights."""

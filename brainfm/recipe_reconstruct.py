@@ -14,9 +14,9 @@ from brainfm.images.warps import Warps
 from brainfm.part import Settings
 from brainfm.picture_features import Feature
 from brainfm.recipe import Recipe, Training
-from brainfm.stages import Stage
+from brainfm.stages import Objectives, Stage
 
-KNOWN, NEW = "known", "new"
+NEW = "new"
 ON_PICTURES = ("pictures", "sketch")
 """Stages that need no responses."""
 
@@ -87,8 +87,8 @@ class ReconstructStage(Stage):
     (`pictures`) or the `sketch`."""
 
     of: Literal["features", "pictures", "sketch", "both"]
-    people: Literal["known", "new"] = KNOWN
-    objectives: dict[str, dict[Literal["mse", "cosine", "info_nce"], float]] = {}
+    people: Literal["known", "new"] = "known"
+    objectives: Objectives = {}
 
     @model_validator(mode="after")
     def _has_a_loss(self) -> "ReconstructStage":

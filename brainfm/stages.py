@@ -19,6 +19,9 @@ from brainfm.part import Settings
 from brainfm.recipe import Training
 from brainfm.train import Outcome, Run, Task, train
 
+Objectives = dict[str, dict[Literal["mse", "cosine", "info_nce"], float]]
+"""Target → loss → weight."""
+
 
 class Stage(Settings):
     """One stage of a recipe."""
@@ -27,9 +30,7 @@ class Stage(Settings):
     train: list[str] = Field(
         min_length=1, description='globs of the names of parameters that train: ["*"] is all'
     )
-    objectives: dict[str, dict[Literal["mse", "cosine", "info_nce"], float]] = Field(
-        min_length=1, description="target → loss → weight"
-    )
+    objectives: Objectives = Field(min_length=1, description="target → loss → weight")
     start: str | None = Field(
         default=None, description="the stage whose network it begins with, written `from:`; None: a new one"
     )

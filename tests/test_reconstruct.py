@@ -30,7 +30,7 @@ source: brainfm
 access: {kind: open}
 folder: ""
 files: ""
-reader: {kind: simulated_cortex, subjects: 3, sessions: 2, pictures: 90, shared: 16, repeats: 3, pixels: 16}
+reader: {kind: simulated_cortex, subjects: 3, sessions: 2, pictures: 240, shared: 16, repeats: 3, pixels: 16, ncsnr: [1, 3]}
 ---
 Made up.
 """
@@ -55,7 +55,7 @@ def linear(card: Path) -> dict[str, object]:
         "sketch": {"size": 16, "hidden": 64},
         "noise": True,
         "stages": [
-            {"name": "sketch", "of": "sketch", "train": ["sketch.*"], "settings": {**QUICK, "steps": 150}},
+            {"name": "sketch", "of": "sketch", "train": ["sketch.*"], "settings": {**QUICK, "batch": 64, "steps": 300}},
             {
                 "name": "pictures",
                 "of": "pictures",
@@ -153,9 +153,9 @@ def drawn() -> torch.Generator:
 def test_a_card_becomes_people_who_share_pictures(card: Path) -> None:
     people = people_of(DataCard.load(card))
     assert [one.subject for one in people] == ["01", "02", "03"]
-    assert all(len(one) == 90 + 3 * 16 for one in people)
+    assert all(len(one) == 240 + 3 * 16 for one in people)
     for viewer in by_shared(people, "session_all"):
-        assert len(viewer.testing()) == 16 and len(viewer.training()) == 90
+        assert len(viewer.testing()) == 16 and len(viewer.training()) == 240
         assert not set(viewer.training().shown) & set(viewer.testing().shown)
 
 
@@ -229,7 +229,7 @@ def test_warps_leave_a_picture_alone_where_nothing_is_drawn() -> None:
     torch.testing.assert_close(none(images, drawn()), images, atol=1e-5, rtol=0)
     one, two = (Warps()(images, drawn()) for _ in range(2))
     assert torch.equal(one, two) and not torch.allclose(one, images, atol=0.05)
-    assert 0 <= float(one.min()) and float(one.max()) <= 1
+    assert float(one.min()) >= 0 and float(one.max()) <= 1
 
 
 # ---- fitting -----------------------------------------------------------------------------------------------------
@@ -322,7 +322,7 @@ def test_mistakes_in_a_recipe_are_one_sentence(card: Path, tmp_path: Path) -> No
         "condition.vector=shap": "no feature is called 'shap'",
         "people.new=['09']": "has no subject '09'",
         "test.fold=10": "fold 10 of 10",
-        "features.shape.embedder.components=60": "whose errors",
+        "features.shape.embedder.components=200": "whose errors",
     }.items():
         with pytest.raises((RecipeError, DataError), match=said):
             fit(ReconstructRecipe.resolve(linear(card), [change]), tmp_path / "run", quiet=True)

@@ -4,7 +4,6 @@ MindEye2's low-level branch (arXiv:2403.11207, §2.4) gives such a blurry pictur
 the mean over all pictures that the features may belong to, which no sample of a generator comes nearer to.
 """
 
-import torch
 from jaxtyping import Float
 from pydantic import Field
 from torch import Tensor, nn

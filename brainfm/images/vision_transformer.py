@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brainfm.images.embedders import ImageEmbedder, asked
-from brainfm.images.frozen import FrozenEmbedder, Preparation, Held, as_grid
+from brainfm.images.frozen import FrozenEmbedder, Held, Preparation, as_grid
 from brainfm.images.rgb import Mode
 from brainfm.images.seeded import seeded
 from brainfm.images.weights import loaded, whole

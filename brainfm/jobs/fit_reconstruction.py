@@ -20,7 +20,7 @@ from brainfm.model import seeded
 from brainfm.picture_features import PictureFeatures
 from brainfm.recipe_reconstruct import NEW, ReconstructRecipe, ReconstructStage
 from brainfm.reconstructor import LearnToSee, Reconstructor, pairs_of
-from brainfm.stages import Stage, run_stage
+from brainfm.stages import Objectives, Stage, run_stage
 from brainfm.tokenizers.voxel_clusters import VoxelClustersTokenizer
 from brainfm.trials import Pairs, identities
 
@@ -118,7 +118,7 @@ def find_clusters(
         return
     shapes = {name: (one.tokens, one.width) for name, one in model.features.shapes.items()}
     encoder = asked.encoder(shapes).build(recipe.seed)
-    objectives = {RESPONSE: {"mse": 1.0, "cosine": 0.1}}
+    objectives: Objectives = {RESPONSE: {"mse": 1.0, "cosine": 0.1}}
     first = Stage(name="clusters", train=["*"], objectives=objectives, settings=asked.settings)
     encode(encoder, first, list(known.values()), recipe.seed, out, claim, quiet)
     if new:

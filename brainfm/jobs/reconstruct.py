@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from brainfm.data.cards import DataCard
 from brainfm.data.noise_ceiling import noise_ceiling, noise_signal_ratio
 from brainfm.data.seen import Seen
 from brainfm.data.viewers import Viewer

@@ -21,6 +21,7 @@ class SimulatedCortex(Reader):
     shared: int = Field(default=100, ge=1)
     repeats: int = Field(default=3, ge=1)
     pixels: int = Field(default=16, ge=8)
+    ncsnr: tuple[float, float] = Field(default=(0.3, 1.2), strict=False, description="bounds of each voxel's")
     seed: int = 0
 
     def find(self, folder: Path, pattern: str) -> list[Entry]:
@@ -62,4 +63,5 @@ def simulated(reader: SimulatedCortex) -> VisualCortex:
         repeats=reader.repeats,
         sessions=reader.sessions,
         pixels=reader.pixels,
+        ncsnr=reader.ncsnr,
     )

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from brainfm.errors import RecipeError
 from brainfm.images.embedders import ImageEmbedder, asked
-from brainfm.images.frozen import FrozenEmbedder, Origin, Held
+from brainfm.images.frozen import FrozenEmbedder, Held, Origin
 from brainfm.images.timm_network import of_name, of_weights, preparation
 
 

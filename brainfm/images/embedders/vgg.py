@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from brainfm.errors import CheckpointError
 from brainfm.images.embedders import ImageEmbedder, asked
-from brainfm.images.frozen import FrozenEmbedder, Origin, Preparation, Held
+from brainfm.images.frozen import FrozenEmbedder, Held, Origin, Preparation
 from brainfm.images.map_tokens import to_tokens
 from brainfm.images.seeded import seeded
 from brainfm.images.timm_network import of_weights
