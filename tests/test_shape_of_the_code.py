@@ -26,6 +26,7 @@ ORDER = [
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
+    "images",
     "sizes", "precision", "recipe_yaml", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
     "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
