@@ -2,9 +2,9 @@
 
 A generator that was trained on features of pictures is shown features that a brain told, which are shrunk and noisy; it takes
 them at their word. Here both are measured on trials that the brain's map was not fitted on, told ≈ true · W + error, and in
-training every picture's features are passed through the same. So what is generated is drawn from the pictures that such a response
-may have come from: a posterior, for which any picture can serve as prior, seen in the scanner or not (Schoenmakers et al.
-2013, NeuroImage 83, §2.3, for linear maps and Gaussians).
+training every picture's features are passed through the same. So what is generated is drawn from the pictures that such a
+response may have come from: a posterior, for which any picture can serve as prior, seen in the scanner or not (Schoenmakers et
+al. 2013, NeuroImage 83, for linear maps and Gaussians).
 """
 
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Features of pictures by name, as brains are asked to tell them: of frozen embedders, standardised over the training pictures."""
+"""Features of pictures by name, as brains are asked to tell them: of frozen embedders, standardised over training pictures."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -108,7 +108,7 @@ class PictureFeatures:
         return {name: str(one.id) for name, one in self.embedders.items()}
 
     def save(self, folder: Path) -> None:
-        """Into a folder that is there. Published weights are not saved: they are found by their name and checked by their hash."""
+        """Into a folder that is there. Published weights are not saved but found by name, and checked by their hash."""
         tensors = {f"{name}|mean": one for name, one in self.mean.items()}
         tensors |= {f"{name}|spread": one for name, one in self.spread.items()}
         for name, embedder in self.embedders.items():

@@ -139,8 +139,11 @@ class Reconstructor(nn.Module):
         blank = embedder.maps(torch.full((1, 3, size, size), 0.5))
         maps = to_maps(self.features.unscaled(name, told).cpu(), [tuple(one.shape[1:]) for one in blank])
         generator = generator_of(self.recipe.seed, 2)
-        found: Tensor = invert(maps, embedder, size, self.recipe.inversion, generator, self.generator.codec)
-        return found
+        with torch.enable_grad():  # it descends on pictures, inside of what else needs no gradients
+            found: Tensor = invert(
+                maps, embedder, size, self.recipe.inversion, generator, self.generator.codec
+            )
+        return found.detach()
 
     @torch.no_grad()
     def from_features(
@@ -222,7 +225,12 @@ class Reconstructor(nn.Module):
             which, key = name.split(".", 1)
             getattr(model.brain, which)[key] = nn.Parameter(torch.zeros(shape), requires_grad=False)
         state = tensors_of(folder / WEIGHTS)
-        refuse_partial(LoadReport.of(model.state_dict(), state), folder)
+        report = LoadReport.of(model.state_dict(), state)
+        refuse_partial(report, folder)
+        if report.unexpected:
+            raise CheckpointError(
+                f"{folder}: nothing is there for {report.unexpected[0]!r}; its config is damaged"
+            )
         model.load_state_dict(state)
         noise = tensors_of(folder / NOISE)
         names = {name.partition("|")[0] for name in noise}

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import jaxtyping
 import numpy as np
@@ -268,6 +269,13 @@ def test_what_nothing_is(policy: str, tokens: Tensor) -> None:
     nothing = generator._without(Conditioning(tokens=tokens), 4, seed()).tokens
     assert nothing is not None and nothing.shape == tokens.shape
     assert (nothing.std() > 0.8) == (policy == "random")
+    asked: list[Tensor] = []
+    with mock.patch.object(
+        generator, "predict", lambda latents, time, given: asked.append(given.tokens) or latents
+    ):
+        generator.sample(Conditioning(), seed(), steps=2, scale=4.0, pictures=3)
+    assert len(asked) == 2 and asked[0].shape == (3, 1, WIDTH)
+    assert (asked[0].std() > 0.8) == (policy == "random")
 
 
 def test_loss_reaches_every_weight(tokens: Tensor) -> None:
@@ -356,6 +364,7 @@ def test_published_sizes(part: Diffusion, weights: int, given: dict[str, tuple[i
     """Their parameter counts, and one pass of shapes alone."""
     generator = part.build(seed(), device="meta")
     assert parameters(generator.unet) == weights
+    assert parameters(generator.codec) == 83_653_863
     latents = torch.zeros(2, 4, part.size, part.size, device="meta")
     asked = Conditioning(**{name: torch.zeros(shape, device="meta") for name, shape in given.items()})
     assert generator.predict(latents, torch.zeros(2, device="meta"), asked).shape == latents.shape

@@ -55,7 +55,12 @@ def linear(card: Path) -> dict[str, object]:
         "sketch": {"size": 16, "hidden": 64},
         "noise": True,
         "stages": [
-            {"name": "sketch", "of": "sketch", "train": ["sketch.*"], "settings": {**QUICK, "batch": 64, "steps": 300}},
+            {
+                "name": "sketch",
+                "of": "sketch",
+                "train": ["sketch.*"],
+                "settings": {**QUICK, "batch": 64, "steps": 300},
+            },
             {
                 "name": "pictures",
                 "of": "pictures",

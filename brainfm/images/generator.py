@@ -148,11 +148,13 @@ class Generator(nn.Module):
         )
         alpha = alphas[time][:, None, None, None]
         noisy = alpha.sqrt() * latents + (1 - alpha).sqrt() * noise
-        if given.tokens is not None and self.drop:
-            dropped = torch.rand(count, generator=generator, device=generator.device) < self.drop
-            without = self._without(given, count, generator)
+        without = self._without(given, count, generator)
+        if given.tokens is None:
+            given = without
+        elif self.drop:
             assert without.tokens is not None
-            kept = ~dropped.to(latents.device)[:, None, None]
+            kept = torch.rand(count, generator=generator, device=generator.device) >= self.drop
+            kept = kept.to(latents.device)[:, None, None]
             given = replace(given, tokens=torch.where(kept, given.tokens, without.tokens))
         told = self.predict(noisy, time, given)
         return F.mse_loss(told.float(), self.target(latents, noise, alpha).float())
@@ -203,6 +205,8 @@ class Generator(nn.Module):
         # all that is random is drawn before anything is computed, so that a picture is the same in any company
         noise = self.noise((count, self.codec.channels, side, side), generator).to(own)
         without = self._without(given, count, generator)
+        if given.tokens is None:
+            given, scale = without, 1.0  # nothing to contrast with
         found = []
         for first in range(0, count, at_once):
             rows = slice(first, first + at_once)
@@ -251,7 +255,7 @@ class Generator(nn.Module):
     ) -> Latents:
         """The prediction, led away from that without tokens."""
         told = self.predict(seen, time, given)
-        if scale == 1 or given.tokens is None:
+        if scale == 1:
             return told
         base = self.predict(seen, time, without)
         return base + scale * (told - base)
@@ -265,7 +269,7 @@ class Generator(nn.Module):
         scale: float,
         alpha: Tensor,
     ) -> Latents:
-        """The prediction, its noise moved along the gradient of the guide (BrainDiVE, arXiv:2306.03089, §3.3).
+        """The prediction, its noise moved along the gradient of the guide (Luo et al. 2023, BrainDiVE, arXiv:2306.03089).
 
         The guide looks at clean·√(1−ᾱ) + seen·(1−√(1−ᾱ)), decoded; noise ← noise + √(1−ᾱ)·∇(−strength·guide).
         """

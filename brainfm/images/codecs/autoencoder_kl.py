@@ -14,12 +14,13 @@ from brainfm.images.weights import loaded, whole
 
 
 class AutoencoderKl(Codec):
-    """Latents an eighth as large as the picture in published weights. `channels` and `latent` count only without `weights`."""
+    """Latents an eighth as large as the picture in published weights. All other settings count only without `weights`."""
 
     weights: str | None = Field(
         default=None, description="a folder or a name on the Hub; none: from a config"
     )
     channels: list[Annotated[int, Field(ge=8)]] = Field(default=[16, 32], min_length=1)
+    layers: int = Field(default=1, ge=1, description="of each block")
     latent: int = Field(default=4, ge=1, description="channels of the latents")
 
     @field_validator("channels")
@@ -44,6 +45,7 @@ class AutoencoderKl(Codec):
                 block_out_channels=tuple(self.channels),
                 down_block_types=("DownEncoderBlock2D",) * depth,
                 up_block_types=("UpDecoderBlock2D",) * depth,
+                layers_per_block=self.layers,
                 latent_channels=self.latent,
                 norm_num_groups=8,
                 scaling_factor=1.0,

@@ -15,7 +15,7 @@ class SdxlUnclip(Diffusion):
 
     schedule: ClassVar = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
-    codec: SerializeAsAny[Codec] = AutoencoderKl(channels=[128, 256, 512, 512])
+    codec: SerializeAsAny[Codec] = AutoencoderKl(channels=[128, 256, 512, 512], layers=2)
     scheduler: Literal["ddim", "euler", "dpm"] = "euler"
     prediction: Literal["sample", "epsilon", "v_prediction"] = "epsilon"
     unconditional: Unconditional = "random"

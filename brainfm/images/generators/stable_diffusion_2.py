@@ -19,7 +19,7 @@ class StableDiffusion2(Diffusion):
         "steps_offset": 1,
     }
 
-    codec: SerializeAsAny[Codec] = AutoencoderKl(channels=[128, 256, 512, 512])
+    codec: SerializeAsAny[Codec] = AutoencoderKl(channels=[128, 256, 512, 512], layers=2)
     prediction: Literal["sample", "epsilon", "v_prediction"] = (
         "epsilon"  # "v_prediction" for the 768 pixels' weights
     )

@@ -15,7 +15,7 @@ TIE = 1e-9
 
 
 class Retrieval(ImageScore):
-    """Top-1 by cosine of flattened tokens, in draws of `candidates` test pictures (MindEye2, arXiv:2403.11207, §3.2).
+    """Top-1 by cosine of flattened tokens, in draws of `candidates` test pictures (MindEye2, arXiv:2403.11207).
 
     `image` finds the picture for each prediction, `brain` the prediction for each picture. It scores what the brain side says and
     no generator. A tie is a failure. With no more pictures than `candidates` there is one draw, of all.
