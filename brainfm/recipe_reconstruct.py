@@ -4,6 +4,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
+from brainfm.brain_features import FeatureShape
 from brainfm.brains import Brain
 from brainfm.clusterer import VoxelEncoder
 from brainfm.data.seen import Scaling
@@ -87,7 +88,9 @@ class ReconstructStage(Stage):
     (`pictures`) or the `sketch`."""
 
     of: Literal["features", "pictures", "sketch", "both"]
-    people: Literal["known", "new"] = "known"
+    people: Literal["known", "new"] | list[str] = Field(
+        default="known", description="or some of the known, by name"
+    )
     objectives: Objectives = {}
 
     @model_validator(mode="after")
@@ -119,6 +122,10 @@ class ReconstructRecipe(Recipe):
     )
     test: Held = Held()
     features: dict[str, Feature] = Field(min_length=1)
+    learnt: dict[str, FeatureShape] = Field(
+        default={},
+        description="what a brain tells for the generator's use alone: no embedder says what it should be",
+    )
     brain: SerializeAsAny[Brain]
     clusters: Clusters | None = None
     generator: SerializeAsAny[Diffusion]
@@ -131,6 +138,16 @@ class ReconstructRecipe(Recipe):
     warps: Warps | None = Field(default=None, description="change the pictures that the generator trains on")
     stages: list[ReconstructStage] = []
     sample: Sampling = Sampling()
+
+    @model_validator(mode="after")
+    def _learnt_have_names_of_their_own(self) -> "ReconstructRecipe":
+        if both := self.learnt.keys() & self.features.keys():
+            raise ValueError(f"{sorted(both)[0]!r} is a feature and learnt; give one another name")
+        if self.learnt and not self.brain.stages:
+            raise ValueError(
+                f"brain {self.brain.kind} learns nothing by stages, so `learnt` would stay empty"
+            )
+        return self
 
     @field_validator("stages")
     @classmethod
@@ -149,7 +166,7 @@ class ReconstructRecipe(Recipe):
         asked |= {f"stage {stage.name}": list(stage.objectives) for stage in self.stages}
         for where, names in asked.items():
             for name in names:
-                if name not in self.features:
+                if name not in self.features and (name not in self.learnt or where != "condition"):
                     raise ValueError(
                         f"{where}: no feature is called {name!r}; there are {', '.join(self.features)}"
                     )

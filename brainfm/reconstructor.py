@@ -45,7 +45,7 @@ class Reconstructor(nn.Module):
 
     def __init__(self, recipe: ReconstructRecipe, features: PictureFeatures) -> None:
         super().__init__()
-        shapes, bridge = features.shapes, recipe.condition
+        shapes, bridge = {**features.shapes, **recipe.learnt}, recipe.condition
         generator = generator_of(recipe.seed, 1)
         self.recipe, self.features = recipe, features
         self.brain = recipe.brain.build(shapes, recipe.seed)
@@ -98,7 +98,8 @@ class Reconstructor(nn.Module):
 
     def as_told(self, images: Float[Tensor, "batch 3 height width"], chance: Chance) -> Told:
         """Features of pictures as a brain would tell them."""
-        true = self.features(images, self.recipe.condition.names)
+        given = [name for name in self.recipe.condition.names if name in self.recipe.features]
+        true = self.features(images, given)
         noise = self.noise
         return {name: noise[name](one, chance.shared) if name in noise else one for name, one in true.items()}
 
@@ -109,17 +110,23 @@ class Reconstructor(nn.Module):
     # ---- pictures ----------------------------------------------------------------------------------------------
 
     def conditioning(self, told: Told, starting: bool = True) -> Conditioning:
-        """What the generator is given of features; the picture to start from is for sampling alone."""
+        """What the generator is given of features; the picture to start from is for sampling alone.
+
+        What only a brain tells is missing where features are a picture's own, and takes no part then.
+        """
         bridge = self.recipe.condition
         side = int(self.generator.unet.config.sample_size)
+        tokens, vector, control, start = (
+            told.get(name) if name else None
+            for name in (bridge.tokens, bridge.vector, bridge.control, bridge.start)
+        )
+        begins = start is not None and starting
         return Conditioning(
-            tokens=told[bridge.tokens] if bridge.tokens else None,
-            vector=told[bridge.vector].flatten(1) if bridge.vector else None,
-            control=told[bridge.control].transpose(1, 2).unflatten(2, (side, side))
-            if bridge.control
-            else None,
-            start=self.started(told) if bridge.start and starting else None,
-            start_at=bridge.start_at if bridge.start and starting else 0.0,
+            tokens=tokens,
+            vector=None if vector is None else vector.flatten(1),
+            control=None if control is None else control.transpose(1, 2).unflatten(2, (side, side)),
+            start=self.started(told) if begins else None,
+            start_at=bridge.start_at if begins else 0.0,
         )
 
     def started(self, told: Told) -> Float[Tensor, "picture 3 height width"]:

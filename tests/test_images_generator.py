@@ -375,7 +375,7 @@ def test_published_sizes(part: Diffusion, weights: int, given: dict[str, tuple[i
 
 def test_families() -> None:
     assert known(Diffusion) == ["sdxl_unclip", "stable_diffusion_2", "tiny"]
-    assert known(Codec) == ["autoencoder_kl", "pixels"]
+    assert known(Codec) == ["autoencoder_kl", "patches", "pixels"]
 
 
 def test_text_time_numbers_are_read_from_the_config(tokens: Tensor) -> None:

@@ -65,7 +65,7 @@ def linear(card: Path) -> dict[str, object]:
                 "name": "pictures",
                 "of": "pictures",
                 "train": ["generator.*"],
-                "settings": {**QUICK, "steps": 10},
+                "settings": {**QUICK, "steps": 1000},
             },
         ],
         "sample": {"steps": 5},
@@ -327,7 +327,7 @@ def test_mistakes_in_a_recipe_are_one_sentence(card: Path, tmp_path: Path) -> No
         "condition.vector=shap": "no feature is called 'shap'",
         "people.new=['09']": "has no subject '09'",
         "test.fold=10": "fold 10 of 10",
-        "features.shape.embedder.components=200": "whose errors",
+        "features.shape.embedder.components=250": "whose errors",
     }.items():
         with pytest.raises((RecipeError, DataError), match=said):
             fit(ReconstructRecipe.resolve(linear(card), [change]), tmp_path / "run", quiet=True)

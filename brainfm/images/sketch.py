@@ -1,7 +1,7 @@
 """A sketch: the picture that features mean on average, by a small network without noise or steps.
 
-MindEye2's low-level branch (arXiv:2403.11207) gives such a blurry picture for sampling to start from. Trained on squares, it tells
-the mean over all pictures that the features may belong to, and no sample of a generator comes nearer in squares.
+MindEye2's low-level branch (arXiv:2403.11207) gives such a blurry picture for sampling to start from. Trained on squares,
+it tells the mean over all pictures that the features may belong to, and no sample of a generator comes nearer in squares.
 """
 
 from jaxtyping import Float

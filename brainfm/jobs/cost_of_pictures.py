@@ -52,11 +52,13 @@ def cost_of_pictures(recipe: ReconstructRecipe) -> CostOfPictures:
                 tokens = 1
             shapes[name] = FeatureShape(tokens=tokens, width=width)
             parameters[f"feature {name}"] = counted(embedder)
+        shapes |= recipe.learnt
         brain = recipe.brain.build(shapes, 0)
         parameters["brain"] = counted(brain)
         if isinstance(brain, BrainFeatures):
             parameters |= {f"brain, {name}": counted(one) for name, one in brain.readers.items()}
     bridge = recipe.condition
+    mapped = shapes[bridge.control] if bridge.control else None
     tokens_of = shapes[bridge.tokens] if bridge.tokens else None
     vector_of = shapes[bridge.vector] if bridge.vector else None
     generator = recipe.generator.build(
@@ -73,6 +75,7 @@ def cost_of_pictures(recipe: ReconstructRecipe) -> CostOfPictures:
     given = Conditioning(
         tokens=torch.empty(1, tokens_of.tokens, tokens_of.width, device="meta") if tokens_of else None,
         vector=torch.empty(1, vector_of.tokens * vector_of.width, device="meta") if vector_of else None,
+        control=torch.empty(1, mapped.width, side, side, device="meta") if mapped else None,
     )
     told = generator.predict(latents, torch.zeros(1, dtype=torch.int64, device="meta"), given)
     return CostOfPictures(

@@ -54,11 +54,23 @@ def fit(recipe: ReconstructRecipe, out: Path, quiet: bool = False) -> Fitted:
             added = {one.name: trained_on(recipe, model, one, recipe.people.new_share) for one in new}
             find_clusters(model, pairs, list(added.values()), out, claim, quiet)
             pairs |= added
-        whose = new if stage.people == NEW else known
-        learn(model, stage, [pairs[one.name] for one in whose], out, claim, quiet)
+        learn(model, stage, [pairs[name] for name in whose(stage, known, new)], out, claim, quiet)
     model.trained_on = sorted({name for one in pairs.values() for name in one.seen.shown})
     write_folder(out / FITTED, model.save)
     return Fitted(model.eval(), known, new, out / FITTED)
+
+
+def whose(stage: ReconstructStage, known: Sequence[Viewer], new: Sequence[Viewer]) -> list[str]:
+    """Names of those that a stage trains on. Raises `RecipeError` for one who is not known."""
+    if isinstance(stage.people, str):
+        return [one.name for one in (new if stage.people == NEW else known)]
+    there = [one.name for one in known]
+    for name in stage.people:
+        if name not in there:
+            raise RecipeError(
+                f"stage {stage.name}: {name!r} is not among the known people, {', '.join(there)}"
+            )
+    return stage.people
 
 
 def people(recipe: ReconstructRecipe) -> tuple[list[Viewer], list[Viewer]]:
