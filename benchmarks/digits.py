@@ -5,8 +5,8 @@
 van Gerven's sixes and nines (90 trials of one person, 3092 voxels of V1 to V3), 10 folds over pictures, each fitted on the
 other nine alone: embedder, ridge, its errors, sketch and generator. All 90 out-of-fold pictures are scored together; intervals
 are over the ten folds. Arms: ridge from voxels to pixels; ridge to ten principal components and their linear decoder; `digits`
-as it stands; its sketch alone (what sampling starts from); the sketch without warped pictures and without the measured errors; the
-generator from noise, without the sketch. Resumable: a fold's pictures are kept.
+as it stands; its sketch alone (what sampling starts from); the sketch without warped pictures and without the measured errors;
+the generator from noise, without the sketch. Resumable: a fold's pictures are kept.
 """
 
 import argparse
