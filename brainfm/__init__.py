@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from brainfm.jobs.predict import predict as predict
     from brainfm.jobs.pretrain import pretrain as pretrain
     from brainfm.jobs.probe import probe as probe
+    from brainfm.jobs.reconstruct import reconstruct as reconstruct
     from brainfm.model import BrainFM as BrainFM
     from brainfm.model import load as load
     from brainfm.recipe import FinetuneRecipe as FinetuneRecipe
@@ -45,6 +46,7 @@ _WHERE = {
     "pretrain": "brainfm.jobs.pretrain",
     "probe": "brainfm.jobs.probe",
     "read": "brainfm.data.reading",
+    "reconstruct": "brainfm.jobs.reconstruct",
 }
 __all__ = sorted(_WHERE)
 

@@ -8,6 +8,7 @@ import typer
 
 from brainfm.cli_data import data
 from brainfm.cli_live import live
+from brainfm.cli_pictures import fit_pictures, pictures
 from brainfm.cli_tokenize import tokenize
 from brainfm.errors import BrainfmError
 from brainfm.options import (
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 app.add_typer(data, name="data")
 app.add_typer(live)  # without a name: its verbs stand beside the others
+app.add_typer(pictures)
 app.add_typer(tokenize, name="tokenize")
 
 
@@ -100,7 +102,9 @@ def show(
     json_: Json = False,
 ) -> None:
     """Print a recipe as it resolves: every value explicit, with the hash that travels with checkpoints and reports."""
-    resolved = load_recipe(recipe, set_)
+    from brainfm.any_recipe import load
+
+    resolved: Any = load(recipe, set_ or ())
     if cost:
         show_cost(resolved, json_)
     elif json_:
@@ -110,43 +114,25 @@ def show(
 
 
 def show_cost(recipe: Any, as_json: bool) -> None:
-    """What a pretraining recipe asks for."""
-    from brainfm.jobs.cost import cost
-    from brainfm.recipe import PretrainRecipe
+    """What a recipe asks for: of pretraining, or of a reconstruction."""
+    from brainfm.recipe import FinetuneRecipe, PretrainRecipe
 
-    if not isinstance(recipe, PretrainRecipe):
-        raise BrainfmError("--cost is for recipes of pretrain/; this one is of another kind")
-    found = cost(recipe)
+    if isinstance(recipe, FinetuneRecipe):
+        raise BrainfmError(
+            "--cost is for pretraining and for recipes with a generator; this one is of another kind"
+        )
+    if isinstance(recipe, PretrainRecipe):
+        from brainfm.jobs.cost import cost
+
+        found: Any = cost(recipe)
+    else:
+        from brainfm.jobs.cost_of_pictures import cost_of_pictures
+
+        found = cost_of_pictures(recipe)
     if as_json:
         show_json(found.json)
     else:
         typer.echo(found.text)
-
-
-def load_recipe(name: str, overrides: list[str] | None) -> Any:
-    """A recipe of either kind: by name from whichever folder has it, by path from what it holds."""
-    from brainfm import folders
-    from brainfm.recipe import FinetuneRecipe, PretrainRecipe
-    from brainfm.recipe_yaml import read_yaml
-
-    path = Path(name)
-    if (
-        path.parent.name in ("pretrain", "finetune") and not path.suffix
-    ):  # finetune/smoke: one of two of a name
-        kind: Any = FinetuneRecipe if path.parent.name == "finetune" else PretrainRecipe
-        return kind.load(path.name, overrides or [])
-    if path.suffix == ".yaml" and path.is_file():
-        kind = (
-            FinetuneRecipe if "card" in read_yaml(path) or path.parent.name == "finetune" else PretrainRecipe
-        )
-        return kind.load(name, overrides or [])
-    kind = (
-        FinetuneRecipe
-        if path.stem not in folders.names("pretrain", ".yaml")
-        and path.stem in folders.names("finetune", ".yaml")
-        else PretrainRecipe
-    )
-    return kind.load(name, overrides or [])
 
 
 @app.command(epilog="Example: brainfm pretrain smoke --out runs/smoke    (the same command again resumes it)")
@@ -244,7 +230,10 @@ def probe(
 @app.command(epilog="Example: brainfm finetune smoke --from runs/smoke --out runs/decoder")
 def finetune(
     recipe: Annotated[str, typer.Argument(help="A name in finetune/, or a path to a recipe.")],
-    from_: Annotated[str, typer.Option("--from", help="The checkpoint to start from.")],
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", help="The checkpoint to start from; a recipe with a generator needs none."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -262,8 +251,15 @@ def finetune(
     from brainfm.jobs.probe import Options
     from brainfm.recipe import FinetuneRecipe
 
-    resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
     folder = out or Path("runs") / f"{Path(recipe).stem}-finetuned"
+    from brainfm.any_recipe import has_generator
+
+    if has_generator(recipe):
+        fit_pictures(recipe, from_, folder, with_seed(set_, seed), json_)
+        return
+    if from_ is None:
+        raise BrainfmError(f"{recipe} starts from a checkpoint; say which by --from")
+    resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
     options = Options(metric=metric, seed=resolved.seed, limit=limit, quiet=json_)
     decoded = run(resolved, from_, folder, options)
     show_scores(

@@ -62,6 +62,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     ],
     "named_patch": [{}, {"told": "level"}],
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
+    "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
     "bottleneck": [{}, {"latents": 4, "fold": 2}],
     "masked_patches": [

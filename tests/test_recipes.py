@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from brainfm import folders
+from brainfm.any_recipe import kind_of
 from brainfm.data.cards import DataCard
 from brainfm.errors import RecipeError
+from brainfm.jobs.cost_of_pictures import cost_of_pictures
 from brainfm.jobs.pretrain import pretrain
 from brainfm.model import BrainFM, BrainFMConfig
 from brainfm.objectives import Shapes
@@ -20,6 +22,7 @@ from brainfm.recipe import (
     TokenizeRecipe,
     span,
 )
+from brainfm.recipe_reconstruct import ReconstructRecipe
 from brainfm.recipe_yaml import parse_yaml, read_yaml, to_yaml
 from brainfm.sizes import SIZES, learning_rate
 from tests import tiny
@@ -29,6 +32,10 @@ ROOT = Path(__file__).parents[1]
 TOKENIZERS, PRETRAIN, FINETUNE = (
     sorted((ROOT / folder).glob("*.yaml")) for folder in ("tokenizers", "pretrain", "finetune")
 )
+
+
+SEEING = [path for path in FINETUNE if "generator" in read_yaml(path)]
+DECODING = [path for path in FINETUNE if path not in SEEING]
 
 
 def load(*overrides: str, name: str | Path = "smoke") -> PretrainRecipe:
@@ -58,7 +65,7 @@ def test_recipes_are_found() -> None:
 
 @pytest.mark.parametrize("path", [*PRETRAIN, *FINETUNE], ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_recipe_resolves_and_resolves_again_to_itself(path: Path) -> None:
-    kind: type[Recipe] = PretrainRecipe if path.parent.name == "pretrain" else FinetuneRecipe
+    kind: type[Recipe] = kind_of(path.parent.name, path.stem)
     by_path, by_name = kind.load(path), kind.load(path.stem)
     assert by_path.hash == by_name.hash
     again = kind.resolve(parse_yaml(by_path.text, "its own text"))
@@ -77,13 +84,21 @@ def test_every_pretraining_recipe_builds(path: Path) -> None:
     assert all(DataCard.load(card).modality in recipe.signals for card in recipe.data.cards)
 
 
-@pytest.mark.parametrize("path", FINETUNE, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", DECODING, ids=lambda path: path.stem)
 def test_every_finetuning_recipe_builds(path: Path) -> None:
     recipe = FinetuneRecipe.load(path)
     task = DataCard.load(recipe.card).task
     labels = recipe.labels or (task.labels if task else [])
     assert len(labels) > 1
     assert recipe.head.build(width=32, classes=len(labels), sensors=8, times=10)
+
+
+@pytest.mark.parametrize("path", SEEING, ids=lambda path: path.stem)
+def test_every_recipe_of_pictures_can_be_counted(path: Path) -> None:
+    sizes = ["tiny", *(["published"] if "published" in read_yaml(path) else [])]
+    counts = [cost_of_pictures(ReconstructRecipe.load(path, [f"size={size}"])).parameters for size in sizes]
+    assert all(count["generator"] > 1e5 for count in counts)
+    assert len(counts) == 1 or counts[1]["generator"] > 100 * counts[0]["generator"]
 
 
 @pytest.mark.parametrize("path", TOKENIZERS, ids=lambda path: path.stem)

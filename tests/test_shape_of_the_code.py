@@ -21,17 +21,20 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines", "ridge", "regressors",
-    "data.cards data.new_card data.catalogue data.audit data.fetch data.export",  # a card names its baseline
+    "data.cards data.new_card data.catalogue data.audit data.fetch data.export data.viewers",  # a card names its baseline
     "metrics", "significance erasure", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
+    "images",
     "sizes", "precision", "recipe_yaml", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
-    "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train", "operations",
+    "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
+    "stages", "operations", "feature_losses", "trials", "brain_features clusterer",
+    "condition_noise", "picture_features", "brains", "recipe_reconstruct", "any_recipe", "reconstructor",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
     "evaluation", "sessions", "attentive", "probes", "targeted", "estimator", "opening", "panel", "tasks",
     "few_shot identity nuisance robustness new_session", "worth", "jobs",
-    "options", "cli_data cli_live cli_tokenize", "cli",
+    "options", "cli_data cli_live cli_pictures cli_tokenize", "cli",
     "__init__ __main__",
 ]  # fmt: skip
 """From left to right. A module may import what stands left of it, and a package its own files."""

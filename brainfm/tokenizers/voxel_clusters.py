@@ -69,8 +69,23 @@ class VoxelClustersTokenizer(Knowing):
         place = torch.where(batch.located[0, :, None], batch.position[0], torch.nan)
         self.join(batch.identity[0].tolist(), place.double().cpu().numpy())
 
-    def join(self, ids: Sequence[int], feature: NDArray[np.float64]) -> None:
-        """Add voxels by (voxel, feature): a new one takes over embedding and cluster of its nearest one (Brain-IT, §3.1)."""
+    def join(
+        self, ids: Sequence[int], feature: NDArray[np.float64], group: NDArray[np.int64] | None = None
+    ) -> None:
+        """Add voxels by (voxel, feature): a new one takes over embedding and cluster of its nearest one (Brain-IT, §3.1).
+
+        The first to come may be given their clusters, `group`, by whoever found better ones than k-means over the features.
+        """
+        if group is not None and len(self.cluster):
+            raise DataError(
+                "clusters are given to the first voxels alone; later ones join those of their nearest"
+            )
+        if group is not None and not (
+            len(group) == len(ids) == len(set(ids)) and 0 <= group.min() <= group.max() < self.part.clusters
+        ):
+            raise DataError(
+                f"{len(ids)} voxels need an id of their own and a cluster below {self.part.clusters} each"
+            )
         known = set(self.vocabulary.ids)
         fresh = [row for row, one in enumerate(ids) if one not in known]
         if not fresh:
@@ -80,7 +95,8 @@ class VoxelClustersTokenizer(Knowing):
             nearest = self.nearest(torch.from_numpy(values).float())
             cluster = self.cluster[nearest]
         else:
-            nearest, cluster = None, self.clustered(values)
+            found = self.clustered(values) if group is None else torch.from_numpy(group.astype(np.int64))
+            nearest, cluster = None, found
         before = len(self.vocabulary)
         self.vocabulary.adopt([ids[row] for row in fresh])
         if nearest is not None:
