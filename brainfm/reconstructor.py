@@ -109,8 +109,8 @@ class Reconstructor(nn.Module):
 
     # ---- pictures ----------------------------------------------------------------------------------------------
 
-    def conditioning(self, told: Told, starting: bool = True) -> Conditioning:
-        """What the generator is given of features; the picture to start from is for sampling alone.
+    def conditioning(self, told: Told, starting: bool = True, first: Told | None = None) -> Conditioning:
+        """What the generator is given of features; the picture to start from, of `first` or of them, is for sampling alone.
 
         What only a brain tells is missing where features are a picture's own, and takes no part then.
         """
@@ -125,7 +125,7 @@ class Reconstructor(nn.Module):
             tokens=tokens,
             vector=None if vector is None else vector.flatten(1),
             control=None if control is None else control.transpose(1, 2).unflatten(2, (side, side)),
-            start=self.started(told) if begins else None,
+            start=self.started(first or told) if begins else None,
             start_at=bridge.start_at if begins else 0.0,
         )
 
@@ -154,10 +154,14 @@ class Reconstructor(nn.Module):
 
     @torch.no_grad()
     def from_features(
-        self, told: Told, generator: torch.Generator, progress: Callable[[float], None] | None = None
+        self,
+        told: Told,
+        generator: torch.Generator,
+        progress: Callable[[float], None] | None = None,
+        first: Told | None = None,
     ) -> Float[Tensor, "picture 3 height width"]:
-        """Pictures of features, in one row each: the mean of the recipe's draws."""
-        sample, given = self.recipe.sample, self.conditioning(told)
+        """Pictures of features, a row each: the mean of the recipe's draws. Those of `first`, if given, make the start."""
+        sample, given = self.recipe.sample, self.conditioning(told, first=first)
         total: Tensor | None = None
         for draw in range(sample.draws):
             tell = (

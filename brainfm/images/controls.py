@@ -244,11 +244,12 @@ def _findings(
         difference = better * (own - controls[name].scored.values[judge])
         return interval(difference, np.random.default_rng(seed))
 
-    def compared(name: str, good: str, bad: str) -> Finding:
+    def compared(name: str, good: str, bad: str, against: bool = True) -> Finding:
         mean, low, high = gain(name)
         scored = f"{own.mean():.2f} against {controls[name].scored.values[judge].mean():.2f}"
         said = f"{judge} {scored} ({name}; gain {mean:.2f}, {low:.2f} to {high:.2f})"
-        return Finding(name, low > 0, f"{good if low > 0 else bad}: {said}.")
+        ok = low > 0 or (False if against else None)
+        return Finding(name, ok, f"{good if low > 0 else bad}: {said}.")
 
     found = [
         compared(
@@ -281,6 +282,7 @@ def _findings(
                 "start alone",
                 "It improves on its start",
                 "It does not improve on the picture that it starts from",
+                against=False,  # a start is made of the same response; the condition is asked by the swap
             )
         )
     if "nearest training picture" in controls:

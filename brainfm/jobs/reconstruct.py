@@ -187,7 +187,8 @@ def holding(seen: Seen, responses: Tensor) -> Seen:
 def parts_of(model: Reconstructor, viewer: Viewer, test: Seen) -> Parts:
     """What of this reconstructor can be taken away."""
     training = viewer.training(model.recipe.average)
-    starts = model.recipe.condition.start is not None
+    bridge = model.recipe.condition
+    starts = bridge.start is not None and bridge.start_at < 1  # else the start is all there is
 
     def start(given: Any, draw: torch.Generator) -> Tensor:
         told = model.told(holding(test, given), np.arange(len(given)))
@@ -195,9 +196,7 @@ def parts_of(model: Reconstructor, viewer: Viewer, test: Seen) -> Parts:
 
     def swap(own: Any, other: Any, draw: torch.Generator) -> Tensor:
         mine, theirs = (model.told(holding(test, one), np.arange(len(one))) for one in (own, other))
-        name = model.recipe.condition.start
-        assert name is not None
-        return model.from_features({**theirs, name: mine[name]}, draw)
+        return model.from_features(theirs, draw, first=mine)
 
     return Parts(
         start=start if starts else None,
@@ -224,17 +223,18 @@ def ceiling_of(viewer: Viewer) -> float | None:
 def report(found: Sequence[Seeing], recipe: ReconstructRecipe, out: Path) -> Path:
     """The pictures as PNG, the page, and all numbers as JSON."""
     out.mkdir(parents=True, exist_ok=True)
-    sections: list[Section] = []
     for one in found:
-        rows = rows_of(one)
-        save_grid(rows, out / f"pictures-{one.subject}.png")
-        whose = f"{'New person' if one.new else 'Person'} {one.subject}"
-        picture = grid(rows, f"{len(one.seen)} test pictures; columns are evenly spaced over them.")
-        sections.append(
-            Figures(f"{whose}: seen and reconstructed", [picture], str(one.verdict), table_of(one), one.json)
-        )
+        save_grid(rows_of(one), out / f"pictures-{one.subject}.png")
     write_json(out / "scores.json", {one.subject: one.json for one in found})
+    sections: list[Section] = [section(one) for one in found]
     return write("What they saw", [*sections, texts(recipe, [recipe.card])], out, recipe)
+
+
+def section(one: Seeing) -> Figures:
+    """One person on a page: pictures, what the controls say, and the table."""
+    whose = f"{'New person' if one.new else 'Person'} {one.subject}"
+    picture = grid(rows_of(one), f"{len(one.seen)} test pictures; columns are evenly spaced over them.")
+    return Figures(f"{whose}: seen and reconstructed", [picture], str(one.verdict), table_of(one), one.json)
 
 
 def rows_of(one: Seeing) -> dict[str, Tensor]:
