@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-SAMPLED = 256
+SAMPLED = 32
 """Tokens of a picture that `info_nce` compares at most: their similarities grow with the square."""
 
 

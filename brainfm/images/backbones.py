@@ -70,7 +70,7 @@ class Backbone:
 
 def _torchvision(name: str) -> Callable[[], nn.Module]:
     def make() -> nn.Module:
-        import torchvision  # type: ignore[import-untyped]
+        import torchvision
 
         # Google's weights expect colours from −1 to 1, which torchvision turns ours to when it loads them
         extra = {"transform_input": True, "init_weights": False} if name == "inception_v3" else {}
