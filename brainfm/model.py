@@ -138,10 +138,10 @@ class BrainFM(PreTrainedModel):
             if name in config.known:
                 tokenizer.restore(config.known[name])
         self.encoder = encoder.build(len(self.modalities))
-        self.width = encoder.width
+        self.width = encoder.told
         if self.decoder is not None:
             if self.decoder.subjects is not None:
-                self.subjects = self.decoder.subjects.build(self.width)
+                self.subjects = self.decoder.subjects.build(encoder.width)
             self.head = self.decoder.head.build(
                 self.width, len(self.decoder.labels), *self.grid(self.decoder)
             )
@@ -181,16 +181,19 @@ class BrainFM(PreTrainedModel):
         model.manifest = self.manifest
         return model
 
-    def decode(self, batch: Batch) -> Float[Tensor, "batch ... output"]:
+    def decode(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch ... output"]:
         """What the decoder's head puts out: logits of its labels, or what its `answer` makes numbers of.
 
+        While it trains, a generator draws what a tokenizer that `drops` sensors leaves out.
         Raises `CheckpointError` where the model has no decoder.
         """
         if self.decoder is None:
             raise CheckpointError(
                 "this checkpoint has no decoder; make one with `brainfm finetune RECIPE --from CHECKPOINT`"
             )
-        return self.head(self(batch))
+        return self.head(self(batch, generator))
 
     @torch.inference_mode()
     def probabilities(self, stream: Stream, rows: NDArray[np.int64], batch: int = 64) -> NDArray[np.float64]:
@@ -284,9 +287,11 @@ class BrainFM(PreTrainedModel):
         if modality not in self.modalities:
             raise DataError(f"this model knows {', '.join(self.modalities)}, not {modality}")
 
-    def forward(self, batch: Batch) -> Tokens:
-        """Encoded tokens of a batch, nothing hidden."""
-        tokens = self.tokenize(batch).tokens
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokens:
+        """Encoded tokens of a batch, nothing hidden; `generator` is for a tokenizer that `drops` sensors."""
+        self.require(batch.modality)
+        drops = self.signals[batch.modality].tokenizer.drops
+        tokens = self.tokenize(batch, generator if drops else None).tokens
         if self.decoder is not None and self.decoder.subjects is not None:
             tokens = tokens.with_embedding(self.subjects(tokens.embedding, batch.subject))
         return self.encoder(tokens)

@@ -201,6 +201,16 @@ class Recipe(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def require_grid(signals: Mapping[str, SignalRecipe], encoder: Encoder) -> None:
+    """Raise `ValueError` where an encoder needs tokens at equal steps of time and a tokenizer makes them of events."""
+    for modality, signal in signals.items():
+        if encoder.regular and signal.tokenizer.ragged:
+            raise ValueError(
+                f"encoder {encoder.kind} needs tokens at equal steps of time, and {signal.tokenizer.kind} of signals.{modality} "
+                "makes one of every event; take encoder.kind: transformer"
+            )
+
+
 class Simultaneous(Settings):
     """Instruments that recorded at once, whose windows enter as one, with the tokens of all."""
 
@@ -233,6 +243,11 @@ class PretrainRecipe(Recipe):
                 kind, possible = signal.tokenizer.kind, ", ".join(reads)
                 raise ValueError(f"{modality} can't be read by the tokenizer {kind}, which is for {possible}")
         return value
+
+    @model_validator(mode="after")
+    def _on_a_grid(self) -> Self:
+        require_grid(self.signals, self.encoder)
+        return self
 
     @field_validator("objectives")
     @classmethod
@@ -368,7 +383,7 @@ class FinetuneRecipe(Recipe):
     card: str
     window: SerializeAsAny[Cut] | None = None
     labels: list[str] | None = None
-    split: Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut"] | None = None
+    split: Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossStimulus"] | None = None
     target: SerializeAsAny[Target] | None = None
     metric: str | None = None
     folds: int | None = Field(default=None, ge=2)

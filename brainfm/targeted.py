@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from brainfm.baselines import inner_folds
 from brainfm.data.cards import DataCard
-from brainfm.data.leaks import Fold, Split, check_fold, near, runs, subject_sessions, subjects
+from brainfm.data.leaks import Fold, Split, check_fold, near, runs, stimuli, subject_sessions, subjects
 from brainfm.data.preprocess import prepare
 from brainfm.data.recording import Recording
 from brainfm.data.splits import BLOCKS, bouts, chunks, split
@@ -99,9 +99,9 @@ class Targeted(Evaluation):
         return out[self.tested]
 
     def inner(self, fold: Fold) -> NDArray[np.int64]:
-        """Subjects, sessions or runs as far as there are two, else contiguous blocks of the training windows."""
+        """Stimuli where these are held out, else subjects, sessions or runs as far as there are two, else contiguous blocks."""
         inside = self.windows.rows(fold.train)
-        for of in (subjects, subject_sessions, runs):
+        for of in (stimuli,) if self.split == "CrossStimulus" else (subjects, subject_sessions, runs):
             unit = np.unique(of(inside, self.recordings), return_inverse=True)[1].astype(np.int64)
             if unit.max() > 0:
                 return unit

@@ -69,7 +69,7 @@ class Finetuning:
 
     def loss(self, module: nn.Module, content: tuple[Batch, Tensor], chance: Chance) -> Loss:
         batch, true = content
-        output = module(batch).float()
+        output = module(batch, chance.shared).float()
         weight = None if self.weight is None else self.weight.to(output.device)
         assert self.model.decoder is not None  # a model that is fine-tuned has one
         name, found = self.model.decoder.answer.loss(output, true, weight)
@@ -89,8 +89,10 @@ class _Decode(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch ... output"]:
-        return self.model.decode(batch)
+    def forward(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch ... output"]:
+        return self.model.decode(batch, generator)
 
 
 def finetune(
