@@ -232,7 +232,10 @@ def finetune(
     recipe: Annotated[str, typer.Argument(help="A name in finetune/, or a path to a recipe.")],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="The checkpoint to start from; a recipe with a generator needs none."),
+        typer.Option(
+            "--from",
+            help="The checkpoint to start from; a recipe with a generator or a network of its own needs none.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,

@@ -27,7 +27,7 @@ from brainfm.data.recording import Recording
 from brainfm.data.windows import Cut, Windows, measured, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
-from brainfm.errors import CheckpointError, DataError
+from brainfm.errors import CheckpointError, DataError, RecipeError
 from brainfm.features import by_layout
 from brainfm.heads import Head
 from brainfm.layers.subjects import SubjectLayer
@@ -35,7 +35,7 @@ from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.part import Settings, explain
 from brainfm.pooling import Pool, pool_tokens, require_same
-from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.recipe import FinetuneRecipe, PretrainRecipe, SignalRecipe
 from brainfm.recipe_yaml import parse_yaml
 from brainfm.tokens import Tokenized, Tokens
 
@@ -83,6 +83,18 @@ class BrainFMConfig(PretrainedConfig):
         config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash, averaged=averaged)
         config.trust = True  # the recipe is the user's own
         return config
+
+
+def network_of(recipe: FinetuneRecipe) -> BrainFMConfig:
+    """The config of the network that a task trains from nothing. Raises `RecipeError` where it names none."""
+    if recipe.network is None:
+        raise RecipeError(
+            "this task names no network to train from nothing; give it a checkpoint by --from, or add a `network:` section"
+        )
+    sections = recipe.network.model_dump(mode="json")
+    config = BrainFMConfig(**sections, recipe=recipe.text, recipe_hash=recipe.hash)
+    config.trust = True  # the recipe is the user's own
+    return config
 
 
 class DecoderSettings(Settings):
@@ -147,6 +159,8 @@ class BrainFM(PreTrainedModel):
             )
         self.manifest = Manifest()
         self.load_report = LoadReport(0)
+        self.untouched = False
+        """Whether it was made just now and has seen nothing, so that no manifest is missing."""
         self.codecs: dict[str, Any] = {}
         """By modality, what fills in the tokens' codes (`attach`). Each stays a checkpoint of its own."""
 
