@@ -41,11 +41,14 @@ ARMS: dict[str, tuple[str, ...]] = {
     "artefacts, no clamp": (UNCLAMPED,),
 }
 """What is changed of `finetune/speech.yaml`."""
+LINEAR = {"trf": True, "trf of all": False}
+"""Ridges, and whether each person has one of their own."""
 AGAINST = {
     "no subject layer": "full",
     "regression": "full",
     "artefacts, no clamp": "artefacts, clamp",
     "trf": "full",
+    "trf of all": "full",
 }
 
 
@@ -55,7 +58,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--out", type=Path, default=Path("runs/speech"))
-    arguments.add_argument("--only", choices=[*ARMS, "trf"])
+    arguments.add_argument("--only", choices=[*ARMS, *LINEAR])
     arguments.add_argument("--seed", type=int, default=0)
     arguments.add_argument("--set", action="append", default=[], help="as of brainfm finetune, for all arms")
     chosen = arguments.parse_args()
@@ -65,7 +68,7 @@ def main() -> None:
         said(chosen.only, chosen.seed, chosen.out, sets)
         return
     for seed in SEEDS:
-        for arm in ("trf", *ARMS):
+        for arm in (*LINEAR, *ARMS):
             said(arm, seed, chosen.out, sets)
     print(table(chosen.out, sets))  # noqa: T201 - this is the command's output
 
@@ -79,7 +82,11 @@ def recipe(arm: str, out: Path, sets: tuple[str, ...] = ()) -> FinetuneRecipe:
 def jumping(out: Path) -> Path:
     """The card of the same people with artefacts."""
     text = folders.find("data_cards", CARD, ".md").read_text(encoding="utf-8")
-    return Path(write_text(out / "simulated_speech_jumps.md", text.replace("sensors: 48}", "sensors: 48, artefacts: 5.0}", 1)))
+    return Path(
+        write_text(
+            out / "simulated_speech_jumps.md", text.replace("sensors: 48}", "sensors: 48, artefacts: 5.0}", 1)
+        )
+    )
 
 
 @cache
@@ -98,13 +105,13 @@ def evaluation_of(arm: str, out: Path, sets: tuple[str, ...]) -> Targeted:
 
 def said(arm: str, seed: int, out: Path, sets: tuple[str, ...]) -> NDArray[np.float64]:
     """Predictions of the held-out windows, made once."""
-    path = out / f"{arm.replace(',', '').replace(' ', '-')}-{0 if arm == 'trf' else seed}.npy"
+    path = out / f"{arm.replace(',', '').replace(' ', '-')}-{0 if arm in LINEAR else seed}.npy"
     if path.exists():
         found: NDArray[np.float64] = np.load(path, allow_pickle=False)
         return found
     evaluation, made = evaluation_of(arm, out, sets), recipe(arm, out, sets)
-    if arm == "trf":
-        found = evaluation.baseline(made.regressors[0])
+    if arm in LINEAR:
+        found = evaluation.baseline(made.regressors[0].model_copy(update={"apart": LINEAR[arm]}))
     else:
         bench = Bench.of(made, Panel.of([started(made, None)], evaluation), out / path.stem)
         found = bench.out_of_fold(SCRATCH, Full(), seed, lambda _: None)
@@ -119,8 +126,8 @@ def table(out: Path, sets: tuple[str, ...]) -> str:
         "| arm | top-10 | 95 % interval | top-1 | 95 % interval | − its whole, top-10 | 95 % interval | seeds |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for arm in (*ARMS, "trf"):
-        several = [said(arm, seed, out, sets) for seed in (SEEDS[:1] if arm == "trf" else SEEDS)]
+    for arm in (*ARMS, *LINEAR):
+        several = [said(arm, seed, out, sets) for seed in (SEEDS[:1] if arm in LINEAR else SEEDS)]
         ten = evaluation_of(arm, out, sets)
         one = replace(ten, metric="top_1")
         cells = [interval(row.row(arm, several)) for row in (ten, one)]

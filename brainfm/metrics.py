@@ -245,7 +245,7 @@ def top(k: int) -> Metric:
         tied = (np.abs(near - own) <= 1e-9).sum(axis=1)
         return weight @ np.clip((k - nearer) / tied, 0, 1) / weight.sum(axis=1)
 
-    def chance(_: int, true: Values) -> float:
+    def chance(_: int, true: NDArray[Any]) -> float:
         return min(1.0, k / len(different(true.reshape(len(true), -1))[0]))
 
     return Metric(weighted, chance, check_values, classes=False)

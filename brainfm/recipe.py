@@ -30,8 +30,8 @@ from brainfm.precision import Precision
 from brainfm.quantizers import Quantizer
 from brainfm.recipe_yaml import named, put, read_yaml, to_yaml, with_base
 from brainfm.regressors import Regressor
-from brainfm.sounds import Sound
 from brainfm.sizes import SIZES, apply_size
+from brainfm.sounds import Sound
 from brainfm.tokenizers import Tokenizer
 
 
@@ -397,7 +397,9 @@ class FinetuneRecipe(Recipe):
     card: str
     window: SerializeAsAny[Cut] | None = None
     labels: list[str] | None = None
-    split: Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossStimulus"] | None = None
+    split: (
+        Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossStimulus"] | None
+    ) = None
     target: SerializeAsAny[Target] | None = None
     metric: str | None = None
     folds: int | None = Field(default=None, ge=2)

@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from brainfm.baselines import inner_folds
 from brainfm.data.cards import DataCard
-from brainfm.data.leaks import Fold, Split, check_fold, near, persons, runs, stimuli, subject_sessions, subjects
+from brainfm.data.leaks import (
+    Fold,
+    Split,
+    check_fold,
+    near,
+    persons,
+    runs,
+    stimuli,
+    subject_sessions,
+    subjects,
+)
 from brainfm.data.preprocess import prepare
 from brainfm.data.recording import Recording
 from brainfm.data.splits import BLOCKS, bouts, chunks, split

@@ -195,7 +195,9 @@ def test_what_does_not_fit_is_refused() -> None:
         "train": {"steps": 1, "learning_rate": 1.0},
         "network": {"signals": {"spikes": "spike_events"}, "encoder": {"kind": "dilated", "depth": 1, "width": 8}},
     }  # fmt: skip
-    with pytest.raises(RecipeError, match="encoder dilated needs tokens at equal steps of time, and spike_events"):
+    with pytest.raises(
+        RecipeError, match="encoder dilated needs tokens at equal steps of time, and spike_events"
+    ):
         FinetuneRecipe.resolve(sections)
 
 
@@ -281,7 +283,9 @@ def test_a_source_answers_after_the_sound_by_its_response() -> None:
 def test_everyone_hears_the_same_sentences_in_an_order_of_their_own(people: list[Recording]) -> None:
     first, second = (one.events for one in people)
     assert sorted(first.label) == sorted(second.label) and first.label != second.label
-    assert not np.array_equal(people[0].signal("meg").load()[0][:500], people[1].signal("meg").load()[0][:500])
+    assert not np.array_equal(
+        people[0].signal("meg").load()[0][:500], people[1].signal("meg").load()[0][:500]
+    )
     again = SimulatedSpeech(subjects=2, sentences=12, sensors=18, voice="formants").open(
         Path("simulated_speech/subject02")
     )
@@ -307,7 +311,9 @@ def test_windows_lie_inside_events_and_begin_later(people: list[Recording]) -> N
         events = people[windows.recording[row]].events
         at = events.label.index(whose[row])
         heard = windows.start[row] - 0.15
-        assert events.onset[at] - 1e-6 <= heard and heard + 3.0 <= events.onset[at] + events.duration[at] + 1e-6
+        assert (
+            events.onset[at] - 1e-6 <= heard and heard + 3.0 <= events.onset[at] + events.duration[at] + 1e-6
+        )
 
 
 def test_a_stimulus_is_held_out_for_everyone(people: list[Recording]) -> None:
@@ -318,8 +324,12 @@ def test_a_stimulus_is_held_out_for_everyone(people: list[Recording]) -> None:
     for fold in folds:
         assert not set(whose[fold.train]) & set(whose[fold.test])
         assert set(windows.recording[fold.test]) == {0, 1}
-    leaky = Fold(folds[0].train[windows.recording[folds[0].train] == 0], np.flatnonzero(windows.recording == 1), "x")
-    with pytest.raises(DataError, match=r"stimulus the .* is in both train and test; hold it out for everyone"):
+    leaky = Fold(
+        folds[0].train[windows.recording[folds[0].train] == 0], np.flatnonzero(windows.recording == 1), "x"
+    )
+    with pytest.raises(
+        DataError, match=r"stimulus the .* is in both train and test; hold it out for everyone"
+    ):
         check_fold("CrossStimulus", leaky, windows, people)
     loose = replace(windows, start=windows.start + 1000.0)
     with pytest.raises(DataError, match="needs every window to begin inside an event"):
@@ -361,11 +371,16 @@ def test_the_loss_is_that_of_the_paper() -> None:
     rng = np.random.default_rng(0)
     told, true = rng.normal(size=(2, 7, 12)).astype(np.float32)
     answer = Answer(
-        of="segments", mean=[0.0] * 12, scale=[1.0] * 12, matching=Matching(norm="candidates", temperature=1.0)
+        of="segments",
+        mean=[0.0] * 12,
+        scale=[1.0] * 12,
+        matching=Matching(norm="candidates", temperature=1.0),
     )
     name, found = answer.loss(torch.tensor(told), torch.tensor(true[:, None]))
     assert name == "contrastive" and float(found) == pytest.approx(direct(told, true), rel=1e-4)
-    both = answer.model_copy(update={"matching": Matching(norm="candidates", temperature=1.0, symmetric=True)})
+    both = answer.model_copy(
+        update={"matching": Matching(norm="candidates", temperature=1.0, symmetric=True)}
+    )
     assert float(both.loss(torch.tensor(told), torch.tensor(true[:, None]))[1]) != pytest.approx(float(found))
     squared = answer.model_copy(update={"matching": Matching(loss="squared_error")})
     name, found = squared.loss(torch.tensor(told), torch.tensor(true[:, None]))
@@ -388,7 +403,11 @@ def test_a_response_that_was_planted_is_found_backwards() -> None:
     groups = np.arange(60) % 5
     errors = []
     for first, last in ((0.0, 0.2), (-0.3, -0.1)):
-        fitted = Trf(times=30, lags=5, first=first, last=last).build(100.0).fit(signal[:40], target[:40], groups[:40])
+        fitted = (
+            Trf(times=30, lags=5, first=first, last=last)
+            .build(100.0)
+            .fit(signal[:40], target[:40], groups[:40])
+        )
         told = fitted.predict(signal[40:]).reshape(20, 30, 2)[:, 2:-3]
         errors.append(float(np.mean((told - target[40:].reshape(20, 30, 2)[:, 2:-3]) ** 2)))
     assert errors[0] < 0.05 and errors[1] > 0.8
@@ -426,7 +445,9 @@ def test_the_ridge_beats_chance_and_each_person_has_their_own(card: Path, people
 
 def test_the_task_runs_from_the_command_line_without_a_checkpoint(card: Path, folder: Path) -> None:
     words = [word for override in SMALLER for word in ("--set", override)]
-    found = tiny.brainfm("finetune", "speech", "--set", f"card={card}", *words, "--out", folder / "out", "--json")
+    found = tiny.brainfm(
+        "finetune", "speech", "--set", f"card={card}", *words, "--out", folder / "out", "--json"
+    )
     assert found.code == 0, found.err
     rows = {row["name"]: row for row in found.json["rows"]}
     assert {"chance", "untrained", "classical:trf", "scratch"} <= rows.keys() and "frozen" not in rows
@@ -435,7 +456,9 @@ def test_the_task_runs_from_the_command_line_without_a_checkpoint(card: Path, fo
     assert decoder is not None and decoder.subjects is not None
     assert decoder.subjects.ids == [number_of("listeners/01"), number_of("listeners/02")]
     assert decoder.answer.of == "segments" and len(decoder.labels) == 600
-    refused = tiny.only_sentence(tiny.brainfm("finetune", "speech", "--from", found.json["decoder"], "--out", folder / "x"))
+    refused = tiny.only_sentence(
+        tiny.brainfm("finetune", "speech", "--from", found.json["decoder"], "--out", folder / "x")
+    )
     assert "has a network of its own" in refused
     nothing = tiny.only_sentence(tiny.brainfm("finetune", "smoke", "--out", folder / "y"))
     assert "give it a checkpoint by --from" in nothing

@@ -22,8 +22,8 @@ SITES = ("T7", "T8", "FT7", "FT8", "TP7", "TP8")
 """Under which electrodes auditory sources lie."""
 EACH = 2
 """Sources under each."""
-MOMENT = 14e-9
-"""A·m, the standard deviation of a source while somebody speaks."""
+MOMENT = 1.5e-9
+"""A·m, the standard deviation of a source over a session: a twelfth of what one of the background's is."""
 BANDS = 8
 """Bands of the spectrogram that sources are tuned to; the rises of their sum are one more."""
 EVERY = 0.01
@@ -110,10 +110,10 @@ class Heard:
         return Track(self.sound, float(RATE))
 
 
-def shuffled(count: int, seed: int, rng: np.random.Generator) -> list[str]:
-    """The sentences of a seed, in an order of somebody's own."""
+def some(count: int, each: int, seed: int, rng: np.random.Generator) -> list[str]:
+    """`each` of the sentences of a seed, at random and in an order of somebody's own."""
     said = sentences(count, seed)
-    return [said[row] for row in rng.permutation(count)]
+    return [said[row] for row in rng.permutation(count)[:each]]
 
 
 def driven(heard: Heard, sfreq: float) -> NDArray[np.float64]:

@@ -23,16 +23,16 @@ RATE = 16000
 """Hertz, of every sound here: what networks of speech were trained on."""
 COMMAND = "espeak-ng"
 SPEAKERS = ("en-us+m3", "en-us+f2")
-NOUNS = (
+NOUNS = (  # noqa: SIM905 (a list of strings is harder to read)
     "river teacher window garden doctor mountain letter brother kitchen soldier market "
     "captain forest island summer village engine painter morning shadow"
-).split()  # fmt: skip
-VERBS = (
+).split()
+VERBS = (  # noqa: SIM905
     "followed carried noticed painted remembered opened answered visited crossed "
     "repaired watched borrowed finished ordered"
 ).split()
-QUALITIES = "quiet yellow broken heavy early famous gentle narrow distant hungry silver simple".split()
-PLACES = "near behind under beside before after above without".split()
+QUALITIES = "quiet yellow broken heavy early famous gentle narrow distant hungry silver simple".split()  # noqa: SIM905
+PLACES = "near behind under beside before after above without".split()  # noqa: SIM905
 
 
 def sentences(count: int, seed: int = 0) -> list[str]:

@@ -3,8 +3,9 @@
 WithinSession: part of a session is held out, the rest of the same session trains. CrossSession: one session
 of a subject is held out, the subject's other sessions train. CrossSubject: subjects are held out, the other
 subjects train; LeaveOneSubjectOut is CrossSubject with every subject held out by itself, whatever groups a card
-asks for. CrossStimulus: stimuli are held out, for everyone who saw or heard them; the others train, everyone's. CrossDataset: a dataset is held out, subject after subject, and only other datasets train. (Chevallier et
-al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.)
+asks for. CrossDataset: a dataset is held out, subject after subject, and only other datasets train. (Chevallier et
+al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.) CrossStimulus, which MOABB has not: stimuli are held
+out for everyone who saw or heard them; what everyone made of the others trains.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Dilated convolutions over time, row by row, with gates and skips (Défossez et al. 2023, arXiv:2208.12266, §2.3, table of blocks).
+"""Dilated convolutions over time, row by row, with gates and skips (Défossez et al. 2023, arXiv:2208.12266, §2.3).
 
 Two convolutions of three taps and a gated one (GLU) make a block; dilations double from convolution to convolution and begin
 anew after sixteen. The paper normalises over the batch; each token by itself is the default here, with as many weights, so

@@ -59,7 +59,9 @@ class BackwardResponse:
         """Raises `DataError` where the targets are not those of so many steps."""
         times = self.part.times
         if target.shape[1] % times:
-            raise DataError(f"{target.shape[1]} numbers can't be those of {times} steps; say `times` as the target does")
+            raise DataError(
+                f"{target.shape[1]} numbers can't be those of {times} steps; say `times` as the target does"
+            )
         self.ridge.fit(
             self._lagged(signal), target.reshape(len(target) * times, -1), np.repeat(groups, times)
         )

@@ -53,7 +53,9 @@ class SpatialAttentionTokenizer(nn.Module):
         super().__init__()
         self.part, self.modality = part, modality
         self.map = Waves(part.waves)
-        self.query = nn.Parameter(torch.randn(part.channels, self.map.features) / math.sqrt(self.map.features))
+        self.query = nn.Parameter(
+            torch.randn(part.channels, self.map.features) / math.sqrt(self.map.features)
+        )
         self.embed = nn.Linear(part.channels * part.times, width)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:

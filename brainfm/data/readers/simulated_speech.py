@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from brainfm.data.listening import Heard, Listener, listening, shuffled
+from brainfm.data.listening import Heard, Listener, listening, some
 from brainfm.data.modalities import modality
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Recording, Signal
@@ -22,15 +22,16 @@ FADES = 0.4
 
 
 class SimulatedSpeech(Reader):
-    """`subjects` people who hear the same `sentences`, each in an order of their own.
+    """`subjects` people who hear the same `sentences`, or `each` so many of them, in an order of their own.
 
     An event is a sentence, its label the words; the track `sound` is what was heard. The same seed gives the same bytes, with
     `voice: espeak` as far as espeak-ng says the same.
     """
 
     modality: Literal["eeg", "meg"] = "meg"
-    subjects: int = Field(default=6, ge=1)
+    subjects: int = Field(default=12, ge=1)
     sentences: int = Field(default=60, ge=2)
+    each: int | None = Field(default=None, ge=1, description="how many of them each hears; all")
     sfreq: float = Field(default=128.0, gt=0)
     sensors: int = 48
     voice: Voice = "espeak"
@@ -55,7 +56,7 @@ class SimulatedSpeech(Reader):
             )
         person = Listener.draw(np.random.default_rng([self.seed, int(number), 7]))
         rng = np.random.default_rng([self.seed, int(number), 8])
-        heard = Heard.of(shuffled(self.sentences, self.seed, rng), rng, self.voice)
+        heard = Heard.of(some(self.sentences, self.each or self.sentences, self.seed, rng), rng, self.voice)
         session = listening(person, heard, rng, self.sfreq)
         found = modality(self.modality).simulate(
             rng, sfreq=self.sfreq, sensors=self.sensors, brain=person.brain, session=session
