@@ -260,8 +260,6 @@ def finetune(
     if has_generator(recipe):
         fit_pictures(recipe, from_, folder, with_seed(set_, seed), json_)
         return
-    if from_ is None:
-        raise BrainfmError(f"{recipe} starts from a checkpoint; say which by --from")
     resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
     options = Options(metric=metric, seed=resolved.seed, limit=limit, quiet=json_)
     decoded = run(resolved, from_, folder, options)
