@@ -5,8 +5,9 @@ from typing import Literal, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from brainfm.data.targets import Targets
@@ -14,7 +15,21 @@ from brainfm.part import Settings
 
 IGNORED = -1
 """The label of what has none."""
-TEMPERATURE = 0.07
+SAME = 1e-4
+"""Of the longest vector's length: segments that are no farther apart are one, which two people heard."""
+
+
+class Matching(Settings):
+    """How vectors learn to lie nearest to their own segment among those of a batch, or by `squared_error` just to equal it.
+
+    Défossez et al. 2023 (arXiv:2208.12266, equation 2, and code): `norm: candidates, temperature: 1.0`. Vectors of length 1 and
+    the temperature at which Radford et al. 2021 (CLIP) start are the default.
+    """
+
+    loss: Literal["contrastive", "squared_error"] = "contrastive"
+    norm: Literal["both", "candidates"] = "both"
+    temperature: float = Field(default=0.07, gt=0)
+    symmetric: bool = Field(default=False, description="whether each segment is to find its window, too")
 
 
 class Answer(Settings):
@@ -28,9 +43,11 @@ class Answer(Settings):
     mean: list[float] = []
     scale: list[float] = []
     unit: str = ""
+    matching: Matching = Matching()
+    """Of segments."""
 
     @classmethod
-    def to(cls, targets: Targets) -> Self:
+    def to(cls, targets: Targets, matching: Matching | None = None) -> Self:
         """The answer to the targets of training windows."""
         if targets.of == "classes":
             return cls()
@@ -41,6 +58,7 @@ class Answer(Settings):
             mean=np.maximum(flat.mean(axis=0), 1e-6 if targets.of == "rates" else -np.inf).tolist(),
             scale=np.where(spread > 0, spread, 1.0).tolist(),
             unit=targets.unit,
+            matching=matching or Matching(),
         )
 
     def loss(
@@ -54,10 +72,12 @@ class Answer(Settings):
             return "cross_entropy", found if known else output.sum() * 0.0
         told = output.reshape(true.shape)
         mean, scale = (torch.tensor(one, device=told.device) for one in (self.mean, self.scale))
-        if self.of == "values":
+        if self.of == "values" or (self.of == "segments" and self.matching.loss == "squared_error"):
             return "squared_error", F.mse_loss(told, (true.float() - mean) / scale)
         if self.of == "segments":
-            return "contrastive", matched(told.flatten(1), ((true.float() - mean) / scale).flatten(1))
+            return "contrastive", matched(
+                told.flatten(1), ((true.float() - mean) / scale).flatten(1), self.matching
+            )
         return "poisson", F.poisson_nll_loss(told + mean.log(), true.float(), log_input=True)
 
     def told(self, output: Float[Tensor, "batch ... output"]) -> Float[Tensor, "batch ... output"]:
@@ -69,16 +89,24 @@ class Answer(Settings):
         return (output + mean.log()).exp() if self.of == "rates" else output * scale + mean
 
 
-def matched(told: Float[Tensor, "batch feature"], true: Float[Tensor, "batch feature"]) -> Float[Tensor, ""]:
-    """Whether each vector that is told is nearer, by its angle, to its own than to the others of the batch.
+def matched(
+    told: Float[Tensor, "batch feature"], true: Float[Tensor, "batch feature"], matching: Matching
+) -> Float[Tensor, ""]:
+    """Whether each vector that is told is nearer to its own than to the others of the batch (Défossez et al. 2023, equation 2).
 
-    (Défossez et al. 2023, equation 2; the temperature of Radford et al. 2021, CLIP, at its start.) A segment that occurs twice in
-    a batch is right both times.
+    A segment that occurs twice in a batch is right both times.
     """
-    cosine = F.normalize(told, dim=1) @ F.normalize(true, dim=1).T
-    same = (true.unsqueeze(0) == true.unsqueeze(1)).all(dim=-1)
-    chance = (cosine / TEMPERATURE).log_softmax(dim=1)
-    return -chance.masked_fill(~same, -torch.inf).logsumexp(dim=1).mean()
+    asking = F.normalize(told, dim=1) if matching.norm == "both" else told
+    near = asking @ F.normalize(true, dim=1).T / matching.temperature
+    apart = torch.cdist(true, true, compute_mode="donot_use_mm_for_euclid_dist")
+    same = apart <= SAME * true.norm(dim=1).max()
+    ways = [near, near.T] if matching.symmetric else [near]
+    return torch.stack([found(way, same) for way in ways]).mean()
+
+
+def found(near: Float[Tensor, "batch batch"], same: Bool[Tensor, "batch batch"]) -> Float[Tensor, ""]:
+    """How surprising it is that each row's own columns are the ones it means."""
+    return -near.log_softmax(dim=1).masked_fill(~same, -torch.inf).logsumexp(dim=1).mean()
 
 
 def balance(label: NDArray[np.int64], classes: int) -> Float[Tensor, " class"]:

@@ -232,7 +232,10 @@ def finetune(
     recipe: Annotated[str, typer.Argument(help="A name in finetune/, or a path to a recipe.")],
     from_: Annotated[
         str | None,
-        typer.Option("--from", help="The checkpoint to start from; a recipe with a generator needs none."),
+        typer.Option(
+            "--from",
+            help="The checkpoint to start from; a recipe with a generator or a network of its own needs none.",
+        ),
     ] = None,
     out: Annotated[
         Path | None,
@@ -257,8 +260,6 @@ def finetune(
     if has_generator(recipe):
         fit_pictures(recipe, from_, folder, with_seed(set_, seed), json_)
         return
-    if from_ is None:
-        raise BrainfmError(f"{recipe} starts from a checkpoint; say which by --from")
     resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
     options = Options(metric=metric, seed=resolved.seed, limit=limit, quiet=json_)
     decoded = run(resolved, from_, folder, options)

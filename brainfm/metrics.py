@@ -227,7 +227,8 @@ def by_part(metric: Metric) -> Metric:
 
 
 def top(k: int) -> Metric:
-    """Share of windows whose own segment is among the `k` that lie nearest to what is told, of all that were tested.
+    """Share of windows whose own segment is among the `k` that lie nearest to what is told, of all different ones that were
+    tested: a segment that several people heard is one.
 
     Nearness is the cosine of vectors whose outputs are standardised by the true ones (Défossez et al. 2023, §2.5). What lies
     equally near counts by the chance that it would be among them, so that an answer that is always the same scores chance.
@@ -237,13 +238,25 @@ def top(k: int) -> Metric:
         mean, spread = true.mean(axis=0), np.maximum(true.std(axis=0), 1e-12)
         a, b = (((one - mean) / spread).reshape(len(one), -1) for one in (said, true))
         a, b = (one / np.maximum(np.linalg.norm(one, axis=1, keepdims=True), 1e-12) for one in (a, b))
-        near = a @ b.T
-        own = np.diag(near)[:, None]
+        first, which = different(b)
+        near = a @ b[first].T
+        own = near[np.arange(len(a)), which][:, None]
         nearer = (near > own + 1e-9).sum(axis=1)
         tied = (np.abs(near - own) <= 1e-9).sum(axis=1)
         return weight @ np.clip((k - nearer) / tied, 0, 1) / weight.sum(axis=1)
 
-    return Metric(weighted, lambda n, true: min(1.0, k / len(true)), check_values, classes=False)
+    def chance(_: int, true: NDArray[Any]) -> float:
+        return min(1.0, k / len(different(true.reshape(len(true), -1))[0]))
+
+    return Metric(weighted, chance, check_values, classes=False)
+
+
+def different(rows: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The first of each different row, and of every row which of these it equals, but for rounding."""
+    size = max(float(np.abs(rows).max()), 1e-300)
+    rounded = np.round(rows / size, 6)
+    _, first, which = np.unique(rounded, axis=0, return_index=True, return_inverse=True)
+    return first.astype(np.int64), which.reshape(-1).astype(np.int64)
 
 
 OF_SEGMENTS = {"top_10": top(10), "top_1": top(1)}

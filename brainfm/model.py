@@ -27,7 +27,7 @@ from brainfm.data.recording import Recording
 from brainfm.data.windows import Cut, Windows, measured, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
-from brainfm.errors import CheckpointError, DataError
+from brainfm.errors import CheckpointError, DataError, RecipeError
 from brainfm.features import by_layout
 from brainfm.heads import Head
 from brainfm.layers.subjects import SubjectLayer
@@ -35,7 +35,7 @@ from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.part import Settings, explain
 from brainfm.pooling import Pool, pool_tokens, require_same
-from brainfm.recipe import PretrainRecipe, SignalRecipe
+from brainfm.recipe import FinetuneRecipe, PretrainRecipe, SignalRecipe
 from brainfm.recipe_yaml import parse_yaml
 from brainfm.tokens import Tokenized, Tokens
 
@@ -83,6 +83,18 @@ class BrainFMConfig(PretrainedConfig):
         config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash, averaged=averaged)
         config.trust = True  # the recipe is the user's own
         return config
+
+
+def network_of(recipe: FinetuneRecipe) -> BrainFMConfig:
+    """The config of the network that a task trains from nothing. Raises `RecipeError` where it names none."""
+    if recipe.network is None:
+        raise RecipeError(
+            "this task names no network to train from nothing; give it a checkpoint by --from, or add a `network:` section"
+        )
+    sections = recipe.network.model_dump(mode="json")
+    config = BrainFMConfig(**sections, recipe=recipe.text, recipe_hash=recipe.hash)
+    config.trust = True  # the recipe is the user's own
+    return config
 
 
 class DecoderSettings(Settings):
@@ -138,15 +150,17 @@ class BrainFM(PreTrainedModel):
             if name in config.known:
                 tokenizer.restore(config.known[name])
         self.encoder = encoder.build(len(self.modalities))
-        self.width = encoder.width
+        self.width = encoder.told
         if self.decoder is not None:
             if self.decoder.subjects is not None:
-                self.subjects = self.decoder.subjects.build(self.width)
+                self.subjects = self.decoder.subjects.build(encoder.width)
             self.head = self.decoder.head.build(
                 self.width, len(self.decoder.labels), *self.grid(self.decoder)
             )
         self.manifest = Manifest()
         self.load_report = LoadReport(0)
+        self.untouched = False
+        """Whether it was made just now and has seen nothing, so that no manifest is missing."""
         self.codecs: dict[str, Any] = {}
         """By modality, what fills in the tokens' codes (`attach`). Each stays a checkpoint of its own."""
 
@@ -181,16 +195,19 @@ class BrainFM(PreTrainedModel):
         model.manifest = self.manifest
         return model
 
-    def decode(self, batch: Batch) -> Float[Tensor, "batch ... output"]:
+    def decode(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch ... output"]:
         """What the decoder's head puts out: logits of its labels, or what its `answer` makes numbers of.
 
+        While it trains, a generator draws what a tokenizer that `drops` sensors leaves out.
         Raises `CheckpointError` where the model has no decoder.
         """
         if self.decoder is None:
             raise CheckpointError(
                 "this checkpoint has no decoder; make one with `brainfm finetune RECIPE --from CHECKPOINT`"
             )
-        return self.head(self(batch))
+        return self.head(self(batch, generator))
 
     @torch.inference_mode()
     def probabilities(self, stream: Stream, rows: NDArray[np.int64], batch: int = 64) -> NDArray[np.float64]:
@@ -284,9 +301,11 @@ class BrainFM(PreTrainedModel):
         if modality not in self.modalities:
             raise DataError(f"this model knows {', '.join(self.modalities)}, not {modality}")
 
-    def forward(self, batch: Batch) -> Tokens:
-        """Encoded tokens of a batch, nothing hidden."""
-        tokens = self.tokenize(batch).tokens
+    def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokens:
+        """Encoded tokens of a batch, nothing hidden; `generator` is for a tokenizer that `drops` sensors."""
+        self.require(batch.modality)
+        drops = self.signals[batch.modality].tokenizer.drops
+        tokens = self.tokenize(batch, generator if drops else None).tokens
         if self.decoder is not None and self.decoder.subjects is not None:
             tokens = tokens.with_embedding(self.subjects(tokens.embedding, batch.subject))
         return self.encoder(tokens)

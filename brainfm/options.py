@@ -65,7 +65,7 @@ MetricOption = Annotated[
     ),
 ]
 SplitOption = Annotated[
-    Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut"] | None,
+    Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossStimulus"] | None,
     typer.Option(help="Who is held out; the card says by default."),
 ]
 

@@ -62,7 +62,7 @@ class Panel:
         clean = clean_models(by_seed, evaluation)
         every = range(len(evaluation.folds))
         judged = [number for number in every if all((seed, number) in clean for seed in by_seed)]
-        unknown = any(not model.manifest.entries for model in models)
+        unknown = any(not model.manifest.entries and not model.untouched for model in models)
         numbers = judged or list(every)
         kept = replace(evaluation, folds=[evaluation.folds[number] for number in numbers])
         chosen = {

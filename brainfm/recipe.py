@@ -15,6 +15,7 @@ from pydantic import Field, SerializeAsAny, ValidationError, field_validator, mo
 from brainfm import folders
 from brainfm.adaptation import Adaptation
 from brainfm.adaptation.full import Full
+from brainfm.answers import Matching
 from brainfm.data.preprocess import Step
 from brainfm.data.targets import Target
 from brainfm.data.windows import Cut
@@ -30,6 +31,7 @@ from brainfm.quantizers import Quantizer
 from brainfm.recipe_yaml import named, put, read_yaml, to_yaml, with_base
 from brainfm.regressors import Regressor
 from brainfm.sizes import SIZES, apply_size
+from brainfm.sounds import Sound
 from brainfm.tokenizers import Tokenizer
 
 
@@ -201,6 +203,16 @@ class Recipe(Settings):
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def require_grid(signals: Mapping[str, SignalRecipe], encoder: Encoder) -> None:
+    """Raise `ValueError` where an encoder needs tokens at equal steps of time and a tokenizer makes them of events."""
+    for modality, signal in signals.items():
+        if encoder.regular and signal.tokenizer.ragged:
+            raise ValueError(
+                f"encoder {encoder.kind} needs tokens at equal steps of time, and {signal.tokenizer.kind} of signals.{modality} "
+                "makes one of every event; take encoder.kind: transformer"
+            )
+
+
 class Simultaneous(Settings):
     """Instruments that recorded at once, whose windows enter as one, with the tokens of all."""
 
@@ -233,6 +245,11 @@ class PretrainRecipe(Recipe):
                 kind, possible = signal.tokenizer.kind, ", ".join(reads)
                 raise ValueError(f"{modality} can't be read by the tokenizer {kind}, which is for {possible}")
         return value
+
+    @model_validator(mode="after")
+    def _on_a_grid(self) -> Self:
+        require_grid(self.signals, self.encoder)
+        return self
 
     @field_validator("objectives")
     @classmethod
@@ -357,6 +374,18 @@ class TokenizeRecipe(SignalRecipe, Recipe):
         )
 
 
+class Network(Settings):
+    """A network that a task trains from nothing, where no checkpoint is given: how signal becomes tokens, and the encoder."""
+
+    signals: dict[str, SignalRecipe] = Field(min_length=1)
+    encoder: SerializeAsAny[Encoder]
+
+    @model_validator(mode="after")
+    def _on_a_grid(self) -> Self:
+        require_grid(self.signals, self.encoder)
+        return self
+
+
 class FinetuneRecipe(Recipe):
     """One downstream task: a file of `finetune/`. The window, the labels and the split are the card's unless given here.
 
@@ -368,12 +397,20 @@ class FinetuneRecipe(Recipe):
     card: str
     window: SerializeAsAny[Cut] | None = None
     labels: list[str] | None = None
-    split: Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut"] | None = None
+    split: (
+        Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossStimulus"] | None
+    ) = None
     target: SerializeAsAny[Target] | None = None
     metric: str | None = None
     folds: int | None = Field(default=None, ge=2)
     gap: float | None = Field(default=None, ge=0, description="seconds between blocks of time")
     regressors: list[SerializeAsAny[Regressor]] = []
+    tracks: dict[str, SerializeAsAny[Sound]] = {}
+    """By name, tracks that are made of what recordings hold, for a target to name."""
+    matching: Matching | None = None
+    """How a target of segments is learnt."""
+    network: Network | None = None
+    """What is trained where no checkpoint is given; training from nothing is then the only row that is trained."""
     head: SerializeAsAny[Head]
     head_rate: float = Field(
         default=10.0, gt=0, description="the head's learning rate, as a multiple of the backbone's"
@@ -400,6 +437,20 @@ class FinetuneRecipe(Recipe):
                 "metric, folds, gap and regressors are for a target; a card's labels have the card's own"
             )
         return self
+
+    @model_validator(mode="after")
+    def _segments_are_matched(self) -> Self:
+        if self.matching is not None and (self.target is None or self.target.kind != "segment"):
+            raise ValueError("matching is for a target of segments; remove it")
+        return self
+
+    @classmethod
+    def expand(cls, data: dict[str, Any]) -> dict[str, Any]:
+        network = data.get("network")
+        if isinstance(network, Mapping) and isinstance(signals := network.get("signals"), Mapping):
+            files = {modality: named("tokenizers", value) for modality, value in signals.items()}
+            data = {**data, "network": {**network, "signals": files}}
+        return data
 
     @field_validator("adaptation")
     @classmethod

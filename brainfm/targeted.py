@@ -1,6 +1,6 @@
 """An evaluation of what else than one label is told of windows: numbers, expected counts, a label for every part."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,17 @@ from numpy.typing import NDArray
 
 from brainfm.baselines import inner_folds
 from brainfm.data.cards import DataCard
-from brainfm.data.leaks import Fold, Split, check_fold, near, runs, subject_sessions, subjects
+from brainfm.data.leaks import (
+    Fold,
+    Split,
+    check_fold,
+    near,
+    persons,
+    runs,
+    stimuli,
+    subject_sessions,
+    subjects,
+)
 from brainfm.data.preprocess import prepare
 from brainfm.data.recording import Recording
 from brainfm.data.splits import BLOCKS, bouts, chunks, split
@@ -22,6 +32,7 @@ from brainfm.metrics import METRICS, OF_RATES, OF_SEGMENTS, OF_VALUES, Metric, P
 from brainfm.probes import RidgeProbe
 from brainfm.regressors import Regressor
 from brainfm.ridge import Ridge
+from brainfm.sounds import Sound
 
 FLOOR = 0.05
 """Of a neuron's mean count in training: a linear probe can tell less than nothing, and is then taken to mean this."""
@@ -53,15 +64,18 @@ class Targeted(Evaluation):
         gap: float | None = None,
         limit: int | None = None,
         seed: int = 0,
+        tracks: Mapping[str, Sound] | None = None,
     ) -> "Targeted":
         """Lay out a target on a card's recordings; what is not given is as the card's own task has it.
 
-        Raises `DataError` where it can't be.
+        `tracks` are made, by name, of what the recordings hold before anything is told. Raises `DataError` where it can't be.
         """
         if card.task is None and (window is None or split_name is None):
             raise DataError(f"{card.name} has no `task` section; say in the recipe how to cut and split")
         name = split_name or card.task.split  # type: ignore[union-attr] # one of the two is there
         whole = card.recordings(limit=limit)
+        for track, sound in (tracks or {}).items():
+            whole = sound.on(whole, track)
         recordings = target.seen(whole, card.modality)
         windows = (window or card.task.window)(recordings, card.modality, [])  # type: ignore[union-attr]
         if not len(windows):
@@ -99,9 +113,9 @@ class Targeted(Evaluation):
         return out[self.tested]
 
     def inner(self, fold: Fold) -> NDArray[np.int64]:
-        """Subjects, sessions or runs as far as there are two, else contiguous blocks of the training windows."""
+        """Stimuli where these are held out, else subjects, sessions or runs as far as there are two, else contiguous blocks."""
         inside = self.windows.rows(fold.train)
-        for of in (subjects, subject_sessions, runs):
+        for of in (stimuli,) if self.split == "CrossStimulus" else (subjects, subject_sessions, runs):
             unit = np.unique(of(inside, self.recordings), return_inverse=True)[1].astype(np.int64)
             if unit.max() > 0:
                 return unit
@@ -178,7 +192,28 @@ class Targeted(Evaluation):
             fitted = part.build(first.sfreq).fit(cut(fold.train), true, groups)
             return self._possible(fitted.predict(cut(fold.test)), true)
 
-        return self.out_of_fold(predict)
+        def each(number: int, fold: Fold) -> Probabilities:
+            out: Probabilities | None = None
+            for own, tested in self._of_each(fold):
+                said = predict(number, own)
+                out = np.full((len(fold.test), *said.shape[1:]), np.nan) if out is None else out
+                out[tested] = said
+            assert out is not None  # a fold tests somebody
+            return out
+
+        return self.out_of_fold(each if part.by_subject else predict)
+
+    def _of_each(self, fold: Fold) -> Iterator[tuple[Fold, NDArray[np.bool_]]]:
+        """The fold of each person whom it tests, and which of its test windows are theirs. Raises `DataError` for one whom it
+        does not train on."""
+        who = persons(self.windows, self.recordings)
+        for one in sorted(set(who[fold.test])):
+            train, tested = fold.train[who[fold.train] == one], who[fold.test] == one
+            if not len(train):
+                raise DataError(
+                    f"{one} has no training window, and the regression is each person's own; set apart: false"
+                )
+            yield Fold(train, fold.test[tested], fold.held_out), tested
 
     def _possible(self, said: NDArray[np.float64], true: NDArray[np.float64]) -> NDArray[np.float64]:
         """Expected counts are never negative."""

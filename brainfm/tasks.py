@@ -46,6 +46,7 @@ def laid_out(
         recipe.gap,
         limit,
         recipe.seed,
+        recipe.tracks,
     )
 
 

@@ -40,7 +40,7 @@ class Tokens:
     """How many rows `sensor` counts."""
     causal: bool = False
     """Whether a token may hear earlier ones alone, for encoders that can (`Encoder.causal`)."""
-    who: Float[Tensor, "batch token width"] | None = None
+    who: Float[Tensor, "batch token known"] | None = None
     """What is known of a token before its signal is seen, where place and time don't say all: a decoder asks with it."""
     code: Int[Tensor, "batch token quantizer"] | None = None
     """What a trained codec says of the token (`codec.Codec`); None where none is attached."""

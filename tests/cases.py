@@ -57,6 +57,7 @@ MINIMAL: dict[type[Part], dict[str, Any]] = {Encoder: {"depth": 2, "width": 32, 
 TRY: dict[str, list[dict[str, Any]]] = {
     "patch": [{}, {"embed": "convolution"}],
     "sources": [{"sources": 6, "heads": 2, "hidden": 32}],
+    "spatial_attention": [{"channels": 12, "waves": 4}, {"channels": 12, "waves": 4, "dropout": 0.0}],
     "regions": [
         {"scale": scale, "merge": merge} for scale in ("channel", "parcel", "lobe") for merge in (True, False)
     ],
@@ -81,6 +82,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "linear": [{"pool": pool} for pool in ("mean", "place", "sensor", "time", "all", "moments")],
     "attentive": [{}, {"queries": 3}],
     "by_region": [{"regions": [""]}],
+    "course": [{"features": 3, "hidden": 24}],
     "sequence": [{"rows": rows} for rows in ("mean", "apart")],
 }
 """Settings of single parts; a kind that is not here is tried with its defaults."""
@@ -142,16 +144,25 @@ def cases() -> list[Case]:
         Case(name, {**usual(), Tokenizer: choice}) for choice in choices(Tokenizer) for name in reads(choice)
     ]
     events = {**usual(), Tokenizer: {"kind": "spike_events"}}
-    counts = {**usual(), Tokenizer: {"kind": "spike_counts"}}  # events are discrete already and have no codes
+    counts = {
+        **usual(),
+        Tokenizer: {"kind": "spike_counts"},
+    }  # events are discrete already and have no codes, nor equal steps of time
     others = [
         Case(name, {**base, family: choice})
         for family in (Encoder, Mask, Objective)
         for choice in choices(family)
-        for name, base in (("eeg", usual()), ("spikes", counts if needs_codes(choice) else events))
+        for name, base in (("eeg", usual()), ("spikes", counts if needs_grid(choice) else events))
         if name in SAYS_SOMETHING_OF.get(choice["kind"], INSTRUMENTS)
     ]
     every = [*tokenizers, *others]
     return [case for number, case in enumerate(every) if case not in every[:number]]
+
+
+def needs_grid(choice: dict[str, Any]) -> bool:
+    """Whether events are nothing for it: it asks for codes, or for equal steps of time."""
+    kind = choice["kind"]
+    return needs_codes(choice) or (kind in known(Encoder) and find(Encoder, kind).regular)
 
 
 def needs_codes(choice: dict[str, Any]) -> bool:

@@ -14,6 +14,8 @@ from brainfm.data.cards import DataCard, check, data_root, front_matter, list_ca
 from brainfm.data.fetchers.url import Url
 from brainfm.data.modalities import instruments, modality
 from brainfm.data.new_card import new_card, pattern
+from brainfm.data.readers.simulated_speech import SimulatedSpeech
+from brainfm.data.speech import can_speak
 from brainfm.data.splits import in_words, split, strictest
 from brainfm.errors import DataError, RecipeError
 
@@ -46,6 +48,8 @@ def written(folder: Path, text: str = SMALL) -> Path:
 
 
 def data_or_skip(card: DataCard) -> DataCard:
+    if isinstance(card.reader, SimulatedSpeech) and card.reader.voice == "espeak" and not can_speak():
+        pytest.skip(f"the sentences of {card.name} are spoken by espeak-ng: apt-get install espeak-ng")
     if card.folder and not (data_root() / card.folder).is_dir():
         pytest.skip(
             f"the recordings of {card.name} are not at {data_root()}; set BRAINFM_DATA to have this checked"

@@ -12,7 +12,7 @@ from brainfm.data.cards import DataCard
 from brainfm.errors import RecipeError
 from brainfm.jobs.cost_of_pictures import cost_of_pictures
 from brainfm.jobs.pretrain import pretrain
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM, BrainFMConfig, network_of
 from brainfm.objectives import Shapes
 from brainfm.recipe import (
     FinetuneRecipe,
@@ -89,8 +89,11 @@ def test_every_finetuning_recipe_builds(path: Path) -> None:
     recipe = FinetuneRecipe.load(path)
     task = DataCard.load(recipe.card).task
     labels = recipe.labels or (task.labels if task else [])
-    assert len(labels) > 1
-    assert recipe.head.build(width=32, classes=len(labels), sensors=8, times=10)
+    assert len(labels) > 1 or recipe.target is not None
+    each = getattr(recipe.head, "features", len(labels))
+    assert recipe.head.build(width=32, classes=5 * each, sensors=8, times=10)
+    if recipe.network is not None:
+        assert BrainFM.fresh(network_of(recipe), recipe.seed).width == recipe.network.encoder.told
 
 
 @pytest.mark.parametrize("path", SEEING, ids=lambda path: path.stem)

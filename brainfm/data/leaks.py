@@ -11,7 +11,9 @@ from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
 from brainfm.errors import DataError
 
-Split = Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossDataset"]
+Split = Literal[
+    "WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossStimulus", "CrossDataset"
+]
 ACROSS_PEOPLE = ("CrossSubject", "LeaveOneSubjectOut")
 Rows = NDArray[np.int64]
 
@@ -30,7 +32,7 @@ def check_fold(name: Split, fold: Fold, windows: Windows, recordings: Sequence[R
 
     Checked: rows exist and stand on one side only; every label is trained on; no window overlaps one of the
     other side in time; no signal that was read twice, under whatever name, is on both sides; and no subject
-    (CrossSubject, LeaveOneSubjectOut), session (CrossSession) or dataset (CrossDataset) is.
+    (CrossSubject, LeaveOneSubjectOut), session (CrossSession), stimulus (CrossStimulus) or dataset (CrossDataset) is.
     """
     check_rows(fold, windows)
     if overlapping := near(windows, fold.train, fold.test, 0.0).sum():
@@ -49,6 +51,8 @@ def check_fold(name: Split, fold: Fold, windows: Windows, recordings: Sequence[R
         refuse_shared(fold, who, "subject", "hold out whole subjects")
     if name == "CrossSession":
         refuse_shared(fold, subject_sessions(windows, recordings), "session", "hold out whole sessions")
+    if name == "CrossStimulus":
+        refuse_shared(fold, stimuli(windows, recordings), "stimulus", "hold it out for everyone")
     if name == "CrossDataset":
         refuse_shared(fold, datasets(windows, recordings), "dataset", "hold out whole datasets")
 
@@ -123,6 +127,21 @@ def subject_sessions(windows: Windows, recordings: Sequence[Recording]) -> NDArr
     """(window,) dataset, subject and session of each."""
     names = [f"{one.dataset}/{one.subject}/{one.session}".removeprefix("/") for one in recordings]
     return per_window(windows, names)
+
+
+def stimuli(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:
+    """(window,) the label of the event that each window begins in, "" for none: whoever hears or sees it, it is the same."""
+    out = np.zeros(len(windows), dtype=object)
+    for index, recording in enumerate(recordings):
+        rows = np.flatnonzero(windows.recording == index)
+        events = recording.events
+        order = np.argsort(events.onset, kind="stable")
+        onset = events.onset[order]
+        last = np.searchsorted(onset, windows.start[rows] + 1e-6, side="right") - 1
+        ended = windows.start[rows] > onset[last] + events.duration[order][last] if len(onset) else True
+        labels = np.array([*(events.label[one] for one in order), ""], dtype=object)
+        out[rows] = labels[np.where((last < 0) | ended, len(onset), last)]
+    return np.array([str(label or "") for label in out], dtype=np.str_)
 
 
 def runs(windows: Windows, recordings: Sequence[Recording]) -> NDArray[np.str_]:

@@ -4,9 +4,11 @@ WithinSession: part of a session is held out, the rest of the same session train
 of a subject is held out, the subject's other sessions train. CrossSubject: subjects are held out, the other
 subjects train; LeaveOneSubjectOut is CrossSubject with every subject held out by itself, whatever groups a card
 asks for. CrossDataset: a dataset is held out, subject after subject, and only other datasets train. (Chevallier et
-al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.)
+al. 2024, "The largest EEG-based BCI reproducibility study", section 2.3.) CrossStimulus, which MOABB has not: stimuli are held
+out for everyone who saw or heard them; what everyone made of the others trains.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -26,6 +28,7 @@ from brainfm.data.leaks import (
     persons,
     runs,
     sessions,
+    stimuli,
     subject_sessions,
     subjects,
 )
@@ -63,6 +66,7 @@ def split(
     makers: dict[str, Callable[[], Iterator[Fold]]] = {
         "CrossSubject": lambda: cross_subject(windows, recordings, folds),
         "LeaveOneSubjectOut": lambda: cross_subject(windows, recordings, None),
+        "CrossStimulus": lambda: cross_stimulus(windows, recordings, folds),
         "CrossDataset": lambda: cross_dataset(windows, recordings),
         "CrossSession": lambda: cross_session(windows, recordings),
         "WithinSession": lambda: within_session(windows, recordings, folds, gap),
@@ -89,6 +93,26 @@ def cross_subject(windows: Windows, recordings: Sequence[Recording], folds: int 
         out = np.isin(subject, group)
         word = "subject" if len(group) == 1 else "subjects"
         yield Fold(np.flatnonzero(~out), np.flatnonzero(out), f"{word} {', '.join(group)}")
+
+
+def cross_stimulus(windows: Windows, recordings: Sequence[Recording], folds: int | None) -> Iterator[Fold]:
+    """Leave one of `folds` groups of stimuli (default: `BLOCKS`) out for everyone, each group as good as drawn at random.
+
+    Groups follow from the stimuli's names alone (by hash, as Défossez et al. 2023 split sentences), so that another recording
+    of the same study is split alike.
+    """
+    stimulus = stimuli(windows, recordings)
+    if "" in set(stimulus):
+        raise DataError(
+            "CrossStimulus needs every window to begin inside an event, which names the stimulus; cut windows by `inside`"
+        )
+    every = sorted(set(stimulus), key=lambda name: hashlib.sha256(name.encode()).digest())
+    number = folds or BLOCKS
+    if len(every) < number:
+        raise DataError(f"{len(every)} stimuli can't be held out in {number} groups; ask for fewer folds")
+    for group in chunks(every, number):
+        out = np.isin(stimulus, group)
+        yield Fold(np.flatnonzero(~out), np.flatnonzero(out), f"{len(group)} of {len(every)} stimuli")
 
 
 def cross_dataset(windows: Windows, recordings: Sequence[Recording]) -> Iterator[Fold]:
@@ -242,6 +266,8 @@ def in_words(name: Split, folds: Sequence[Fold], windows: Windows, recordings: S
         alone = all(fold.held_out.startswith("subject ") for fold in folds)
         each = f"{one_of if alone else 'a group of the '}{people}"
         return f"{name}: {several} {each}; the other subjects' windows train"
+    if name == "CrossStimulus":
+        return f"CrossStimulus: {several} stimuli of {people}, for everyone; what everyone made of the others trains"
     if name == "CrossSession":
         single = single_sessions(recordings)
         unused = f"; {single} with one session are not used" if single else ""

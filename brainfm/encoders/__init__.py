@@ -15,6 +15,9 @@ class Encoder(Part):
     causal: ClassVar[bool] = False
     """Whether it can keep tokens from hearing later ones (`Tokens.causal`)."""
 
+    regular: ClassVar[bool] = False
+    """Whether it asks for tokens at equal steps of time, which a tokenizer of events does not give."""
+
     depth: int = Field(ge=1)
     width: int = Field(ge=1)
     heads: int = Field(ge=1)
@@ -24,6 +27,11 @@ class Encoder(Part):
         """The width of its blocks, which `heads` share."""
         return self.width
 
+    @property
+    def told(self) -> int:
+        """The width of the tokens that it gives: theirs, unless it makes them wider."""
+        return self.width
+
     @model_validator(mode="after")
     def _heads_divide(self) -> "Encoder":
         if self.inner % (2 * self.heads):
@@ -31,5 +39,5 @@ class Encoder(Part):
         return self
 
     def build(self, modalities: int) -> Any:
-        """A module that maps `Tokens` of `width` to `Tokens` of `width`."""
+        """A module that maps `Tokens` of `width` to `Tokens` of `told`."""
         raise NotImplementedError  # a family's base class; every part in this folder has its own

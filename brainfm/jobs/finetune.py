@@ -23,12 +23,12 @@ from brainfm.corpus import Plan, Stream
 from brainfm.data.leaks import Fold
 from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
-from brainfm.errors import BrainfmError, DataError
+from brainfm.errors import BrainfmError, DataError, RecipeError
 from brainfm.feed import Micro
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
-from brainfm.model import BrainFM, DecoderSettings, weights_digest
+from brainfm.model import BrainFM, DecoderSettings, network_of, weights_digest
 from brainfm.objectives import Loss
 from brainfm.panel import Panel, twin
 from brainfm.progress import bar
@@ -69,7 +69,7 @@ class Finetuning:
 
     def loss(self, module: nn.Module, content: tuple[Batch, Tensor], chance: Chance) -> Loss:
         batch, true = content
-        output = module(batch).float()
+        output = module(batch, chance.shared).float()
         weight = None if self.weight is None else self.weight.to(output.device)
         assert self.model.decoder is not None  # a model that is fine-tuned has one
         name, found = self.model.decoder.answer.loss(output, true, weight)
@@ -89,22 +89,25 @@ class _Decode(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, batch: Batch) -> Float[Tensor, "batch ... output"]:
-        return self.model.decode(batch)
+    def forward(
+        self, batch: Batch, generator: torch.Generator | None = None
+    ) -> Float[Tensor, "batch ... output"]:
+        return self.model.decode(batch, generator)
 
 
 def finetune(
-    recipe: FinetuneRecipe, checkpoint: str | Path, out: Path, options: Options | None = None
+    recipe: FinetuneRecipe, checkpoint: str | Path | None, out: Path, options: Options | None = None
 ) -> Decoded:
     """Score fine-tuning and training from scratch out of fold, then train the decoder on every labelled window.
 
+    Without a checkpoint the recipe's own network is trained from nothing, and that alone.
     Every fold's run is a folder under `out/folds`, so a stopped command goes on where it was. Raises `BrainfmError` among
     several processes: its many small runs are one process's work.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BrainfmError("fine-tuning runs in one process; start it without accelerate launch")
     options = options or Options(seed=recipe.seed)
-    model = BrainFM.from_pretrained(checkpoint)
+    model = started(recipe, checkpoint)
     evaluation = laid_out(recipe, model, options.metric, options.limit)
     panel = Panel.of([model], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
@@ -113,8 +116,9 @@ def finetune(
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {
             "untrained": [panel.untrained(seed, options.protocol, pool) for seed in bench.seeds],
-            "frozen": [panel.frozen(seed, options.protocol, pool) for seed in panel.models],
         }
+        if checkpoint is not None:
+            predictions["frozen"] = [panel.frozen(seed, options.protocol, pool) for seed in panel.models]
         for name, part in baselines:
             predictions[f"classical:{name}"] = [panel.evaluation.baseline(part)]
             tick(name)
@@ -123,8 +127,25 @@ def finetune(
         decoder = bench.final()
         tick("decoder")
     arms = ", ".join(bench.arms)
-    steps = f"{recipe.train.steps} steps for each of {arms}: few, for a network that starts from nothing"
-    return Decoded(scores(panel, predictions, options, pool, [str(checkpoint)], [*notes, steps]), decoder)
+    few = ": few, for a network that starts from nothing" if checkpoint is not None else ""
+    notes += [f"{recipe.train.steps} steps for each of {arms}{few}"]
+    notes += [said for sound in recipe.tracks.values() if (said := sound.said())]
+    name = "no checkpoint" if checkpoint is None else str(checkpoint)
+    return Decoded(scores(panel, predictions, options, pool, [name], notes), decoder)
+
+
+def started(recipe: FinetuneRecipe, checkpoint: str | Path | None) -> BrainFM:
+    """The checkpoint, or the recipe's own network untrained. Raises `RecipeError` where there is neither, or both are meant."""
+    if checkpoint is None:
+        model = BrainFM.fresh(network_of(recipe), recipe.seed).eval()
+        model.untouched = True
+        return model
+    if recipe.network is not None:
+        raise RecipeError(
+            "this task has a network of its own, which a checkpoint would take the place of; "
+            "leave --from away, or the `network:` section"
+        )
+    return BrainFM.from_pretrained(checkpoint)
 
 
 @dataclass(frozen=True)
@@ -184,6 +205,8 @@ class Bench:
     @property
     def arms(self) -> dict[str, Adaptation]:
         """What is trained in every fold, by its row: a network that starts from nothing, and what the recipe asks for."""
+        if self.recipe.network is not None:
+            return {SCRATCH: Full()}
         return {SCRATCH: Full(), **{part.row: part for part in self.recipe.adaptation}}
 
     def out_of_fold(self, arm: str, adaptation: Adaptation, seed: int, tick: Any) -> Probabilities:
@@ -240,7 +263,7 @@ class Bench:
         evaluation = self.panel.evaluation
         more: dict[str, Any] = {}
         if isinstance(evaluation, Targeted):
-            more["answer"] = Answer.to(evaluation.targets.rows(rows))
+            more["answer"] = Answer.to(evaluation.targets.rows(rows), self.recipe.matching)
         if self.recipe.subject_layer is not None:
             stream = self.stream(self.model, rows)
             people = sorted({stream.subjects[owner] for owner in stream.windows.recording} - {""})

@@ -27,6 +27,11 @@ class Regression(Protocol):
 class Regressor(Part):
     """A classical regression from windows of signal."""
 
+    @property
+    def by_subject(self) -> bool:
+        """Whether each person has a regression of their own, of their own training windows."""
+        return False
+
     def steps(self) -> Sequence[Step]:
         """How this one wants whole recordings prepared, before they are cut into windows."""
         return ()

@@ -18,6 +18,8 @@ class Tokenizer(Part):
     run_time: ClassVar[frozenset[str]] = frozenset({"width", "modality"})
     ragged: ClassVar[bool] = False
     """Whether windows of one length give different numbers of tokens."""
+    drops: ClassVar[bool] = False
+    """Whether it leaves sensors out to regularise, whatever it is trained for; else to learn to tell them, in pretraining."""
     reads: ClassVar[tuple[str, ...]] = ("eeg", "meg", "seeg")
     """The modalities whose signal it can make tokens of."""
 
