@@ -72,7 +72,8 @@ class Bridge(Settings):
     @property
     def names(self) -> list[str]:
         """The features that take part."""
-        return [one for one in (self.tokens, self.vector, self.control, self.start) if one is not None]
+        given = (self.tokens, self.vector, self.control, self.start)
+        return list(dict.fromkeys(one for one in given if one is not None))
 
 
 class Sampling(Settings):
@@ -170,6 +171,10 @@ class ReconstructRecipe(Recipe):
                     raise ValueError(
                         f"{where}: no feature is called {name!r}; there are {', '.join(self.features)}"
                     )
+        if self.noise and self.brain.stages:
+            raise ValueError(
+                f"noise is measured out of fold, which brain {self.brain.kind} is not asked for; leave it out"
+            )
         for stage in self.stages:
             if stage.of == "sketch" and not (self.sketch and self.condition.start):
                 raise ValueError(f"stage {stage.name}: there is no sketch; set `sketch` and condition.start")

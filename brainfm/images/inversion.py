@@ -19,7 +19,8 @@ from brainfm.images.frozen import FrozenEmbedder
 from brainfm.images.seeded import seeded
 from brainfm.part import Settings
 
-Picture = Float[Tensor, "1 3 side side"]
+Picture = Float[Tensor, "_ 3 side side"]
+AT_ONCE = 64
 Progress = Callable[[float, float], None]
 """Called with the share that is done and the newest loss."""
 
@@ -51,9 +52,10 @@ def invert(
     codec: Any = None,
     progress: Progress | None = None,
 ) -> Float[Tensor, "batch 3 size size"]:
-    """Pictures of side `size` whose `embedder.maps` are nearest to `maps`, one after another, each with a network of its own.
+    """Pictures of side `size` whose `embedder.maps` are nearest to `maps`.
 
-    `codec` is asked for by `latents`. Raises `DataError` where the maps are not of this embedder.
+    With `prior` one after another, each with a network of its own; latents, of the `codec`, descend many together, each by
+    itself. Raises `DataError` where the maps are not of this embedder, or a codec is missing.
     """
     with torch.no_grad():
         blank = embedder.maps(maps[0].new_full((1, 3, size, size), 0.5))
@@ -63,19 +65,19 @@ def invert(
     if settings.kind == "latents" and codec is None:
         raise DataError("inversion by latents needs a codec; pixels are one")
     count = len(maps[0])
-    pictures = []
-    for row in range(count):
-        wanted = [one[row : row + 1].detach() for one in maps]
+    pictures, together = [], AT_ONCE if settings.kind == "latents" else 1
+    for row in range(0, count, together):
+        wanted = [one[row : row + together].detach() for one in maps]
 
-        def tell(share: float, loss: float, row: int = row) -> None:
+        def tell(share: float, loss: float, row: int = row, some: int = len(wanted[0])) -> None:
             if progress is not None:
-                progress((row + share) / count, loss)
+                progress((row + share * some) / count, loss)
 
-        pictures.append(_one(wanted, embedder, size, settings, generator, codec, tell))
+        pictures.append(_some(wanted, embedder, size, settings, generator, codec, tell))
     return torch.cat(pictures)
 
 
-def _one(
+def _some(
     wanted: list[Tensor],
     embedder: FrozenEmbedder,
     size: int,
@@ -92,7 +94,7 @@ def _one(
         picture = render(code + settings.jitter * jitter)
         loss = distance(embedder.maps(picture), wanted)
         optimiser.zero_grad()
-        loss.backward()
+        (len(picture) * loss).backward()  # each picture's slope is its own, however many there are
         optimiser.step()
         found = picture.detach()
         # early in a run a mean over 1/(1 − average) steps would be of its beginning: it starts short and grows
@@ -104,7 +106,7 @@ def _one(
 
 
 def distance(maps: Sequence[Tensor], wanted: Sequence[Tensor]) -> Float[Tensor, ""]:
-    """Mean over maps of their mean squared error."""
+    """Mean over maps of their mean squared error over all pictures."""
     return torch.stack([F.mse_loss(one, other) for one, other in zip(maps, wanted, strict=True)]).mean()
 
 
@@ -114,7 +116,7 @@ def _start(
     """(what is mapped to a picture, how, and what is fitted)"""
     if settings.kind == "latents":
         with torch.no_grad():
-            grey = codec.encode(like.new_full((1, 3, size, size), 0.5))
+            grey = codec.encode(like.new_full((len(like), 3, size, size), 0.5))
         code = grey.detach().requires_grad_(True)
         return code, codec.decode, [code]
     noise = torch.rand(

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,14 +19,16 @@ from brainfm.files import write_folder
 from brainfm.images.rgb import rgb
 from brainfm.model import seeded
 from brainfm.picture_features import PictureFeatures
-from brainfm.recipe_reconstruct import NEW, ReconstructRecipe, ReconstructStage
+from brainfm.recipe_reconstruct import NEW, Clusters, ReconstructRecipe, ReconstructStage
 from brainfm.reconstructor import LearnToSee, Reconstructor, pairs_of
-from brainfm.stages import Objectives, Stage, run_stage
+from brainfm.stages import Stage, run_stage
 from brainfm.tokenizers.voxel_clusters import VoxelClustersTokenizer
 from brainfm.trials import Pairs, identities
 
 FITTED = "reconstructor"
 """The folder, inside that of the run, of what `brainfm reconstruct` loads."""
+ENCODE: dict[str, Any] = {"objectives": {RESPONSE: {"mse": 1.0, "cosine": 0.1}}}
+"""The losses of an encoder of voxels (Brain-IT)."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +45,20 @@ def fit(recipe: ReconstructRecipe, out: Path, quiet: bool = False) -> Fitted:
     """Fit all that the recipe names, in folders of `out`. Raises `BrainfmError` in one sentence."""
     known, new = people(recipe)
     model, pairs = begin(recipe, known)
-    claim = claims(recipe, known + new)
+    fitting = Fitting(model, out, claims(recipe, known + new), quiet)
     if recipe.brain.stages:
-        find_clusters(model, pairs, [], out, claim, quiet)
+        fitting.meet(list(pairs.values()))
     else:
         model.brain.solve(list(pairs.values()))
     if recipe.noise:
         measure(model, list(pairs.values()))
     for stage in recipe.stages:
         if stage.people == NEW and not {one.name for one in new} <= pairs.keys():
-            added = {one.name: trained_on(recipe, model, one, recipe.people.new_share) for one in new}
-            find_clusters(model, pairs, list(added.values()), out, claim, quiet)
+            share = recipe.people.new_share
+            added = {one.name: pairs_of(one.training(recipe.average, share), model.features) for one in new}
+            fitting.meet(list(added.values()), list(pairs.values()))
             pairs |= added
-        learn(model, stage, [pairs[name] for name in whose(stage, known, new)], out, claim, quiet)
+        fitting.learn(stage, [pairs[name] for name in whose(stage, known, new)])
     model.trained_on = sorted({name for one in pairs.values() for name in one.seen.shown})
     write_folder(out / FITTED, model.save)
     return Fitted(model.eval(), known, new, out / FITTED)
@@ -87,8 +91,8 @@ def people(recipe: ReconstructRecipe) -> tuple[list[Viewer], list[Viewer]]:
         found = by_shared(everybody, recipe.scaling)
     else:
         found = by_fold(everybody, test.folds, test.fold, recipe.scaling)
-    new = [one for one in found if one.name in asked.new]
-    return [one for one in found if one.name in asked.known or not (asked.known or one in new)], new
+    known = asked.known or [name for name in names if name not in asked.new]
+    return [one for one in found if one.name in known], [one for one in found if one.name in asked.new]
 
 
 def begin(recipe: ReconstructRecipe, known: Sequence[Viewer]) -> tuple[Reconstructor, dict[str, Pairs]]:
@@ -105,82 +109,66 @@ def begin(recipe: ReconstructRecipe, known: Sequence[Viewer]) -> tuple[Reconstru
     return model, {one.subject: pairs_of(one, features) for one in training}
 
 
-def trained_on(recipe: ReconstructRecipe, model: Reconstructor, viewer: Viewer, share: float) -> Pairs:
-    """A person's training trials, or the first share of them, with features."""
-    return pairs_of(viewer.training(recipe.average, share), model.features)
+@dataclass(frozen=True)
+class Fitting:
+    """What the stages of one fit share."""
 
+    model: Reconstructor
+    out: Path
+    claim: Mapping[str, str]
+    quiet: bool
 
-def find_clusters(
-    model: Reconstructor,
-    known: Mapping[str, Pairs],
-    new: Sequence[Pairs],
-    out: Path,
-    claim: Mapping[str, str],
-    quiet: bool,
-) -> None:
-    """Give the tokenizer its voxels: by functional clusters if the recipe has an encoder for them, else by their places.
+    def learn(self, stage: ReconstructStage, people: Sequence[Pairs]) -> None:
+        """One stage of the recipe."""
+        recipe = self.model.recipe
+        task = LearnToSee(self.model, stage, people, recipe.seed)
+        run_stage(stage, task, recipe.seed, self.out, self.claim, recipe.text, self.quiet)
 
-    People who come later are told to the encoder after all else in it is fixed.
-    """
-    recipe, tokenizer = model.recipe, model.brain.tokenizer
-    people = [*known.values()] if not new else [*new]
-    asked = recipe.clusters
-    if asked is None or not isinstance(tokenizer, VoxelClustersTokenizer):
-        model.brain.adopt([one.seen for one in people], recipe.seed)
-        return
-    shapes = {name: (one.tokens, one.width) for name, one in model.features.shapes.items()}
-    encoder = asked.encoder(shapes).build(recipe.seed)
-    objectives: Objectives = {RESPONSE: {"mse": 1.0, "cosine": 0.1}}
-    first = Stage(name="clusters", train=["*"], objectives=objectives, settings=asked.settings)
-    encode(encoder, first, list(known.values()), recipe.seed, out, claim, quiet)
-    if new:
-        keys = [f"embedding.{key_of(one.seen)}" for one in new]
-        later = Stage(name="clusters-new", train=keys, objectives=objectives, settings=asked.settings)
-        encode(encoder, later, new, recipe.seed, out, claim, quiet)
-    vectors = [encoder.embeddings(one.seen) for one in people]
-    if new:
-        for one, vector in zip(people, vectors, strict=True):
-            tokenizer.join(identities(one.seen), vector)
-        return
-    found = functional_clusters(np.concatenate(vectors), tokenizer.part.clusters, recipe.seed)
-    ids = [voxel for one in people for voxel in identities(one.seen)]
-    with seeded(recipe.seed):
-        tokenizer.join(ids, np.concatenate(vectors), found.label)
+    def meet(self, people: Sequence[Pairs], before: Sequence[Pairs] = ()) -> None:
+        """Give the tokenizer the voxels of people, of whom it met others `before`.
 
+        By functional clusters, if the recipe has an encoder that finds them, else by places.
+        """
+        recipe, tokenizer = self.model.recipe, self.model.brain.tokenizer
+        if recipe.clusters is None or not isinstance(tokenizer, VoxelClustersTokenizer):
+            self.model.brain.adopt([one.seen for one in people], recipe.seed)
+            return
+        encoder = self.encoder(recipe.clusters, before or people, people if before else ())
+        vectors = [encoder.embeddings(one.seen) for one in people]
+        ids = [voxel for one in people for voxel in identities(one.seen)]
+        group = None  # who comes later joins the clusters of the nearest voxels
+        if not before:
+            group = functional_clusters(np.concatenate(vectors), tokenizer.part.clusters, recipe.seed).label
+        with seeded(recipe.seed):
+            tokenizer.join(ids, np.concatenate(vectors), group)
 
-def encode(
-    encoder: VoxelEncoderNetwork,
-    stage: Stage,
-    people: Sequence[Pairs],
-    seed: int,
-    out: Path,
-    claim: Mapping[str, str],
-    quiet: bool,
-) -> None:
-    """Train an encoder of voxels on these people."""
-    task = EncodeVoxels(encoder, people, stage.objectives, stage.settings.batch, seed)
-    run_stage(stage, task, seed, out, claim, quiet=quiet)
+    def encoder(self, asked: Clusters, first: Sequence[Pairs], later: Sequence[Pairs]) -> VoxelEncoderNetwork:
+        """The encoder of voxels: all of it trained on the first people, of later ones their voxels' embeddings alone."""
+        shapes = {name: (one.tokens, one.width) for name, one in self.model.features.shapes.items()}
+        network = asked.encoder(shapes).build(self.model.recipe.seed)
+        own = [f"embedding.{key_of(one.seen)}" for one in later]
+        for name, people, trained in (("clusters", first, ["*"]), ("clusters-new", later, own)):
+            if people:
+                self.encode(
+                    network, asked, Stage(name=name, train=trained, **ENCODE, settings=asked.settings), people
+                )
+        return network
+
+    def encode(
+        self, network: VoxelEncoderNetwork, asked: Clusters, stage: Stage, people: Sequence[Pairs]
+    ) -> None:
+        """Train what a stage names of an encoder."""
+        seed = self.model.recipe.seed
+        task = EncodeVoxels(network, people, stage.objectives, asked.settings.batch, seed)
+        run_stage(stage, task, seed, self.out, self.claim, quiet=self.quiet)
 
 
 def measure(model: Reconstructor, people: Sequence[Pairs]) -> None:
-    """Find how wrong features are told that the generator is conditioned on, out of fold, over everybody."""
+    """Find how wrong the features are told that the generator is conditioned on, out of fold, over everybody."""
     for name in model.recipe.condition.names:
         true = [one.targets(np.arange(len(one.seen)), (name,))[0] for one in people]
         told = [out_of_fold(one, name) for one in people]
         model.noise[name] = ConditionNoise.measured(torch.cat(true), torch.cat(told), name)
-
-
-def learn(
-    model: Reconstructor,
-    stage: ReconstructStage,
-    people: Sequence[Pairs],
-    out: Path,
-    claim: Mapping[str, str],
-    quiet: bool,
-) -> None:
-    """One stage of the recipe."""
-    seed = model.recipe.seed
-    run_stage(stage, LearnToSee(model, stage, people, seed), seed, out, claim, model.recipe.text, quiet)
 
 
 def claims(recipe: ReconstructRecipe, people: Sequence[Viewer]) -> dict[str, str]:

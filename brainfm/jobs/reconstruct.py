@@ -105,7 +105,8 @@ def reconstruct(
     recipe = model.recipe if card is None else model.recipe.model_copy(update={"card": card})
     out = out or Path(checkpoint) / "reconstructed"
     known, new = people(recipe)
-    chosen = [(one, one in new) for one in (*known, *new) if not subjects or one.name in subjects]
+    later = {one.name for one in new}
+    chosen = [(one, one.name in later) for one in (*known, *new) if not subjects or one.name in subjects]
     if not chosen:
         raise DataError(
             f"{recipe.card} has no subject {subjects[0]!r}; it has {', '.join(one.name for one in known + new)}"
@@ -113,9 +114,11 @@ def reconstruct(
     refuse_trained(model, [one for one, _ in chosen])
     found = []
     with bar("reconstructing", len(chosen) * CONTROLS, quiet=quiet) as tick:
-        for viewer, later in chosen:
+        for viewer, joined in chosen:
             found.append(
-                seeing(model, viewer, later, seed, limit, Weights((weights,)) if weights else Weights(), tick)
+                seeing(
+                    model, viewer, joined, seed, limit, Weights((weights,)) if weights else Weights(), tick
+                )
             )
     return Reconstruction(found, report(found, recipe, out))
 
