@@ -123,7 +123,9 @@ def made(section: Section, out: Path, limit: int | None = None, side_by_side: in
         say(f"{section.name}: {error}")
         return False
     write_json(path, found)
-    say(f"{section.name}: {(time.monotonic() - began) / 60:.1f} min")
+    took = (time.monotonic() - began) / 60
+    over = f", over its budget of {section.minutes}" if limit is None and took > section.minutes else ""
+    say(f"{section.name}: {took:.1f} min{over}")
     return True
 
 

@@ -59,7 +59,7 @@ SECTIONS = (
     Section("cross_modal", "cross_modal", 40),
     Section("other_modality", "other_modality", 20),
     Section("ablations", "ablations", 60),
-    Section("ablations_dense", "ablations", 60, {"dense": True, "arms": ("independent mask",)}),
+    Section("ablations_dense", "ablations", 40, {"dense": True, "arms": ("independent mask",)}),
     Section("objectives", "objectives", 30),
     Section("contamination", "contamination", 30),
 )
