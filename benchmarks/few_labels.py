@@ -70,8 +70,9 @@ def lines(found: Found) -> list[str]:
             rows.append([one["card"], one["metric"], name, *few, cell(named(one, name))])
     head = ["set", "metric", "decoder", *(f"{count} a class" for count in COUNTS), "all windows"]
     over = "; ".join(f"{one['card']} over {one['unit']}, chance {one['chance']:.2f}" for one in found["sets"])
-    notes = [note for one in found["sets"] for note in one["notes"] if "windows per class" in note]
-    return [*markdown(head, rows), "", f"Intervals: {over}.", *(f"{note}." for note in dict.fromkeys(notes))]
+    said = [(one["card"], note) for one in found["sets"] for note in one["notes"] if "per class" in note]
+    left_out = "".join(f" {card}: {note}." for card, note in said)
+    return [*markdown(head, rows), "", f"Intervals: {over}.{left_out}"]
 
 
 if __name__ == "__main__":
