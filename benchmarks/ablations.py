@@ -7,12 +7,13 @@ One command, resumable; with --dense under a cap of 64 sensors, where neighbours
 """
 
 import argparse
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
+from asked import Asked
+from score_tables import Found, decimals, interval, markdown
 
 from brainfm.data.cards import DataCard
 from brainfm.evaluation import Evaluation
@@ -21,6 +22,7 @@ from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
 from brainfm.panel import Panel, default_pool
 from brainfm.recipe import PretrainRecipe
+from brainfm.scores import plain
 
 CAP = ("simulated_eeg", (0, 1, 2), [])
 """The card, the seeds and what the cap changes of the recipe `demo_eeg`."""
@@ -55,19 +57,37 @@ def main() -> None:
     arguments.add_argument("--side-by-side", type=int, default=2)
     arguments.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="beside the full one")
     chosen = arguments.parse_args()
-    card, seeds, changes = DENSE if chosen.dense else CAP
-    arms = list(dict.fromkeys(["full", *chosen.arms]))
-    jobs = [(arm, seed, chosen.out, changes) for seed in seeds for arm in arms]
-    with ProcessPoolExecutor(chosen.side_by_side, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(one_run, *zip(*jobs, strict=True)))
+    asked = Asked(chosen.out, side_by_side=chosen.side_by_side)
+    print("\n".join(lines(measured(asked, chosen.dense, chosen.arms))))  # noqa: T201
+
+
+def measured(asked: Asked, dense: bool = False, arms: Sequence[str] = tuple(ARMS)) -> dict[str, Any]:
+    """Each arm's row, and how much less than the full one it scores."""
+    card, every, changes = DENSE if dense else CAP
+    seeds, names = asked.few(every), list(dict.fromkeys(["full", *arms]))
+    if asked.limit is not None:
+        changes = [*changes, f"train.steps={asked.limit}"]
+    asked.each(one_run, [(arm, seed, asked.out, changes) for seed in seeds for arm in names])
     torch.set_num_threads(1)
-    evaluation, predictions = probed(card, seeds, arms, chosen.out)
-    print("| arm | score | 95 % interval | full − arm | 95 % interval |\n|---|---|---|---|---|")  # noqa: T201
+    evaluation, predictions = probed(card, seeds, names, asked.out)
+    found = []
     for arm, several in predictions.items():
-        row = evaluation.row(arm, several)
         gap = evaluation.difference("full", predictions["full"], arm, several)
-        against = "" if arm == "full" else f" {gap.score:+.3f} | {gap.low:+.3f} to {gap.high:+.3f}"
-        print(f"| {arm} | {row.score:.3f} | {row.low:.3f} to {row.high:.3f} |{against or '  | '} |")  # noqa: T201
+        found.append({"row": vars(evaluation.row(arm, several)), "gap": vars(gap)})
+    return plain({"card": card, "unit": evaluation.unit, "arms": found})
+
+
+def lines(found: Found) -> list[str]:
+    """The table."""
+    head = ["arm", "score", "95 % interval", "full − arm", "95 % interval", "seeds"]
+    rows = []
+    for arm in found["arms"]:
+        row, gap = arm["row"], arm["gap"]
+        against = (
+            ["", ""] if row["name"] == "full" else [decimals(gap["score"], "+.3f"), interval(gap, "+.3f")]
+        )
+        rows.append([row["name"], decimals(row["score"]), interval(row), *against, str(row["seeds"])])
+    return [*markdown(head, rows), "", f"{found['card']}; intervals over {found['unit']}."]
 
 
 def one_run(arm: str, seed: int, out: Path, changes: list[str]) -> None:

@@ -17,6 +17,8 @@ from typing import Any
 
 import mne
 import numpy as np
+from asked import Asked
+from score_tables import Found, markdown
 
 from brainfm import read
 from brainfm.data.cards import DataCard, list_cards
@@ -58,6 +60,22 @@ def main() -> None:
     arguments.add_argument("--limit", type=int, help="recordings of each card")
     chosen = arguments.parse_args()
     print(table(measure(here(chosen.limit), chosen.json)))  # noqa: T201 - this is the command's output
+
+
+def measured(asked: Asked) -> dict[str, Any]:
+    """Every change of every recording that is here; a check asks about that many of each card."""
+    return as_json(measure(here(asked.limit)))
+
+
+def lines(found: Found) -> list[str]:
+    """Copies that are called seen, that can't be told, and that are missed, by change."""
+    rows = []
+    for change in dict.fromkeys(row["change"] for row in found["rows"]):
+        some = [row for row in found["rows"] if row["change"] == change]
+        copies, seen, unknown = (sum(row[key] for row in some) for key in ("copies", "seen", "unknown"))
+        rows.append([change, f"{seen}/{copies}", str(unknown), str(copies - seen - unknown)])
+    wrong = f"{found['false_positives']} false positives in {found['copies']} copies ({found['comparisons']} comparisons)."
+    return [*markdown(["change", "seen / copies", "unknown", "missed"], rows), "", wrong]
 
 
 def here(limit: int | None = None) -> list[tuple[Recording, str]]:

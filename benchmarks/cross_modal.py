@@ -11,14 +11,14 @@ people's spread, without labels. Two seeds; intervals over the six people. Resum
 
 import argparse
 import json
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from asked import Asked
 from numpy.typing import NDArray
+from score_tables import Found, decimals, interval, markdown
 
 from brainfm.data.cards import DataCard
 from brainfm.jobs.pretrain import pretrain
@@ -31,6 +31,7 @@ CARD = "simulated_together"
 HELD = [f"{number:02d}" for number in range(11, 17)]
 BOTH = ("eeg", "seeg")
 SEEDS = (0, 1)
+STEPS = 500
 FIELD = [{"kind": "resample", "sfreq": 128.0}, {"kind": "robust_scale", "scope": "recording", "clip": 15.0}]
 SIGNAL = {
     "prepare": FIELD,
@@ -45,7 +46,7 @@ ARMS: dict[str, dict[str, Any]] = {
 }
 
 
-def recipe_of(arm: str, seed: int) -> PretrainRecipe:
+def recipe_of(arm: str, seed: int, steps: int = STEPS) -> PretrainRecipe:
     """The recipe of an arm: all take as many steps of as many tokens."""
     only = ARMS[arm].get("only")
     return PretrainRecipe.resolve(
@@ -64,7 +65,7 @@ def recipe_of(arm: str, seed: int) -> PretrainRecipe:
                     "shared": ARMS[arm].get("shared", True),
                 },
             },
-            "train": {"steps": 500, "tokens": 6000, "learning_rate": 2.0e-3, "save_every": 250},
+            "train": {"steps": steps, "tokens": 6000, "learning_rate": 2.0e-3, "save_every": 250},
         }
     )
 
@@ -77,21 +78,33 @@ def main() -> None:
     arguments.add_argument("--out", type=Path, default=Path("runs/cross_modal"))
     arguments.add_argument("--side-by-side", type=int, default=2)
     chosen = arguments.parse_args()
-    jobs = [(arm, seed, chosen.out) for seed in SEEDS for arm in ARMS]
-    with ProcessPoolExecutor(chosen.side_by_side, mp_context=multiprocessing.get_context("spawn")) as pool:
-        list(pool.map(one_run, *zip(*jobs, strict=True)))
-    torch.set_num_threads(1)
-    found = scores(chosen.out)
+    found = measured(Asked(chosen.out, side_by_side=chosen.side_by_side))
     (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
-    print("| features | learnt on → asked about | balanced accuracy | 95 % interval |\n|---|---|---|---|")  # noqa: T201
-    for row in found:
-        print("| {arm} | {source} → {target} | {score:.3f} | {low:.3f} to {high:.3f} |".format(**row))  # noqa: T201
+    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
 
 
-def one_run(arm: str, seed: int, out: Path) -> None:
+def measured(asked: Asked) -> dict[str, Any]:
+    """Every arm's scores; both seeds, since two networks that began apart need them."""
+    steps = asked.steps(STEPS)
+    asked.each(one_run, [(arm, seed, asked.out, steps) for seed in SEEDS for arm in ARMS])
+    torch.set_num_threads(1)
+    return {"rows": scores(asked.out)}
+
+
+def lines(found: Found) -> list[str]:
+    """The table."""
+    head = ["features", "learnt on → asked about", "balanced accuracy", "95 % interval"]
+    rows = [
+        [row["arm"], f"{row['source']} → {row['target']}", decimals(row["score"]), interval(row)]
+        for row in found["rows"]
+    ]
+    return markdown(head, rows)
+
+
+def one_run(arm: str, seed: int, out: Path, steps: int) -> None:
     """One pretraining run on one thread."""
     torch.set_num_threads(1)
-    pretrain(recipe_of(arm, seed), folder(out, arm, seed), quiet=True)
+    pretrain(recipe_of(arm, seed, steps), folder(out, arm, seed), quiet=True)
 
 
 def folder(out: Path, arm: str, seed: int) -> Path:

@@ -13,13 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from asked import Asked
+from score_tables import Found, decimals, interval, markdown
 
 from brainfm.data.cards import DataCard
 from brainfm.evaluation import Evaluation
 from brainfm.jobs.pretrain import pretrain
+from brainfm.jobs.tokenize import train_codes
 from brainfm.model import BrainFM
 from brainfm.panel import Panel, default_pool
-from brainfm.recipe import PretrainRecipe
+from brainfm.recipe import PretrainRecipe, TokenizeRecipe
+from brainfm.scores import plain
 
 RECIPE, CARD, SEEDS = "demo_eeg", "simulated_eeg", (0, 1)
 PATCHES = {"decoder_depth": 2}
@@ -34,6 +38,22 @@ ARMS: dict[str, dict[str, Any]] = {
     "latents, no teacher": {"latent_prediction": {**PATCHES, "teacher": "none"}},
     "patches, statistics": {"masked_patches": PATCHES, **STATISTICS},
 }
+
+
+COMPARED = (
+    "patches",
+    "patches, amplitudes, phases",
+    "codes",
+    "latents, a teacher",
+    "latents, no teacher",
+)
+"""What `results.py` runs, each for `STEPS`."""
+STEPS = 350
+HELD = ["17", "18", "19", "20", "21", "22", "23", "24"]
+CODEC = [
+    "codes.quantizer.codes=64",
+    f"data={json.dumps({'cards': [CARD], 'hold_out': {CARD: HELD}})}",
+]
 
 
 def main() -> None:
@@ -52,7 +72,20 @@ def main() -> None:
     for arm, seed in runs:
         pretrain(recipe(arm, seed, chosen.codec, chosen.steps), folder(chosen.out, arm, seed), quiet=True)
     if not chosen.only:
-        print(table(chosen.out))  # noqa: T201 - this is the command's output
+        print("\n".join(lines(table(chosen.out))))  # noqa: T201 - this is the command's output
+
+
+def measured(asked: Asked) -> dict[str, Any]:
+    """The shown arms for `STEPS` with one seed, and the codec that codes need; a check has too few steps for a healthy one."""
+    torch.set_num_threads(1)
+    codec = asked.out / "codec"
+    if asked.limit is None:
+        train_codes(TokenizeRecipe.load("codes_eeg", CODEC), codec, quiet=True)
+    arms = [arm for arm in COMPARED if asked.limit is None or "masked_codes" not in ARMS[arm]]
+    for arm in asked.few(arms):
+        run = recipe(arm, SEEDS[0], str(codec), asked.steps(STEPS))
+        pretrain(run, folder(asked.out, arm, SEEDS[0]), quiet=True)
+    return table(asked.out)
 
 
 def recipe(arm: str, seed: int, codec: str, steps: int) -> PretrainRecipe:
@@ -70,12 +103,9 @@ def folder(out: Path, arm: str, seed: int) -> Path:
     return out / f"{arm.replace(',', '').replace(' ', '-')}-seed-{seed}"
 
 
-def table(out: Path) -> str:
+def table(out: Path) -> dict[str, Any]:
     """Scores of every arm that has been run, and of the untrained network."""
-    lines = [
-        "| arm | score | 95 % interval | arm − untrained | 95 % interval | seeds |",
-        "|---|---|---|---|---|---|",
-    ]
+    found: list[dict[str, Any]] = []
     evaluation = Evaluation.of(DataCard.load(CARD))
     for arm in ARMS:
         seeds = [
@@ -92,13 +122,19 @@ def table(out: Path) -> str:
             panel.evaluation.row(arm, frozen),
             panel.evaluation.difference(arm, frozen, "untrained", fresh),
         )
-        lines.append(
-            f"| {arm} | {row.score:.3f} | {row.low:.3f} to {row.high:.3f} "
-            f"| {gap.score:+.3f} | {gap.low:+.3f} to {gap.high:+.3f} | {len(seeds)} |"
-        )
+        found.append({"row": vars(row), "gap": vars(gap)})
     bare = panel.evaluation.row("untrained", fresh)
-    lines.append(f"| untrained | {bare.score:.3f} | {bare.low:.3f} to {bare.high:.3f} |  |  | {len(fresh)} |")
-    return "\n".join(lines)
+    return plain({"unit": panel.evaluation.unit, "arms": [*found, {"row": vars(bare), "gap": None}]})
+
+
+def lines(found: Found) -> list[str]:
+    """The table."""
+    rows = []
+    for arm in found["arms"]:
+        row, gap = arm["row"], arm["gap"]
+        against = ["", ""] if gap is None else [decimals(gap["score"], "+.3f"), interval(gap, "+.3f")]
+        rows.append([row["name"], decimals(row["score"]), interval(row), *against, str(row["seeds"])])
+    return markdown(["arm", "score", "95 % interval", "arm − untrained", "95 % interval", "seeds"], rows)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from asked import Asked
 from numpy.typing import NDArray
+from score_tables import Found, decimals, markdown
 from sklearn.linear_model import Ridge
 
 from brainfm.batch import Batch
@@ -50,6 +52,12 @@ CASES = {
     "place": ["spikes_place", "train.steps=500"],
 }
 """The recipe of each case, with what is changed in it."""
+WORDS = {
+    "spikes": "simulated neurons and cursor, last 40 s of each",
+    "fields": "simulated EEG and sEEG, four new people",
+    "reach": "reaches (DAD, second part)",
+    "place": "rat's place, 200 s",
+}
 SMALL = [
     "encoder={kind: transformer, depth: 2, width: 64, heads: 1}",
     "objectives={masked_patches: {decoder_depth: 2}}",
@@ -80,10 +88,7 @@ def main() -> None:
     arguments.add_argument("--set", dest="overrides", action="append", default=[])
     arguments.add_argument("--json", action="store_true")
     given = arguments.parse_args()
-    name, *changed = CASES[given.case]
-    held = f"data.hold_out={HELD[given.case]}"
-    recipe = PretrainRecipe.load(name, [*changed, held, *SMALL, *given.overrides])
-    found = figures(recipe, given.out / given.case)
+    found = case(given.case, given.out / given.case, given.overrides)
     if given.json:
         print(json.dumps({"rows": [asdict(one) for one in found]}, indent=1))  # noqa: T201
         return
@@ -93,6 +98,38 @@ def main() -> None:
             f"{one.told} from {one.shown}: network {one.network:.3f}, another window {one.another_window:.3f}"
         )
         print(f"{said}, ridge {ridge}, n {one.windows}")  # noqa: T201
+
+
+def case(name: str, out: Path, overrides: Sequence[str] = ()) -> list[Figure]:
+    """Both figures of a case."""
+    recipe, *changed = CASES[name]
+    held = f"data.hold_out={HELD[name]}"
+    return figures(PretrainRecipe.load(recipe, [*changed, held, *SMALL, *overrides]), out)
+
+
+def measured(asked: Asked) -> dict[str, Any]:
+    """Every case."""
+    steps = [] if asked.limit is None else [f"train.steps={asked.limit}"]
+    cases = {name: case(name, asked.out / name, steps) for name in asked.few(list(CASES))}
+    return {"cases": {name: [asdict(one) for one in both] for name, both in cases.items()}}
+
+
+def lines(found: Found) -> list[str]:
+    """The table."""
+    rows = [
+        [
+            WORDS[name] if not row else "",
+            f"{one['told']} from {one['shown']}",
+            decimals(one["network"]),
+            decimals(one["another_window"]),
+            decimals(one["ridge"]),
+            str(one["windows"]),
+        ]
+        for name, both in found["cases"].items()
+        for row, one in enumerate(both)
+    ]
+    head = ["case (not trained on)", "told", "network", "another window", "ridge", "windows"]
+    return markdown(head, rows)
 
 
 def figures(recipe: PretrainRecipe, out: Path) -> list[Figure]:

@@ -9,19 +9,17 @@ number of threads pinned.
 
 import argparse
 import json
-import multiprocessing
-import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import torch
+from asked import Asked
+from score_tables import Found, card_table, portable
 
 from brainfm.jobs.pretrain import pretrain
 from brainfm.jobs.probe import Options, probe
 from brainfm.recipe import PretrainRecipe
-from brainfm.scores import Scores, scores_json
 
 THREADS = 1
 """Of each run; two runs go side by side. Another number gives other last digits."""
@@ -61,24 +59,26 @@ def main() -> None:
     arguments.add_argument("--recipe", default="eeg_tiny")
     arguments.add_argument("--set", dest="overrides", action="append", default=[])
     chosen = arguments.parse_args()
-    torch.set_num_threads(THREADS)
-    began = time.monotonic()
-    runs = pretrained(chosen.recipe, chosen.overrides, chosen.out)
-    spent = time.monotonic() - began
-    scores = [probe(runs, card, Options(quiet=True)) for card in CARDS]
-    recipe = PretrainRecipe.load(chosen.recipe, chosen.overrides)
-    found: dict[str, Any] = {"recipe": recipe.hash, "scores": [scores_json(one) for one in scores]}
+    found = measured(Asked(chosen.out, side_by_side=2), chosen.recipe, chosen.overrides)
     (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
-    print(markdown(scores))  # noqa: T201 - this is the command's output
-    print(f"pretraining {spent:.0f} s, probing {time.monotonic() - began - spent:.0f} s")  # noqa: T201
+    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
 
 
-def pretrained(recipe: str, overrides: Sequence[str], out: Path, side_by_side: int = 2) -> list[Path]:
-    """The folders of all runs; one that is finished is not run again."""
-    runs = [(fold, seed) for seed in SEEDS for fold in FOLDS]
-    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
-    with ProcessPoolExecutor(side_by_side, mp_context=context) as pool:
-        return list(pool.map(one_run, *zip(*[(recipe, overrides, out, *run) for run in runs], strict=True)))
+def measured(asked: Asked, recipe: str = "eeg_tiny", overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """Every card probed with all runs."""
+    torch.set_num_threads(THREADS)
+    runs = pretrained(asked, recipe, overrides, asked.few(SEEDS))
+    scores = [probe(runs, card, Options(quiet=True)) for card in asked.few(CARDS)]
+    return {"scores": [portable(one) for one in scores]}
+
+
+def pretrained(
+    asked: Asked, recipe: str = "eeg_tiny", overrides: Sequence[str] = (), seeds: Sequence[int] = SEEDS
+) -> list[Path]:
+    """The folders of these seeds' runs; one that is finished is not run again."""
+    steps = [] if asked.limit is None else [f"train.steps={asked.limit}"]
+    jobs = [(recipe, [*overrides, *steps], asked.out, fold, seed) for seed in seeds for fold in FOLDS]
+    return asked.each(one_run, jobs)
 
 
 def one_run(recipe: str, overrides: Sequence[str], out: Path, fold: str, seed: int) -> Path:
@@ -91,30 +91,9 @@ def one_run(recipe: str, overrides: Sequence[str], out: Path, fold: str, seed: i
     return folder
 
 
-def markdown(scores: Sequence[Scores]) -> str:
+def lines(found: Found) -> list[str]:
     """The tables, one per card."""
-    return "\n".join(line for one in scores for line in [*card_table(one), ""])
-
-
-def card_table(scores: Scores) -> list[str]:
-    """A card's rows and paired differences."""
-    held = len(scores.held_out) if not isinstance(scores.held_out, str) else 1
-    lines = [
-        f"### {scores.card}",
-        f"{scores.split}. {scores.metric}; intervals over {scores.unit}; {held} folds. Contamination: {scores.contamination}.",
-        "",
-        "| row | score | 95 % interval | windows | seeds |",
-        "|---|---|---|---|---|",
-    ]
-    for row in scores.rows:
-        lines.append(
-            f"| {row.name} | {row.score:.3f} | {row.low:.3f} to {row.high:.3f} | {row.n_test} | {row.seeds} |"
-        )
-    for one in scores.differences:
-        lines.append(
-            f"| **{one.name}** | {one.score:+.3f} | {one.low:+.3f} to {one.high:+.3f} | {one.n_test} | {one.seeds} |"
-        )
-    return [line.replace("nan to nan", "–") for line in lines]
+    return [line for one in found["scores"] for line in card_table(one)]
 
 
 if __name__ == "__main__":

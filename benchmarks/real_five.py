@@ -9,22 +9,28 @@ recordings without their labels, and every table says so. Scores go to benchmark
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from real_eeg import card_table
+from asked import Asked
+from score_tables import Found, card_table, portable
 
 from brainfm.jobs.pretrain import pretrain
 from brainfm.jobs.probe import Options, probe
 from brainfm.recipe import PretrainRecipe
-from brainfm.scores import scores_json
 
 FIELD = [{"kind": "resample", "sfreq": 128.0}, {"kind": "robust_scale", "scope": "recording", "clip": 15.0}]
 BLOOD = [
     {"kind": "regress_out", "drift": "linear"},
     {"kind": "robust_scale", "scope": "recording", "clip": 15.0},
 ]
+RESPONSES = {
+    "prepare": [{"kind": "robust_scale", "scope": "recording", "per": "all", "clip": 15.0}],
+    "seconds": 1.0,
+    "tokenizer": {"kind": "voxel_clusters", "clusters": 24, "hidden": 32, "seconds": 1.0, "sfreq": 1.0},
+}
 SIGNALS: dict[str, dict[str, Any]] = {
     "meg_s1_detection": {
         "meg": {
@@ -55,19 +61,8 @@ SIGNALS: dict[str, dict[str, Any]] = {
             },
         }
     },
-    "fmri_vtc_tasks": {
-        "fmri": {
-            "prepare": [{"kind": "robust_scale", "scope": "recording", "per": "all", "clip": 15.0}],
-            "seconds": 1.0,
-            "tokenizer": {
-                "kind": "voxel_clusters",
-                "clusters": 24,
-                "hidden": 32,
-                "seconds": 1.0,
-                "sfreq": 1.0,
-            },
-        }
-    },
+    "fmri_vtc_tasks": {"fmri": RESPONSES},
+    "fmri_digits69": {"fmri": RESPONSES},
     "spk_nelpy_ca1": {
         "spikes": {
             "prepare": [{"kind": "bin_counts", "seconds": 0.025}],
@@ -92,6 +87,10 @@ SIGNALS: dict[str, dict[str, Any]] = {
     },
 }
 """How the signal of each set becomes tokens: its rate, its windows and its trials' lengths are its own."""
+MAPS = ("fmri_vtc_tasks", "fmri_digits69")
+"""Sets whose windows are one map of responses: a map has no course in time whose statistics could be told."""
+PROBED = tuple(card for card in SIGNALS if card not in MAPS)
+STEPS = 150
 
 
 def main() -> None:
@@ -100,22 +99,38 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--out", type=Path, default=Path("runs/real_five"))
-    arguments.add_argument("--cards", nargs="*", default=list(SIGNALS))
-    arguments.add_argument("--steps", type=int, default=200)
+    arguments.add_argument("--cards", nargs="*", default=list(PROBED))
+    arguments.add_argument("--steps", type=int, default=STEPS)
     chosen = arguments.parse_args()
+    found = measured(Asked(chosen.out), chosen.cards, chosen.steps)
+    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
+    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
+
+
+def measured(asked: Asked, cards: Sequence[str] = PROBED, steps: int = STEPS) -> dict[str, Any]:
+    """Each card probed with the run that saw it."""
     torch.set_num_threads(1)  # another number gives other last digits
-    for card in chosen.cards:
-        sets = [
-            f"data.cards=[{card}]",
-            f"signals={json.dumps(SIGNALS[card])}",
-            f"train.steps={chosen.steps}",
-            "train.batch=16",
-        ]
-        out = chosen.out / card
-        pretrain(PretrainRecipe.load("smoke", sets), out, quiet=True)
-        scores = probe([out], card, Options(quiet=True))
-        (out / "scores.json").write_text(json.dumps(scores_json(scores), indent=1))
-        print("\n".join(card_table(scores)), flush=True)  # noqa: T201 - this is the command's output
+    scores = [probe([pretrained(asked, card, steps)], card, Options(quiet=True)) for card in asked.few(cards)]
+    return {"scores": [portable(one) for one in scores]}
+
+
+def pretrained(asked: Asked, card: str, steps: int = STEPS) -> Path:
+    """The folder of a card's run; one that is finished is not run again."""
+    sets = [
+        f"data.cards=[{card}]",
+        f"signals={json.dumps(SIGNALS[card])}",
+        f"train.steps={asked.steps(steps)}",
+        "train.batch=16",
+    ]
+    if card in MAPS:
+        sets.append("objectives={masked_patches: {decoder_depth: 2}}")
+    pretrain(PretrainRecipe.load("smoke", sets), asked.out / card, quiet=True)
+    return asked.out / card
+
+
+def lines(found: Found) -> list[str]:
+    """The tables, one per card."""
+    return [line for one in found["scores"] for line in card_table(one)]
 
 
 if __name__ == "__main__":

@@ -11,9 +11,12 @@ BRAINFM_DATA says where they are.
 import argparse
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
+from asked import Asked
 from numpy.typing import NDArray
+from score_tables import Found, decimals, markdown
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GroupKFold
 
@@ -55,13 +58,43 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--json", action="store_true")
-    found = [*objects(), *targets(), *velocity(), *place()]
+    found = every()
     if arguments.parse_args().json:
         print(json.dumps({"rows": [asdict(one) for one in found]}, indent=1))  # noqa: T201
         return
     for one in found:
         said = f"{one.card:22} {one.what:28} {one.decoder:18} {one.metric:18} {one.score:8.3f}"
         print(f"{said}   control {one.control:.3f}, catalogue {one.catalogue}, n {one.n_test}")  # noqa: T201
+
+
+def every() -> list[Figure]:
+    """All figures."""
+    return [*objects(), *targets(), *velocity(), *place()]
+
+
+def measured(asked: Asked) -> dict[str, Any]:
+    """All figures; a check has the first of these sets alone."""
+    parts = asked.few([objects, targets, velocity, place])
+    return {"rows": [asdict(one) for part in parts for one in part()]}
+
+
+def lines(found: Found) -> list[str]:
+    """The table."""
+    rows = [
+        [
+            *(one[key] for key in ("card", "what", "decoder", "metric")),
+            *map(decimals, figures(one)),
+            str(one["n_test"]),
+        ]
+        for one in found["rows"]
+    ]
+    head = ["set", "decoded", "decoder", "metric", "score", "control", "catalogue", "tested"]
+    return markdown(head, rows)
+
+
+def figures(one: Found) -> list[float | None]:
+    """The numbers of a row."""
+    return [one["score"], one["control"], one["catalogue"]]
 
 
 def objects() -> list[Figure]:

@@ -56,6 +56,7 @@ def test_scratch_and_finetuned_stand_beside_the_other_rows(tuned: tiny.Result) -
     rows = {row["name"]: row for row in tuned.json["rows"]}
     assert list(rows) == [
         "chance",
+        "shuffled",
         "untrained",
         "frozen",
         "classical:band_power",

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
+from brainfm.errors import DataError
 from brainfm.learner import Learner, learner
 from brainfm.objectives import Shapes
 from brainfm.objectives.neurodynamics import (
@@ -368,3 +369,14 @@ def test_a_memory_is_kept_and_taken_up_again(windows: Batch, tmp_path: Path) -> 
     assert torch.equal(other("entropy", never, windows.signal[:, :3], 128.0), few)
     (tmp_path / MEMORY).write_bytes(b"broken")
     assert load_memory(tmp_path) == {}
+
+
+def test_windows_that_are_no_process_are_refused_before_a_step(batch: Batch) -> None:
+    """A map of responses is one sample: its statistics in time are no numbers, and so was the loss from its first step on."""
+    describe = Describe(Neurodynamics(), 16, "fmri", Memory())
+    maps = replace(batch, signal=batch.signal[..., :1], modality="fmri", sfreq=1.0)
+    made = tokens_of(batch)
+    with pytest.raises(
+        DataError, match="windows of 1 samples of fmri are too short to be described as a process"
+    ):
+        describe.fit([(maps, made)])

@@ -256,7 +256,15 @@ def velocity(card: Path, run: Path, folder: Path) -> tiny.Result:
 
 def test_velocity_is_decoded_for_every_patch(velocity: tiny.Result) -> None:
     rows = {row["name"]: row for row in velocity.json["rows"]}
-    assert list(rows) == ["chance", "untrained", "frozen", "classical:wiener", "scratch", "finetuned"]
+    assert list(rows) == [
+        "chance",
+        "shuffled",
+        "untrained",
+        "frozen",
+        "classical:wiener",
+        "scratch",
+        "finetuned",
+    ]
     assert velocity.json["metric"] == "r2" and rows["chance"]["score"] == 0.0
     assert rows["classical:wiener"]["score"] > 0.3
     assert rows["finetuned"]["score"] > 0.3 and rows["frozen"]["low"] > 0.1

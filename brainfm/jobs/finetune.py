@@ -115,6 +115,7 @@ def finetune(
     baselines, notes = classical(panel.evaluation, options.classical)
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {
+            "shuffled": [panel.shuffled(seed, options.protocol, pool) for seed in panel.models],
             "untrained": [panel.untrained(seed, options.protocol, pool) for seed in bench.seeds],
         }
         if checkpoint is not None:

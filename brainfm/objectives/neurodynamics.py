@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from brainfm.batch import Batch
 from brainfm.chance import Chance
+from brainfm.errors import DataError
 from brainfm.objectives import Loss, Objective, Sampled, Shapes
 from brainfm.part import suggest
 from brainfm.pooling import pool_tokens
@@ -188,6 +189,11 @@ class Describe(nn.Module):
                 piece = batch.windows(part)
                 values = self.statistics(piece, signal[part], few.expand(len(piece), -1), made.tokens.virtual)
                 for level, value in values.items():
+                    if not value.isfinite().all():  # as over a single sample: every step would be no number
+                        raise DataError(
+                            f"windows of {signal.shape[-1]} samples of {self.modality} are too short to be described as a "
+                            "process; leave the objective neurodynamics out"
+                        )
                     found[level].append(value.flatten(0, 1))
         for level, several in found.items():
             scale = self.scales[level]

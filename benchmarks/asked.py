@@ -1,0 +1,41 @@
+"""What is asked of a benchmark: where its runs lie, how small they are to be made, how many go side by side.
+
+A benchmark that `results.py` can run is a script with two functions: `measured(asked)` gives what goes to JSON, `lines(found)`
+makes Markdown of it.
+"""
+
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Asked:
+    """`limit` makes a check of a benchmark: at most so many training steps, sets and seeds."""
+
+    out: Path
+    limit: int | None = None
+    side_by_side: int = 1
+
+    def few(self, several: Sequence[Any]) -> list[Any]:
+        """All sets or seeds, or the first `limit`."""
+        return list(several[: self.limit])
+
+    def steps(self, number: int) -> int:
+        """So many steps, or `limit`."""
+        return number if self.limit is None else min(number, self.limit)
+
+    def beside(self, name: str) -> "Asked":
+        """The same of another benchmark, whose runs lie in a folder beside this one's."""
+        return replace(self, out=self.out.with_name(name))
+
+    def each(self, function: Callable[..., Any], jobs: Sequence[Sequence[Any]]) -> list[Any]:
+        """`function(*job)` of every job, in their order; scores do not depend on how many go side by side."""
+        if self.side_by_side == 1:
+            return [function(*job) for job in jobs]
+        context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
+        with ProcessPoolExecutor(self.side_by_side, mp_context=context) as pool:
+            return list(pool.map(function, *zip(*jobs, strict=True)))
