@@ -10,12 +10,13 @@ the generator from noise, without the sketch. Resumable: a fold's pictures are k
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from asked import Asked
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -57,16 +58,25 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=FOLDS, help="the first so many of ten")
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
-    folds = [one_fold(number, chosen.out) for number in range(chosen.folds)]
-    seen = torch.cat([fold["seen"] for fold in folds])
-    fold_of = np.repeat(np.arange(len(folds)), [len(fold["seen"]) for fold in folds])
-    arms = {name: torch.cat([fold[name] for fold in folds]) for name in folds[0] if name != "seen"}
-    scored = {name: values(seen, pictures) for name, pictures in arms.items()}
-    found = {name: summary(one, scored[BASELINE], fold_of) for name, one in scored.items()}
-    write_json(chosen.out / "scores.json", found)
-    save_grid({"seen": seen, **arms}, chosen.out / "digits.png")
-    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
+    print("\n".join(lines(scored(range(chosen.folds), chosen.out))))  # noqa: T201 - this is the command's output
+
+
+def measured(asked: Asked) -> dict[str, Any]:
+    """All folds; a check has the first ones."""
+    return scored(asked.few(range(FOLDS)), asked.out)
+
+
+def scored(folds: Sequence[int], out: Path) -> dict[str, Any]:
+    """Every arm's scores over these folds, kept in `out` with the pictures."""
+    made = [one_fold(number, out) for number in folds]
+    seen = torch.cat([fold["seen"] for fold in made])
+    fold_of = np.repeat(np.arange(len(made)), [len(fold["seen"]) for fold in made])
+    arms = {name: torch.cat([fold[name] for fold in made]) for name in made[0] if name != "seen"}
+    each = {name: values(seen, pictures) for name, pictures in arms.items()}
+    found = {name: summary(one, each[BASELINE], fold_of) for name, one in each.items()}
+    write_json(out / "scores.json", found)
+    save_grid({"seen": seen, **arms}, out / "digits.png")
+    return found
 
 
 def one_fold(number: int, out: Path) -> dict[str, Tensor]:

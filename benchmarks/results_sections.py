@@ -62,6 +62,7 @@ SECTIONS = (
     Section("ablations_dense", "ablations", 40, {"dense": True, "arms": ("independent mask",)}),
     Section("objectives", "objectives", 30),
     Section("contamination", "contamination", 30),
+    Section("digits", "digits", 40),
 )
 
 
