@@ -23,6 +23,7 @@ from brainfm.files import write_json
 from brainfm.jobs.finetune import finetune
 from brainfm.jobs.probe import Options
 from brainfm.recipe import FinetuneRecipe
+from brainfm.recipe_yaml import read_yaml
 
 PACKAGE = "brainfm-tiny"
 ITS_OWN = ("fmri_haxby_sub001", "fmri_vtc_tasks", "fmri_digits69", "spk_dad_m1", "spk_zhang_desimone")
@@ -55,9 +56,13 @@ def measured(asked: Asked) -> dict[str, Any]:
 
 
 def real_tasks() -> list[str]:
-    """The recipes whose card has recordings that are not simulated."""
-    names = sorted(folders.names(FinetuneRecipe.folder, ".yaml"))
-    return [name for name in names if not DataCard.load(FinetuneRecipe.load(name).card).simulated]
+    """The recipes of decoders whose card has recordings that are not simulated; a recipe without a head tells pictures."""
+    out = []
+    for name in sorted(folders.names(FinetuneRecipe.folder, ".yaml")):
+        given = read_yaml(folders.find(FinetuneRecipe.folder, name, ".yaml"))
+        if "head" in given and not DataCard.load(FinetuneRecipe.load(name).card).simulated:
+            out.append(name)
+    return out
 
 
 def one_task(asked: Asked, name: str) -> dict[str, Any]:

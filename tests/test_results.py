@@ -9,6 +9,7 @@ import tiny
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import few_labels
+import full_tables
 import new_sessions
 import results
 import results_page
@@ -182,3 +183,11 @@ def test_a_file_that_hours_have_made_is_taken_but_not_in_a_check(
     monkeypatch.setattr(Section, "_function", lambda self, name: lambda asked: {"tables": asked.limit})
     assert section.measured(Asked(tmp_path)) == {"tables": [1]}
     assert section.measured(Asked(tmp_path, 2)) == {"tables": 2}
+
+
+def test_every_decoder_of_real_recordings_has_a_row_and_no_other_recipe() -> None:
+    tasks = full_tables.real_tasks()
+    assert {"eeg_arithmetic", "fmri_digits69", "spk_dad_m1_velocity"} <= set(tasks)
+    assert not {"smoke", "demo_eeg", "digits", "brain_it"} & set(
+        tasks
+    )  # simulated, or no decoder but pictures
