@@ -129,3 +129,15 @@ def test_positions_are_fixed_and_differ() -> None:
     torch.testing.assert_close(where[0, :4], torch.zeros(4))
     torch.testing.assert_close(where[5, 0], torch.sin(torch.tensor(1.0)))  # one row down
     assert not [name for name, _ in surface().named_parameters() if name == "where"]
+
+
+def test_regions_lie_side_by_side() -> None:
+    """Each in a square of its own, left to right and top to bottom; what is in none of them is nowhere."""
+    place = np.array([[-1, 0, 1], [1, 0, -1], [0.5, 0, 0.5], [0.6, 0, 0.4], [9, 9, 9]], float) / 100
+    sensors = Sensors.of([f"v{row}" for row in range(5)], "voxel", "1", place, "own")
+    sensors = sensors.with_regions(["A", "A", "B", "B", "C"])
+    batch = Batch.of("fmri", np.zeros((1, 5, 1), np.float32), 1.0, [sensors], places=["d/a"])
+    part = SurfacePatch(grid=(8, 8), patch=4, regions=["A", "B"], seconds=1.0, sfreq=1.0).build(8, 0)
+    part.adopt(batch)
+    # two across: A has columns 0 to 3 and B 4 to 7 of the first four rows
+    assert part.pixel.tolist() == [0, 3 * 8 + 3, 4, 3 * 8 + 7, -1]

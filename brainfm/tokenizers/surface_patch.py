@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from brainfm.batch import Batch
+from brainfm.batch import Batch, number_of
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
 from brainfm.layers.fixed import of_sensors
@@ -37,6 +37,10 @@ class SurfacePatch(Tokenizer):
 
     grid: tuple[int, int] = Field(default=(256, 256), strict=False, description="height and width in pixels")
     patch: int = Field(default=16, ge=1, description="pixels along a patch's side")
+    regions: list[str] = Field(
+        default=[],
+        description="where no map is joined: regions that lie side by side, a square of the grid each",
+    )
 
     @model_validator(mode="after")
     def _whole_patches(self) -> "SurfacePatch":
@@ -101,6 +105,8 @@ class SurfacePatchTokenizer(Knowing):
 
     def laid_out(self, batch: Batch) -> Int[Tensor, " vertex"]:
         """The pixel of each vertex by its place, −1 without one."""
+        if self.part.regions:
+            return self.side_by_side(batch)
         height, width = self.part.grid
         x, y, z = batch.position[0].double().cpu().unbind(dim=-1)
         around = torch.atan2(x, -y) / (2 * math.pi) + 0.5  # the back of the head is in the middle
@@ -108,6 +114,23 @@ class SurfacePatchTokenizer(Knowing):
         row = ((1 - above) * height).long().clamp(0, height - 1)
         column = (around * width).long().clamp(0, width - 1)
         return torch.where(batch.located[0].cpu(), row * width + column, -1)
+
+    def side_by_side(self, batch: Batch) -> Int[Tensor, " vertex"]:
+        """Each region in a square of its own, stretched over it from left to right and from top to bottom; −1 outside of all."""
+        height, width = self.part.grid
+        across = math.ceil(len(self.part.regions) ** 0.5)
+        tall, wide = height // across, width // across
+        x, _, z = batch.position[0].double().cpu().unbind(dim=-1)
+        region, there = batch.region[0].cpu(), batch.located[0].cpu()
+        pixel = torch.full_like(region, -1)
+        for number, name in enumerate(self.part.regions):
+            here = there & (region == number_of(name))
+            if here.any():
+                row = ((1 - stretched(z[here])) * tall).long().clamp(0, tall - 1)
+                column = (stretched(x[here]) * wide).long().clamp(0, wide - 1)
+                down, right = divmod(number, across)
+                pixel[here] = (row + down * tall) * width + column + right * wide
+        return pixel
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         batch = without_padding(batch)
@@ -151,6 +174,12 @@ class SurfacePatchTokenizer(Knowing):
         row, known = self.vocabulary.rows(batch.identity)
         placed = self.laid_out(batch).to(batch.signal.device)
         return placed if not len(self.pixel) else torch.where(known[0], self.pixel[row[0]], placed)
+
+
+def stretched(values: Float[Tensor, " vertex"]) -> Float[Tensor, " vertex"]:
+    """From 0 to 1 over these vertices."""
+    low, high = values.min(), values.max()
+    return (values - low) / (high - low).clamp(min=1e-9)
 
 
 def sine_cosine(down: int, across: int, width: int) -> Float[Tensor, "square width"]:
