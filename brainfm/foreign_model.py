@@ -86,6 +86,8 @@ class Foreign:
         """Features by seed and by what else they depend on, of a network of which none may be kept on disk."""
         self.manifest = manifest or Manifest()
         self.load_report = LoadReport(0)
+        self.untouched = False
+        """What a network of others has seen, nobody knows unless its manifest says so."""
         self._built: tuple[tuple[Any, ...], Network] | None = None
 
     @property

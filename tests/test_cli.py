@@ -15,6 +15,7 @@ VERBS = [
     "pretrain",
     "probe",
     "finetune",
+    "reconstruct",
     "predict",
     "embed",
     "report",

@@ -322,7 +322,7 @@ def description(
         "prepare": {"sensors": raw, "steps": steps},
         "output": {"name": name, "shape": ["batch", *graph.outputs]},
         **(
-            {"labels": decoder.labels, "answer": decoder.answer.model_dump(mode="json")}
+            {"labels": decoder.labels, "answer": decoder.answer.model_dump(mode="json", exclude={"matching"})}
             if decoder
             else {"pool": graph.pool}
         ),
