@@ -11,6 +11,7 @@ from scipy.io import savemat
 
 from brainfm.data import nsd as module
 from brainfm.data.bold5000 import REGIONS, bold5000
+from brainfm.data.miyawaki import miyawaki
 from brainfm.data.nsd import nsd, shared1000
 from brainfm.data.picture_splits import by_pictures
 from brainfm.data.things_fmri import kept_for_test, things_fmri
@@ -164,3 +165,39 @@ def test_things(tmp_path: Path) -> None:
         things_fmri(tmp_path, 1, tmp_path / "images", regions=("FFA",))
     with pytest.raises(DataError, match="lacks 5 of 5"):
         things_fmri(tmp_path, 1, folder)
+
+
+def test_miyawaki(tmp_path: Path) -> None:
+    """Two runs: pictures that last three volumes, rest between them; the blood answers two volumes late."""
+    rng = np.random.default_rng(0)
+    for folder in ("func", "label", "mask"):
+        (tmp_path / folder).mkdir()
+    inside = np.zeros(SHAPE, np.int16)
+    inside.flat[:5] = 1
+    nib.save(nib.Nifti1Image(inside, np.eye(4)), tmp_path / "mask/mask.nii.gz")
+    first, second = rng.integers(0, 2, (2, 10, 10))
+    rest = np.full((10, 10), -1)
+    order = [rest, first, rest, second, rest, first, rest]
+    screen = np.array([one.reshape(-1, order="F") for one in order for _ in range(3)])
+    for kind, drift in (("random", 0.0), ("figure", 0.5)):
+        course = np.zeros((*SHAPE, len(screen)), np.float32)
+        for at in (3, 15):
+            course[..., at + 2 : at + 5] = 1.0  # the first picture excites every voxel, the second none
+        course += 100 + drift * np.arange(len(screen), dtype=np.float32)
+        nib.save(nib.Nifti1Image(course, np.eye(4)), tmp_path / f"func/data_{kind}_run01.nii.gz")
+        np.savetxt(tmp_path / f"label/data_{kind}_run01_label.csv", screen, fmt="%d", delimiter=",")
+    seen = miyawaki(tmp_path)
+    assert seen.response.shape == (6, 5) and seen.session.tolist() == [0, 0, 0, 1, 1, 1]
+    np.testing.assert_array_equal(seen.images()[:3, 0], [first, second, first])
+    answers = seen.response[:, 0]
+    assert (answers[[0, 2, 3, 5]] > 0.5).all() and (answers[[1, 4]] < 0.1).all()
+    np.testing.assert_allclose(answers[:3], answers[3:], atol=1e-3)  # drift is no response
+    short = screen[:-1]
+    np.savetxt(tmp_path / "label/data_random_run01_label.csv", short, fmt="%d", delimiter=",")
+    with pytest.raises(DataError, match="21 volumes need 100 each"):
+        miyawaki(tmp_path)
+    (tmp_path / "label/data_random_run01_label.csv").unlink()
+    with pytest.raises(DataError, match="says what was seen at each volume"):
+        miyawaki(tmp_path)
+    with pytest.raises(DataError, match="holds no run of picture"):
+        miyawaki(tmp_path, ("picture",))
