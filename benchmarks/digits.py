@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from asked import Asked
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from brainfm.brains.ridge import mixed
@@ -81,10 +82,9 @@ def scored(folds: Sequence[int], out: Path) -> dict[str, Any]:
 
 def one_fold(number: int, out: Path) -> dict[str, Tensor]:
     """Every arm's pictures of one fold, and what was seen."""
-    path = out / f"fold-{number}.pt"
+    path = out / f"fold-{number}.safetensors"
     if path.exists():
-        kept: dict[str, Tensor] = torch.load(path)
-        return kept
+        return load_file(path)
     made: dict[str, Tensor] = {}
     for arm, changes in ARMS.items():
         recipe = ReconstructRecipe.load("digits", [f"test.folds={FOLDS}", f"test.fold={number}", *changes])
@@ -94,7 +94,9 @@ def one_fold(number: int, out: Path) -> dict[str, Tensor]:
             )
         fitted = fit(recipe, out / f"{arm.replace(' ', '-')}-{number}", quiet=True)
         made |= pictures_of(fitted, arm)
-    write_file(path, lambda passing: torch.save(made, passing))
+    write_file(
+        path, lambda passing: save_file({name: one.contiguous() for name, one in made.items()}, passing)
+    )
     return made
 
 

@@ -54,12 +54,12 @@ class VisionTransformer(ImageEmbedder):
             "num_attention_heads": self.heads,
         }
 
-    def library(self) -> Any:
+    def network_and_config(self) -> Any:
         """(model class, config of the settings)"""
         raise NotImplementedError
 
     def build(self, generator: torch.Generator | None = None) -> "TransformerEmbedder":
-        model, config = self.library()
+        model, config = self.network_and_config()
         if self.weights is None:
             with seeded(asked(generator)):
                 network = model(config)

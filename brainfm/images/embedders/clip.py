@@ -10,7 +10,7 @@ class Clip(VisionTransformer):
 
     colours: ClassVar = OPENAI
 
-    def library(self) -> Any:
+    def network_and_config(self) -> Any:
         from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
         config = CLIPVisionConfig(**self.sizes, intermediate_size=4 * self.width, projection_dim=self.width)

@@ -16,7 +16,7 @@ class Dinov2(VisionTransformer):
         default=0, ge=0, description="of the network; weights with registers need a number above 0 here"
     )
 
-    def library(self) -> Any:
+    def network_and_config(self) -> Any:
         from transformers import (
             Dinov2Config,
             Dinov2Model,

@@ -10,7 +10,7 @@ class Vit(VisionTransformer):
 
     colours: ClassVar = HALF
 
-    def library(self) -> Any:
+    def network_and_config(self) -> Any:
         from transformers import ViTConfig, ViTModel
 
         return ViTModel, ViTConfig(**self.sizes, intermediate_size=4 * self.width)
