@@ -5,13 +5,10 @@
 `brainfm probe brainfm-tiny eeg_ssvep_exo --split CrossSession --worth`; adapting to a new session is `new_sessions.py`'s.
 """
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from asked import Asked
+from asked import Asked, command
 from score_tables import Found, decimals, interval, markdown, portable
 
 from brainfm.jobs.probe import Options, probe
@@ -22,15 +19,7 @@ ELSEWHERE = ("adaptation",)
 
 def main() -> None:
     """Ask, print the table."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/asides"))
-    chosen = arguments.parse_args()
-    found = measured(Asked(chosen.out))
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
-    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
+    command(__doc__, "asides", measured, lines)
 
 
 def measured(asked: Asked) -> dict[str, Any]:

@@ -4,6 +4,8 @@ A benchmark that `results.py` can run is a script with two functions: `measured(
 makes Markdown of it.
 """
 
+import argparse
+import json
 import multiprocessing
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -39,3 +41,22 @@ class Asked:
         context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
         with ProcessPoolExecutor(self.side_by_side, mp_context=context) as pool:
             return list(pool.map(function, *zip(*jobs, strict=True)))
+
+
+def command(
+    doc: str | None,
+    name: str,
+    measured: Callable[[Asked], Any],
+    lines: Callable[[Any], list[str]],
+    limited: str = "",
+) -> None:
+    """A benchmark by itself: measure into --out, keep the JSON there, print the table. `limited` says what --limit bounds."""
+    arguments = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--out", type=Path, default=Path("runs") / name)
+    if limited:
+        arguments.add_argument("--limit", type=int, help=limited)
+    chosen = arguments.parse_args()
+    found = measured(Asked(chosen.out, getattr(chosen, "limit", None)))
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
+    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output

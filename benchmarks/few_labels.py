@@ -8,14 +8,11 @@ pretraining of `eeg_tiny` in the two folds of `real_eeg.py`, one seed, so that e
 them; MEG by `brainfm-tiny`, which saw none of it.
 """
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import real_eeg
 import torch
-from asked import Asked
+from asked import Asked, command
 from score_tables import Found, cell, markdown, named, portable
 
 from brainfm.jobs.probe import Options, probe
@@ -30,16 +27,7 @@ STEPS = 300
 
 def main() -> None:
     """Pretrain what is not pretrained yet, print the table."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/few_labels"))
-    arguments.add_argument("--limit", type=int, help="steps, sets and draws")
-    chosen = arguments.parse_args()
-    found = measured(Asked(chosen.out, chosen.limit))
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
-    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
+    command(__doc__, "few_labels", measured, lines, "steps, sets and draws")
 
 
 def measured(asked: Asked) -> dict[str, Any]:

@@ -8,13 +8,10 @@ from.
 Judged by the same checkpoints as `few_labels.py`.
 """
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from asked import Asked
+from asked import Asked, command
 from few_labels import judges
 from score_tables import Found, cell, markdown
 
@@ -37,16 +34,7 @@ SETS: dict[str, Split | None] = {
 
 def main() -> None:
     """Pretrain what is not pretrained yet, print the table."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/new_sessions"))
-    arguments.add_argument("--limit", type=int, help="steps and sets")
-    chosen = arguments.parse_args()
-    found = measured(Asked(chosen.out, chosen.limit))
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
-    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
+    command(__doc__, "new_sessions", measured, lines, "steps and sets")
 
 
 def measured(asked: Asked) -> dict[str, Any]:

@@ -5,13 +5,10 @@
 A ridge probe of frozen features, one untrained twin, the classical decoders. Some minutes, nothing is trained.
 """
 
-import argparse
-import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from asked import Asked
+from asked import Asked, command
 from score_tables import Found, best_cell, cell, decimals, gap, markdown, named, portable
 
 from brainfm.jobs.probe import Options, probe
@@ -33,15 +30,7 @@ CARDS = (
 
 def main() -> None:
     """Probe every card, print the table."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/shipped"))
-    chosen = arguments.parse_args()
-    found = measured(Asked(chosen.out))
-    chosen.out.mkdir(parents=True, exist_ok=True)
-    (chosen.out / "scores.json").write_text(json.dumps(found, indent=1))
-    print("\n".join(lines(found)))  # noqa: T201 - this is the command's output
+    command(__doc__, "shipped", measured, lines)
 
 
 def measured(asked: Asked) -> dict[str, Any]:

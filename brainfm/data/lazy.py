@@ -84,15 +84,18 @@ class LazyDataset:
         return LazyDataset(self.path, self.name, self.picks[list(rows)], self.scale[list(rows)], self.offset)
 
     def _read(self, get: Callable[[Any], Any]) -> Any:
-        import h5py
+        return of_hdf5(self.path, self.name, get)
 
-        try:
-            with h5py.File(self.path, "r") as file:
-                return get(file[self.name])
-        except (OSError, KeyError) as error:
-            raise DataError(
-                f"{self.path.name} can't be read at {self.name} ({error}); get it again"
-            ) from error
+
+def of_hdf5(path: Path, name: str, get: Callable[[Any], Any]) -> Any:
+    """What `get` takes of a dataset of an HDF5 file. Raises `DataError` where it can't be read."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return get(file[name])
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path.name} can't be read at {name} ({error}); get it again") from error
 
 
 class Computed:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.data.lazy import of_hdf5
 from brainfm.data.readers.temporaldata import need_h5py
 from brainfm.data.seen import as_pictures
 from brainfm.errors import DataError
@@ -32,14 +33,8 @@ class Hdf5Pictures:
         return found[back] if np.ndim(self.picked[key]) else found[0]
 
     def _read(self, get: Any) -> Any:
-        h5py = need_h5py(self.path)
-        try:
-            with h5py.File(self.path, "r") as file:
-                return get(file[self.name])
-        except (OSError, KeyError) as error:
-            raise DataError(
-                f"{self.path.name} can't be read at {self.name} ({error}); get it again"
-            ) from error
+        need_h5py(self.path)
+        return of_hdf5(self.path, self.name, get)
 
 
 class FilePictures:

@@ -7,10 +7,10 @@ import numpy as np
 from pydantic import Field, field_validator
 
 from brainfm.data.brain import Brain, activity
+from brainfm.data.made_up import numbers, places
 from brainfm.data.modalities import modality
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Recording
-from brainfm.errors import DataError
 
 SHARED = 256.0
 """Hertz at which a session is made that several instruments see."""
@@ -43,24 +43,11 @@ class Simulated(Reader):
 
     def find(self, folder: Path, pattern: str) -> list[Entry]:
         """One entry per subject and session; folder and pattern are not looked at, there is no file."""
-        return [
-            Entry(
-                Path("simulated", f"subject{subject:02d}", f"session{session:02d}"),
-                f"{subject:02d}",
-                f"{session:02d}",
-            )
-            for subject in range(1, self.subjects + 1)
-            for session in range(1, self.sessions + 1)
-        ]
+        return [Entry(*one) for one in places(self.subjects, self.sessions)]
 
     def open(self, path: Path) -> Recording:
         """The recording of a path that `find` gave."""
-        names = [path.parent.name.removeprefix("subject"), path.name.removeprefix("session")]
-        if not all(name.isdigit() for name in names):
-            raise DataError(
-                f"{path} is no simulated recording; their paths are subject01/session01 and so on"
-            )
-        subject, session = map(int, names)
+        subject, session = numbers(path)
         brain = Brain.draw(np.random.default_rng([self.seed, subject]))
         rng = np.random.default_rng([self.seed, subject, session])
         seen = activity(brain, rng, self.seconds, SHARED, self.classes) if self.beside else None

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
+from brainfm.data.made_up import numbers, places
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Recording, Signal, Track
 from brainfm.data.visual_cortex import VisualCortex
-from brainfm.errors import DataError
 
 
 class SimulatedCortex(Reader):
@@ -26,24 +26,11 @@ class SimulatedCortex(Reader):
 
     def find(self, folder: Path, pattern: str) -> list[Entry]:
         """One entry per subject and session; folder and pattern are not looked at, there is no file."""
-        return [
-            Entry(
-                Path("simulated", f"subject{subject:02d}", f"session{session:02d}"),
-                f"{subject:02d}",
-                f"{session:02d}",
-            )
-            for subject in range(1, self.subjects + 1)
-            for session in range(1, self.sessions + 1)
-        ]
+        return [Entry(*one) for one in places(self.subjects, self.sessions)]
 
     def open(self, path: Path) -> Recording:
         """The recording of a path that `find` gave, at a nominal trial a second."""
-        names = [path.parent.name.removeprefix("subject"), path.name.removeprefix("session")]
-        if not all(name.isdigit() for name in names):
-            raise DataError(
-                f"{path} is no simulated recording; their paths are subject01/session01 and so on"
-            )
-        subject, session = map(int, names)
+        subject, session = numbers(path)
         seen = simulated(self).people[subject - 1]
         rows = np.flatnonzero(seen.session == session - 1)
         signal = Signal(seen.response[rows].T, 1.0, seen.voxels)
