@@ -17,7 +17,6 @@ from brainfm.checkpoint import LoadReport, refuse_partial, tensors_of
 from brainfm.errors import CheckpointError
 from brainfm.files import write_json
 from brainfm.images.embedders import ImageEmbedder
-from brainfm.images.frozen import FrozenEmbedder
 from brainfm.images.small import train_small
 from brainfm.part import Settings
 
@@ -146,9 +145,3 @@ class PictureFeatures:
                     f"{folder}: embedder {name} was {config['ids'][name]}, it is now {embedder.id}"
                 )
         return found
-
-
-def embedder_of(features: PictureFeatures, name: str) -> FrozenEmbedder:
-    """The network behind a feature."""
-    found: FrozenEmbedder = features.embedders[name]
-    return found

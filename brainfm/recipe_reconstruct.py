@@ -41,6 +41,11 @@ class People(Settings):
 
     known: list[str] = Field(default=[], description="nobody named: all but the new ones")
     new: list[str] = []
+    new_sessions: int | None = Field(
+        default=None,
+        ge=1,
+        description="of a new person, the first so many: NSD's first is an hour; none: all",
+    )
     new_share: float = Field(
         default=1.0, gt=0, le=1, description="of a new person's training trials, the first ones"
     )

@@ -1,20 +1,19 @@
 """Stages: one network trained several times in turn, each time other parts of it, on other data, by other losses.
 
 Brain-IT has four: an encoder that finds the clusters, semantic and low-level features, both with the generator, and a new
-person of whom only voxel embeddings train. Each is a run of the one training loop in a folder of its own, so each can be
-killed and goes on.
+person of whom only voxel embeddings train. Each begins with what the one before left, and is a run of the one training loop
+in a folder of its own, so each can be killed and goes on.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import nn
 
-from brainfm.checkpoint import latest
-from brainfm.errors import CheckpointError, RecipeError
+from brainfm.errors import RecipeError
 from brainfm.part import Settings
 from brainfm.recipe import Training
 from brainfm.train import Outcome, Run, Task, train
@@ -31,22 +30,11 @@ class Stage(Settings):
         min_length=1, description='globs of the names of parameters that train: ["*"] is all'
     )
     objectives: Objectives = Field(min_length=1, description="target → loss → weight")
-    start: str | None = Field(
-        default=None, description="the stage whose network it begins with, written `from:`; None: a new one"
-    )
     undecayed: list[str] = Field(
         default=["*vocabulary.table", "embedding.*"],
         description="globs of parameters that are not decayed: else rows of people who are not trained on would shrink",
     )
     settings: Training
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from(cls, value: Any) -> Any:
-        """`from:`, which can't be the name of a field."""
-        if isinstance(value, Mapping) and "from" in value:
-            return {**{key: one for key, one in value.items() if key != "from"}, "start": value["from"]}
-        return value
 
     def rates(self, module: nn.Module) -> dict[str, float]:
         """Of each parameter, 1 where it trains and 0 where it stays. Raises `RecipeError` for a glob that names none."""
@@ -64,32 +52,6 @@ class Stage(Settings):
 def beginnings(names: Iterable[str]) -> list[str]:
     """The first words of dotted names, each once."""
     return sorted({name.partition(".")[0] for name in names})
-
-
-def check_stages(stages: Sequence[Stage]) -> None:
-    """Raise `RecipeError` unless names are unique and every stage starts at none or at an earlier one."""
-    earlier: list[str] = []
-    for stage in stages:
-        if stage.name in earlier:
-            raise RecipeError(f"two stages are called {stage.name}; give one another name")
-        if stage.start is not None and stage.start not in earlier:
-            raise RecipeError(
-                f"stage {stage.name} starts from {stage.start!r}, which is no earlier stage; "
-                f"there are {', '.join(earlier) or 'none'}"
-            )
-        earlier.append(stage.name)
-
-
-def start_of(stage: Stage, out: Path) -> Path | None:
-    """The folder of the network that a stage begins with, among runs in `out`; None where it begins with a new one."""
-    if stage.start is None:
-        return None
-    found = latest(out / stage.start)
-    if found is None:
-        raise CheckpointError(
-            f"{out / stage.start} holds no checkpoint for stage {stage.name} to start from; run it first"
-        )
-    return found
 
 
 def run_stage(

@@ -31,7 +31,7 @@ from brainfm.feature_losses import cosine, info_nce, mse
 from brainfm.layers.queries import LatentQueries
 from brainfm.part import explain
 from brainfm.recipe import Training
-from brainfm.stages import Stage, check_stages, run_stage, start_of
+from brainfm.stages import Stage, run_stage
 from brainfm.trials import Pairs, TrialPlan, batch_of, identities
 from tests.tiny import drawn, rows
 
@@ -307,23 +307,6 @@ def test_a_killed_stage_goes_on_with_the_same_losses(
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
     with pytest.raises(CheckpointError, match="another data"):
         fit(one, copy.deepcopy(model), people[:1], features, tmp_path / "cut")
-
-
-def test_a_stage_starts_at_another(
-    model: BrainFeatures, people: list[Seen], features: dict[str, Tensor], tmp_path: Path
-) -> None:
-    first, second = stage("semantic", ["*"]), stage("joint", ["readers.*"], **{"from": "semantic"})
-    check_stages([first, second])
-    with pytest.raises(CheckpointError, match="holds no checkpoint for stage joint"):
-        start_of(second, tmp_path)
-    trained = fit(first, copy.deepcopy(model), people[:2], features, tmp_path)
-    folder = start_of(second, tmp_path)
-    assert folder is not None and start_of(first, tmp_path) is None
-    begun = BrainFeatures.load(folder)
-    assert all(torch.equal(a, b) for a, b in zip(trained.parameters(), begun.parameters(), strict=True))
-    for stages, words in (([second], "starts from 'semantic'"), ([first, first], "two stages")):
-        with pytest.raises(RecipeError, match=words):
-            check_stages(stages)
 
 
 def test_what_a_stage_can_not_be_is_one_sentence(people: list[Seen], features: dict[str, Tensor]) -> None:

@@ -362,3 +362,11 @@ def test_published_sizes_are_counted_without_being_made() -> None:
     assert cost.features == {"semantic": (256, 1664), "low": (7190, 512)}
     assert cost.latents == (4, 32, 32)
     assert 2.4e9 < cost.parameters["generator"] < 2.7e9
+
+
+def test_a_new_persons_first_session_is_what_trains(card: Path) -> None:
+    one = by_shared(people_of(DataCard.load(card)), "session_all")[0]
+    first = one.training(average=False, sessions=1)
+    assert set(first.session) == {0} and 0 < len(first) < len(one.train)
+    assert len(one.training(average=False, share=0.5, sessions=1)) == round(len(first) / 2)
+    assert not set(first.shown) & set(one.testing().shown)

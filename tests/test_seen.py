@@ -17,13 +17,13 @@ from brainfm.data.noise_ceiling import (
 from brainfm.data.picture_splits import (
     by_pictures,
     first_sessions,
-    picture_folds,
     shared_pictures,
     shared_test,
 )
 from brainfm.data.recording import Recording, Sensors, Signal, Track
 from brainfm.data.scenes import COLOURS, Scenes
 from brainfm.data.seen import Seen, as_pictures, refuse_mixed
+from brainfm.data.viewers import by_fold
 from brainfm.data.visual_cortex import VisualCortex, energies
 from brainfm.errors import DataError
 
@@ -145,7 +145,7 @@ def test_the_digits_become_a_table() -> None:
     seen = Seen.of(DataCard.load("fmri_digits69").recordings())
     assert seen.response.shape == (90, 3092) and seen.pictures.shape == (90, 1, 28, 28)
     assert 0 <= seen.images().min() < 0.01 and seen.images().max() == 1
-    folds = picture_folds(seen, 10, seed=1)
+    folds = [by_fold([seen], 10, number, "none")[0] for number in range(10)]
     assert sorted(np.concatenate([fold.test for fold in folds])) == list(range(90))
 
 
@@ -163,16 +163,14 @@ def test_shared_pictures_are_tested_and_nobody_trains_on_them(cortex: VisualCort
 @pytest.mark.parametrize("folds", [2, 7])
 def test_no_picture_is_on_both_sides(cortex: VisualCortex, folds: int) -> None:
     one = cortex.people[0]
-    found = picture_folds(one, folds, seed=4)
+    found = [by_fold([one], folds, number, "none")[0] for number in range(folds)]
     for fold in found:
         assert not set(one.picture[fold.train]) & set(one.picture[fold.test])
         assert len(fold.train) + len(fold.test) == len(one)
     tested = np.concatenate([fold.test for fold in found])
     assert sorted(tested) == list(range(len(one)))
-    again = picture_folds(one, folds, seed=5)
-    assert not np.array_equal(found[0].test, again[0].test)
     with pytest.raises(DataError, match="can't be tested in 1 folds"):
-        picture_folds(one, 1)
+        by_fold([one], 1, 0, "none")
 
 
 def test_first_sessions_and_what_is_left(cortex: VisualCortex) -> None:

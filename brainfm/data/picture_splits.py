@@ -42,19 +42,6 @@ def by_pictures(seen: Seen, tested: Sequence[str], held_out: str = "") -> Fold:
     return Fold(train, test, held_out or f"{len(set(tested))} pictures")
 
 
-def picture_folds(seen: Seen, folds: int, seed: int = 0) -> list[Fold]:
-    """Each picture is tested once, with all its trials; which go together is drawn by `seed`."""
-    shown = np.unique(seen.picture)
-    if not 2 <= folds <= len(shown):
-        raise DataError(f"{seen.who}: {len(shown)} pictures can't be tested in {folds} folds")
-    order = np.random.default_rng(seed).permutation(shown)
-    found = []
-    for number, group in enumerate(np.array_split(order, folds), 1):
-        tested = np.isin(seen.picture, group)
-        found.append(Fold(np.flatnonzero(~tested), np.flatnonzero(tested), f"pictures, fold {number}"))
-    return found
-
-
 def first_sessions(seen: Seen, count: int = 1) -> Rows:
     """The trials of the first sessions: of NSD, one of them is the "one hour" of MindEye2 (750 trials)."""
     there = np.unique(seen.session)

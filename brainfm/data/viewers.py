@@ -7,7 +7,7 @@ import numpy as np
 
 from brainfm.data.cards import DataCard
 from brainfm.data.leaks import Fold
-from brainfm.data.picture_splits import by_pictures, shared_test
+from brainfm.data.picture_splits import by_pictures, first_sessions, shared_test
 from brainfm.data.recording import Recording
 from brainfm.data.seen import Rows, Scaling, Seen
 from brainfm.errors import DataError
@@ -26,9 +26,12 @@ class Viewer:
         """The subject."""
         return self.seen.subject
 
-    def training(self, average: bool = True, share: float = 1.0) -> Seen:
-        """The first `share` of the training trials, one row a picture if they are averaged."""
-        kept = self.seen.rows(self.train[: max(2, round(share * len(self.train)))])
+    def training(self, average: bool = True, share: float = 1.0, sessions: int | None = None) -> Seen:
+        """The first `share` of the training trials, of the first `sessions` or all; one row a picture if they are averaged."""
+        rows = self.train
+        if sessions is not None:
+            rows = np.intersect1d(rows, first_sessions(self.seen, sessions))
+        kept = self.seen.rows(rows[: max(2, round(share * len(rows)))])
         return kept.averaged() if average else kept
 
     def testing(self) -> Seen:

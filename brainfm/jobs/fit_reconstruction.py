@@ -13,6 +13,7 @@ from brainfm.brains.ridge import out_of_fold
 from brainfm.clusterer import RESPONSE, EncodeVoxels, VoxelEncoderNetwork, functional_clusters, key_of
 from brainfm.condition_noise import ConditionNoise
 from brainfm.data.cards import DataCard
+from brainfm.data.seen import refuse_mixed
 from brainfm.data.viewers import Viewer, by_fold, by_shared, people_of
 from brainfm.errors import RecipeError
 from brainfm.files import write_folder
@@ -54,8 +55,9 @@ def fit(recipe: ReconstructRecipe, out: Path, quiet: bool = False) -> Fitted:
         measure(model, list(pairs.values()))
     for stage in recipe.stages:
         if stage.people == NEW and not {one.name for one in new} <= pairs.keys():
-            share = recipe.people.new_share
-            added = {one.name: pairs_of(one.training(recipe.average, share), model.features) for one in new}
+            asked = recipe.people
+            seen = [one.training(recipe.average, asked.new_share, asked.new_sessions) for one in new]
+            added = {one.subject: pairs_of(one, model.features) for one in seen}
             fitting.meet(list(added.values()), list(pairs.values()))
             pairs |= added
         fitting.learn(stage, [pairs[name] for name in whose(stage, known, new)])
@@ -80,6 +82,7 @@ def whose(stage: ReconstructStage, known: Sequence[Viewer], new: Sequence[Viewer
 def people(recipe: ReconstructRecipe) -> tuple[list[Viewer], list[Viewer]]:
     """Those whom the first stages train on, and those who come later."""
     everybody = people_of(DataCard.load(recipe.card))
+    refuse_mixed(everybody)
     names, asked = [one.subject for one in everybody], recipe.people
     for name in [*asked.known, *asked.new]:
         if name not in names:
