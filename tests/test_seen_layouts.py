@@ -9,12 +9,14 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from brainfm.data import nsd as module
-from brainfm.data.bold5000 import REGIONS, bold5000
-from brainfm.data.miyawaki import miyawaki
-from brainfm.data.nsd import nsd, shared1000
+from brainfm.data.cards import DataCard
 from brainfm.data.picture_splits import by_pictures
-from brainfm.data.things_fmri import kept_for_test, things_fmri
+from brainfm.data.viewers import people_of
+from brainfm.data.viewing import nsd as module
+from brainfm.data.viewing.bold5000 import REGIONS, bold5000
+from brainfm.data.viewing.miyawaki import miyawaki
+from brainfm.data.viewing.nsd import nsd, shared1000
+from brainfm.data.viewing.things_fmri import kept_for_test, things_fmri
 from brainfm.errors import DataError
 
 SHAPE = (4, 3, 2)
@@ -201,3 +203,23 @@ def test_miyawaki(tmp_path: Path) -> None:
         miyawaki(tmp_path)
     with pytest.raises(DataError, match="holds no run of picture"):
         miyawaki(tmp_path, ("picture",))
+
+
+def test_cards_lead_to_people(tmp_path: Path, few_voxels: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The card says where a set lies and in what layout, so that recipes need its name alone."""
+    monkeypatch.setenv("BRAINFM_DATA", str(tmp_path))
+    card = DataCard.load("fmri_nsd")
+    with pytest.raises(DataError, match="set BRAINFM_DATA to the folder that holds it"):
+        people_of(card)
+    (tmp_path / "fmri_nsd").mkdir()
+    with pytest.raises(DataError, match="holds nobody's responses; fetch the set there first"):
+        people_of(card)
+    nsd_folder(tmp_path / "fmri_nsd")
+    (seen,) = people_of(card)
+    assert seen.who == "fmri_nsd/subj01" and len(seen) == 10
+    named = {name: DataCard.load(name).viewing for name in ("fmri_bold5000", "fmri_things")}
+    assert [type(one).__name__ for one in named.values()] == ["Bold5000", "ThingsFmri"]
+    for name, one in named.items():
+        (tmp_path / name).mkdir()
+        with pytest.raises(DataError, match="holds nobody's responses"):
+            one.people(tmp_path / name)

@@ -25,6 +25,7 @@ from brainfm.data.leaks import Split
 from brainfm.data.provenance import Access, Overlap, Verified
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Recording
+from brainfm.data.viewing import Viewing
 from brainfm.data.windows import Cut, Windows, require_classes
 from brainfm.errors import DataError, RecipeError
 from brainfm.part import Settings, explain
@@ -109,6 +110,8 @@ class DataCard(Settings):
     folder: str = ""
     files: str = ""
     reader: SerializeAsAny[Reader] | None = None
+    viewing: SerializeAsAny[Viewing] | None = None
+    """How published responses to pictures become tables of trials, for reconstruction."""
     events: EventSource | None = None
     task: Task | None = None
     baseline: SerializeAsAny[Baseline] | None = None
@@ -172,6 +175,8 @@ class DataCard(Settings):
     def hash(self) -> str:
         """A hash of what decides which windows there are. The prose and where the set comes from may change freely."""
         decides = self.model_dump(mode="json", exclude=set(PROVENANCE))
+        if self.viewing is None:  # so that cards written before there was any keep their hash
+            del decides["viewing"]
         return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()[:12]
 
     @property

@@ -41,6 +41,8 @@ class Viewer:
 
 def people_of(card: DataCard) -> list[Seen]:
     """Everybody's trials, one table a person, in order of their names."""
+    if card.viewing is not None:
+        return card.viewing.people(card.path)
     found: dict[str, list[Recording]] = {}
     for recording in card.recordings():
         found.setdefault(recording.subject, []).append(recording)

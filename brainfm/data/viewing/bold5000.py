@@ -7,15 +7,31 @@
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from brainfm.data.recording import Sensors
 from brainfm.data.seen import Seen
 from brainfm.data.stimuli import FilePictures
 from brainfm.data.variables import from_matlab, variable
+from brainfm.data.viewing import Viewing, number_in
 from brainfm.errors import DataError
 
 REGIONS = tuple(f"{side}{name}" for name in ("EarlyVis", "PPA", "LOC", "OPA", "RSC") for side in ("LH", "RH"))
 AGAIN = "rep_"
+
+
+class Bold5000(Viewing):
+    """Subjects are called CSI1 to CSI4."""
+
+    pictures: str = Field(default="Presented_Stimuli", description="folder of the pictures, inside the set's")
+    volumes: str = Field(default="TR34", description="the average over volumes that counts as the response")
+
+    def people(self, root: Path) -> list[Seen]:
+        found = (root / "ROIs").glob(f"CSI*/mat/*_ROIs_{self.volumes}.mat")
+        there = [number for one in found if (number := number_in(one.parents[1].name)) is not None]
+        return [
+            bold5000(root, subject, root / self.pictures, self.volumes) for subject in self.asked(root, there)
+        ]
 
 
 def bold5000(root: Path, subject: int, pictures: Path, volumes: str = "TR34") -> Seen:

@@ -10,14 +10,34 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from brainfm.data.readers.temporaldata import need_h5py
 from brainfm.data.recording import Sensors
 from brainfm.data.seen import Seen
 from brainfm.data.stimuli import FilePictures
+from brainfm.data.viewing import Viewing, number_in
 from brainfm.errors import DataError
 
 BLOCK = "ResponseData/block0_values"
+
+
+class ThingsFmri(Viewing):
+    """Subjects are called sub-01 to sub-03."""
+
+    pictures: str = Field(default="images", description="folder of THINGS' pictures, inside the set's")
+    regions: list[str] = Field(default=["IT"], min_length=1, description="columns of the voxels' table")
+
+    def people(self, root: Path) -> list[Seen]:
+        names = [
+            one.name.removesuffix("_ResponseData.h5")
+            for one in (root / "betas_csv").glob("*_ResponseData.h5")
+        ]
+        there = [number for name in names if (number := number_in(name)) is not None]
+        return [
+            things_fmri(root, subject, root / self.pictures, self.regions)
+            for subject in self.asked(root, there)
+        ]
 
 
 def things_fmri(root: Path, subject: int, pictures: Path, regions: Sequence[str] = ("IT",)) -> Seen:

@@ -6,19 +6,31 @@ patches that were shown column by column, 1 bright and 0 dark, or −1 throughou
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from brainfm.data.images import load, values
 from brainfm.data.recording import Sensors
 from brainfm.data.seen import Seen
+from brainfm.data.viewing import Viewing
 from brainfm.errors import DataError
 
 DELAY = 2
 """Volumes of 2 s by which the blood is late."""
 SIDE = 10
 """Patches along a picture's side."""
+
+
+class Miyawaki(Viewing):
+    """One subject, called 01."""
+
+    kinds: list[Literal["random", "figure"]] = Field(default=["random", "figure"], min_length=1)
+
+    def people(self, root: Path) -> list[Seen]:
+        return [miyawaki(root, tuple(self.kinds))]
 
 
 def miyawaki(root: Path, kinds: tuple[str, ...] = ("random", "figure")) -> Seen:

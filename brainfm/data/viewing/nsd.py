@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from brainfm.data.images import load, values
 from brainfm.data.readers.temporaldata import need_h5py
@@ -17,6 +18,7 @@ from brainfm.data.recording import Sensors
 from brainfm.data.seen import Seen
 from brainfm.data.stimuli import Hdf5Pictures
 from brainfm.data.variables import from_matlab, variable
+from brainfm.data.viewing import Viewing, number_in
 from brainfm.errors import DataError
 
 TRIALS = 750
@@ -26,6 +28,23 @@ NSDGENERAL = {1: 15724, 2: 14278, 3: 15226, 4: 13153, 5: 13039, 6: 17907, 7: 126
 SCALE = 300.0
 BLOCK = 50
 """Trials of an HDF5 file that are read at once."""
+
+
+class Nsd(Viewing):
+    """Subjects are called subj01 to subj08."""
+
+    beta_version: str = "betas_fithrf_GLMdenoise_RR"
+    space: str = "func1pt8mm"
+    mask: str = "nsdgeneral"
+    sessions: list[int] | None = Field(default=None, description="from 1; none: all that are there")
+
+    def people(self, root: Path) -> list[Seen]:
+        folders = (root / "nsddata_betas" / "ppdata").glob(f"subj*/{self.space}/{self.beta_version}")
+        there = [number for one in folders if (number := number_in(one.parents[1].name)) is not None]
+        return [
+            nsd(root, subject, self.beta_version, self.sessions, self.space, self.mask)
+            for subject in self.asked(root, there)
+        ]
 
 
 def nsd(
