@@ -8,7 +8,9 @@ import pytest
 import torch
 
 import brainfm
-from brainfm.brains.ridge import RidgeFeatures, out_of_fold
+from brainfm.brains.ridge import RidgeFeatures, out_of_fold, solved
+from brainfm.chance import Chance
+from brainfm.clusterer import functional_clusters
 from brainfm.condition_noise import ConditionNoise
 from brainfm.data.cards import DataCard
 from brainfm.data.viewers import by_fold, by_shared, people_of
@@ -18,7 +20,7 @@ from brainfm.images.warps import Warps
 from brainfm.jobs.fit_reconstruction import Fitted, fit
 from brainfm.picture_features import Feature, PictureFeatures
 from brainfm.recipe_reconstruct import ReconstructRecipe
-from brainfm.reconstructor import Reconstructor, pairs_of
+from brainfm.reconstructor import LearnToSee, Reconstructor, pairs_of
 from tests import tiny
 
 CARD = """---
@@ -194,8 +196,6 @@ def test_ridge_is_linear_as_it_was_fitted(fitted: Fitted, card: Path) -> None:
     pairs = pairs_of(viewer.training(), model.features)
     brain = RidgeFeatures(model.features.shapes)
     brain.solve([pairs])
-    from brainfm.brains.ridge import solved
-
     expected = solved(pairs, "shape", np.arange(len(pairs.seen))).predict(viewer.testing().response)
     told = brain.predict(viewer.testing())["shape"].flatten(1).numpy()
     np.testing.assert_allclose(told, expected, atol=2e-4)
@@ -204,14 +204,74 @@ def test_ridge_is_linear_as_it_was_fitted(fitted: Fitted, card: Path) -> None:
         brain.predict(stranger)
 
 
-def test_what_is_told_out_of_fold_knows_nothing_of_its_own_picture(fitted: Fitted) -> None:
-    """A planted feature that only memory can tell: fitted on all trials it is told, out of fold it is not."""
+def test_what_is_told_out_of_fold_is_fitted_without_its_picture(fitted: Fitted) -> None:
+    """By its definition: a picture's trials are told by a map of the trials of other folds."""
     pairs = pairs_of(fitted.known[0].training(), fitted.model.features)
-    noise = torch.randn(len(pairs.seen.names), 1, 4, generator=drawn())
-    planted = type(pairs)(pairs.seen, {"noise": noise})
-    true = planted.targets(np.arange(len(pairs.seen)), ("noise",))[0].flatten()
-    told = out_of_fold(planted, "noise").flatten()
-    assert abs(float(torch.corrcoef(torch.stack([true, told]))[0, 1])) < 0.2
+    told = out_of_fold(pairs, "shape", folds=4).flatten(1).numpy()
+    held = np.isin(pairs.seen.picture, np.array_split(np.unique(pairs.seen.picture), 4)[2])
+    apart = solved(pairs, "shape", np.flatnonzero(~held)).predict(pairs.seen.response[held])
+    np.testing.assert_allclose(told[held], apart, atol=1e-4)
+    whole = solved(pairs, "shape", np.arange(len(held))).predict(pairs.seen.response[held])
+    assert np.abs(whole - apart).max() > 0.05
+
+
+def test_the_generator_hears_what_a_brain_would_tell(fitted: Fitted) -> None:
+    model = fitted.model
+    images = rgb(fitted.known[0].testing().images())
+    true = model.features(images)["shape"]
+    told = model.as_told(images, Chance(0, 1))["shape"]
+    torch.testing.assert_close(told, model.noise["shape"](true, Chance(0, 1).shared))
+    assert not torch.allclose(told, true, atol=0.1)
+
+
+def test_pictures_are_warped_anew_in_every_step(fitted: Fitted) -> None:
+    recipe = fitted.model.recipe
+    pairs = [pairs_of(fitted.known[0].training(), fitted.model.features)]
+    before = fitted.model.recipe
+    try:
+        plain = LearnToSee(fitted.model, recipe.stages[0], pairs, 0).item(0, 0, 1).content[0]
+        fitted.model.recipe = recipe.model_copy(update={"warps": Warps()})
+        task = LearnToSee(fitted.model, recipe.stages[0], pairs, 0)
+        one, again = (task.item(0, 0, 1).content[0] for _ in range(2))
+        later = task.item(task.plan.steps, 0, 1).content[0]  # of the next pass
+    finally:
+        fitted.model.recipe = before
+    assert torch.equal(one, again) and one.shape == plain.shape == later.shape
+    assert not torch.allclose(one, plain, atol=0.05) and not torch.allclose(one, later, atol=0.05)
+
+
+def test_a_start_may_be_anothers(fitted: Fitted) -> None:
+    """What the control of a swapped condition asks for: the start of one response, the condition of another."""
+    model = fitted.model
+    told = model.told(fitted.known[0].testing())
+    other = {name: one.flip(0) for name, one in told.items()}
+    given = model.conditioning(other, first=told)
+    assert given.start is not None and given.vector is not None
+    torch.testing.assert_close(given.start, model.started(told))
+    torch.testing.assert_close(given.vector, other["shape"].flatten(1))
+
+
+def test_several_draws_are_averaged(fitted: Fitted) -> None:
+    model, before = fitted.model, fitted.model.recipe
+    told = model.told(fitted.known[0].testing(), np.arange(3))
+    try:
+        model.recipe = before.model_copy(update={"sample": before.sample.model_copy(update={"draws": 2})})
+        both = model.from_features(told, drawn())
+    finally:
+        model.recipe = before
+    generator = drawn()
+    apart = [model.from_features(told, generator) for _ in range(2)]
+    torch.testing.assert_close(both, (apart[0] + apart[1]) / 2)
+    assert not torch.equal(*apart)
+
+
+def test_clusters_are_those_of_the_encoder(staged: Fitted) -> None:
+    """Of known people by the mixture over what voxels see; places play no part."""
+    tokenizer = staged.model.brain.tokenizer
+    assert tokenizer.feature.shape[1] == 8  # the encoder's embedding, not three coordinates
+    known = sum(len(one.seen.voxels) for one in staged.known)
+    found = functional_clusters(tokenizer.feature[:known].double().numpy(), 6, staged.model.recipe.seed).label
+    assert (tokenizer.cluster[:known].numpy() == found).mean() > 0.98  # kept to five digits
 
 
 def test_errors_are_measured_as_they_were_made() -> None:
