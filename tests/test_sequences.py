@@ -4,6 +4,7 @@ import json
 from itertools import product
 from pathlib import Path
 
+import decoders
 import numpy as np
 import pytest
 import tiny
@@ -17,6 +18,8 @@ from brainfm.data.targets import BLANK
 from brainfm.data.targets.event_sequence import EventSequence, patches_for
 from brainfm.data.windows import Windows
 from brainfm.errors import DataError
+from brainfm.heads.sequence import Sequence as SequenceHead
+from brainfm.jobs.predict import Spelled, predict
 from brainfm.sequence_probe import SequenceProbe
 from brainfm.sequence_scores import OF_SEQUENCES, best_constant, collapsed, edits
 
@@ -132,6 +135,27 @@ def test_a_probe_finds_the_times_that_nobody_told() -> None:
 
 
 # ---- the whole
+
+
+def test_a_file_is_decoded_into_sequences(tmp_path: Path) -> None:
+    """One row a window, blanks taken out, the same as the model's own probabilities collapse to."""
+    settings = {
+        "head": SequenceHead(rows="mean"),
+        "labels": ["left", "right", BLANK],
+        "answer": Answer(of="sequences"),
+    }
+    model = decoders.decoding(decoders.network(), **settings)
+    model.save_pretrained(tmp_path / "decoder")
+    file = tmp_path / "someone_raw.fif"
+    tiny.raw_of(tiny.person(1, 10.0)).save(file, verbose="error")
+    found = predict(tmp_path / "decoder", file)
+    assert isinstance(found, Spelled) and len(found.sequence) == len(found.start)
+    said = {label for sequence in found.sequence for label in sequence}
+    assert said <= {"left", "right"} and any(found.sequence)
+    assert found.json["windows"][0] == {"start": found.start[0], "sequence": found.sequence[0]}
+    rows = found.csv().splitlines()
+    assert rows[0] == "start,seconds,sequence" and rows[1].endswith(" ".join(found.sequence[0]))
+
 
 RECIPE = """
 card: {card}

@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import listeners
 import numpy as np
@@ -16,7 +15,6 @@ from brainfm.batch import number_of
 from brainfm.data.cards import DataCard
 from brainfm.data.recording import Recording
 from brainfm.data.targets import Targets
-from brainfm.data.windows.inside import Inside
 from brainfm.errors import DataError, RecipeError
 from brainfm.metrics import OF_SEGMENTS
 from brainfm.model import BrainFM, network_of
@@ -102,23 +100,8 @@ def test_a_response_that_was_planted_is_found_backwards() -> None:
     assert errors[0] < 0.05 and errors[1] > 0.8
 
 
-def small(card: Path, *more: str) -> FinetuneRecipe:
-    sets = [
-        f"card={card}", "folds=2", "train.steps=4", "train.batch=16", "train.save_every=4",
-        "network.signals.meg.tokenizer.channels=8", "network.signals.meg.tokenizer.waves=3",
-        "network.encoder.width=8", "network.encoder.hidden=12", "network.encoder.depth=2",
-    ]  # fmt: skip
-    return FinetuneRecipe.load("speech", [*sets, *more])
-
-
-def batch_of(net: BrainFM, people: list[Recording]) -> Any:
-    prepared = net.prepare(people, "meg")
-    windows = Inside(seconds=3.0, stride=0.5, offset=0.15)(prepared, "meg", [])
-    return net.stream(prepared, windows, "meg").batch(np.arange(4))
-
-
 def test_the_ridge_beats_chance_and_each_person_has_their_own(card: Path, people: list[Recording]) -> None:
-    recipe = small(card)
+    recipe = listeners.small(card)
     evaluation = laid_out(recipe, BrainFM.fresh(network_of(recipe), 0))
     assert isinstance(evaluation, Targeted)
     evaluation = replace(evaluation, folds=evaluation.folds[:1])

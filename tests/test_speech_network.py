@@ -87,9 +87,9 @@ def test_spatial_dropout_leaves_out_neighbours_in_training_alone() -> None:
 
 def test_a_network_is_fine_tuned_with_sensors_left_out(card: Path, people: list[Recording]) -> None:
     """`decode` with a generator drops sensors; without one it does not, and gives the same twice."""
-    recipe = small(card, "network.signals.meg.tokenizer.dropout=0.5")
+    recipe = listeners.small(card, "network.signals.meg.tokenizer.dropout=0.5")
     net = BrainFM.fresh(network_of(recipe), 0)
-    batch = batch_of(net, people)
+    batch = listeners.batch_of(net, people)
     with torch.no_grad():
         plain, again = net(batch).embedding, net(batch).embedding
         dropped = net(batch, torch.Generator().manual_seed(0)).embedding
