@@ -1,9 +1,14 @@
 """The wheel: built without network from this checkout, opened, and used from where it was unpacked."""
 
+import ast
 import json
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -46,6 +51,39 @@ def test_nothing_but_brainfm_lands_in_site_packages(names: list[str]) -> None:
     roots = {name.split("/")[0] for name in names}
     assert roots == {"brainfm", next(root for root in roots if root.endswith(".dist-info"))}
     assert not [name for name in names if "__pycache__" in name or name.endswith(".pyc") or "tests/" in name]
+
+
+def imported_at_once(tree: ast.Module) -> Iterator[str]:
+    """Packages that a module imports when it is imported itself, not those inside functions or for types alone."""
+    for node in tree.body:
+        if isinstance(node, ast.Import):
+            yield from (name.name.partition(".")[0] for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module.partition(".")[0]
+
+
+def test_what_is_imported_at_once_comes_with_the_package() -> None:
+    """Whoever installs brainfm without its extras has every package that importing a module asks for."""
+    asked = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    direct = {named(one) for one in asked}
+    coming = direct | {named(one) for name in direct for one in requires(name) or () if "extra ==" not in one}
+    owners = packages_distributions()
+    for path in sorted((ROOT / "brainfm").rglob("*.py")):
+        for package in imported_at_once(ast.parse(path.read_text(encoding="utf-8"))):
+            if package in sys.stdlib_module_names or package == "brainfm":
+                continue
+            theirs = {named(one) for one in owners.get(package, [package])}
+            assert theirs & coming, f"{path.relative_to(ROOT)} imports {package}, which is not a dependency"
+
+
+def named(requirement: str) -> str:
+    """The name of a distribution without its version, as all spellings of it are."""
+    return re.split(r"[^A-Za-z0-9._-]", requirement)[0].lower().replace("_", "-")
+
+
+def test_published_systems_are_inside(names: list[str]) -> None:
+    here = {path.name for path in (ROOT / "brainfm" / "systems").iterdir()}
+    assert here == {Path(name).name for name in names if name.startswith("brainfm/systems/")}
 
 
 @pytest.mark.parametrize(("folder", "pattern"), FOLDERS.items())
