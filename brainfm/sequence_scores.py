@@ -1,6 +1,6 @@
 """Scores of label sequences: what is told moment by moment, collapsed as CTC reads it, and how many edits make it true."""
 
-from collections.abc import Sequence
+from collections import Counter
 from itertools import pairwise
 from typing import Any
 
@@ -52,13 +52,12 @@ def symbol_accuracy(said: NDArray[np.float64], true: NDArray[Any], weight: Weigh
 def best_constant(_: int, true: NDArray[Any]) -> float:
     """The accuracy of the one sequence, of those that occur or none at all, that would be best said always."""
     of = true_sequences(true)
-    different, times = np.unique(np.array(of, object), return_counts=True)
-    least = min(_total(one, different, times) for one in ((), *different))
-    return 1 - least / sum(map(len, of))
+    often = Counter(of)
 
+    def wrong(said: Spelled) -> int:
+        return sum(edits(said, one) * times for one, times in often.items())
 
-def _total(said: Spelled, different: Sequence[Spelled], times: NDArray[np.int64]) -> int:
-    return sum(edits(said, one) * int(often) for one, often in zip(different, times, strict=True))
+    return 1 - min(map(wrong, [(), *often])) / sum(map(len, of))
 
 
 def check_sequences(said: NDArray[np.float64], true: NDArray[Any]) -> None:

@@ -262,19 +262,37 @@ class Targeted(Evaluation):
 def folds_of(
     name: Split, windows: Windows, recordings: Sequence[Recording], folds: int | None, gap: float | None
 ) -> list[Fold]:
-    """The folds of a split of windows without classes: as `splits.split`, and where a session has fewer stretches than two for
-    each fold, blocks of time with a gap."""
+    """The folds of a split of windows without classes: as `splits.split`, and where a session is one run of fewer stretches than
+    folds need, blocks of time with a gap, each fold testing one block of every session."""
     number = folds or BLOCKS
-    several = len(set(runs(windows, recordings))) > 1
-    if name != "WithinSession" or several or len(bouts(windows, recordings)) >= 2 * number:
+    place = subject_sessions(windows, recordings)
+    each = [np.flatnonzero(place == one).astype(np.int64) for one in sorted(set(place))]
+    by_run = len(set(runs(windows, recordings))) > len(each)
+    needed = number if len(each) > 1 else 2 * number
+    broken = all(len(bouts(windows.rows(rows), recordings)) >= max(2, needed) for rows in each)
+    if name != "WithinSession" or by_run or broken:
         return split(name, windows, recordings, folds, gap)
-    order = np.lexsort((windows.start, windows.recording)).astype(np.int64)
-    gap = max(1.0, windows.seconds) if gap is None else gap
+    return blocks_of_time(
+        windows, recordings, each, number, max(1.0, windows.seconds) if gap is None else gap
+    )
+
+
+def blocks_of_time(
+    windows: Windows,
+    recordings: Sequence[Recording],
+    each: Sequence[NDArray[np.int64]],
+    number: int,
+    gap: float,
+) -> list[Fold]:
+    """Fold after fold, a block of each session's windows in order of time, and for training what is `gap` seconds away."""
+    ordered = [rows[np.lexsort((windows.start[rows], windows.recording[rows]))] for rows in each]
+    parted = [[np.array(part, np.int64) for part in chunks(rows.tolist(), number)] for rows in ordered]
+    where = "the recording" if len(each) == 1 else f"each of {len(each)} sessions"
     made = []
-    for place, part in enumerate(chunks(order.tolist(), number)):
-        test = np.array(sorted(part), np.int64)
-        rest = np.setdiff1d(order, test)
+    for place in range(number):
+        test = np.sort(np.concatenate([parts[place] for parts in parted]))
+        rest = np.setdiff1d(np.arange(len(windows)), test)
         train = rest[~near(windows, rest, test, gap)]
-        made.append(Fold(train, test, f"the recording, block {place + 1} of {number}"))
-        check_fold(name, made[-1], windows, recordings)
+        made.append(Fold(train, test, f"{where}, block {place + 1} of {number}"))
+        check_fold("WithinSession", made[-1], windows, recordings)
     return made

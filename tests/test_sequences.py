@@ -13,15 +13,18 @@ from typer.testing import CliRunner
 
 from brainfm.answers import Answer, spelled
 from brainfm.cli import app
+from brainfm.data.cards import DataCard
 from brainfm.data.recording import Events, Recording
 from brainfm.data.targets import BLANK
 from brainfm.data.targets.event_sequence import EventSequence, patches_for
 from brainfm.data.windows import Windows
+from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.heads.sequence import Sequence as SequenceHead
 from brainfm.jobs.predict import Spelled, predict
 from brainfm.sequence_probe import SequenceProbe
 from brainfm.sequence_scores import OF_SEQUENCES, best_constant, collapsed, edits
+from brainfm.targeted import Targeted
 
 
 def recording(*events: tuple[float, str]) -> Recording:
@@ -180,3 +183,20 @@ def test_a_decoder_of_sequences_is_trained_scored_and_decodes_a_file(folder: Pat
     rows = {row["name"]: row["score"] for row in found["rows"]}
     assert {"frozen", "untrained", "shuffled", "scratch", "finetuned"} <= rows.keys()
     assert all(score <= 1 for score in rows.values())
+
+
+def test_sessions_of_one_stretch_are_parted_in_time_with_a_gap(folder: Path) -> None:
+    """Each fold tests a block of every session, and nothing is trained on that lies nearer than a window."""
+    card = DataCard.load(tiny.people(folder, subjects=3, seconds=60.0, name="parted"))
+    target = EventSequence(labels=["left_hand", "right_hand"])
+    window = Sliding(seconds=6.0, stride=3.0)
+    found = Targeted.of_target(card, target, 24, "WithinSession", window, folds=3)
+    assert len(found.folds) == 3
+    tested = np.concatenate([fold.test for fold in found.folds])
+    assert sorted(tested) == list(range(len(found.windows)))
+    start, owner = found.windows.start, found.windows.recording
+    for fold in found.folds:
+        assert set(owner[fold.test]) == {0, 1, 2}
+        for one in range(3):
+            train, test = (start[rows[owner[rows] == one]] for rows in (fold.train, fold.test))
+            assert np.abs(train[:, None] - test).min() >= 12.0

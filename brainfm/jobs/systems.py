@@ -107,8 +107,8 @@ def matrix(found: Sequence[Row]) -> list[str]:
                 used.setdefault(family, {}).setdefault(kind, []).append(one.key)
     head = f"| part | {' | '.join(one.key for one in found)} |"
     lines = [head, "|---|" + ":-:|" * len(found)]
-    for family, kinds in sorted(used.items()):
-        for kind, systems in sorted(kinds.items(), key=lambda one: (-len(one[1]), one[0])):
+    for family, whose in sorted(used.items()):
+        for kind, systems in sorted(whose.items(), key=lambda one: (-len(one[1]), one[0])):
             marks = ["●" if one.key in systems else "" for one in found]
             lines.append(f"| {family}: `{kind}` | {' | '.join(marks)} |")
     return lines
