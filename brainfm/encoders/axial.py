@@ -36,7 +36,7 @@ class AxialEncoder(Placed):
     """`Tokens -> Tokens`; padding is neither attended to nor changed by what it holds."""
 
     def __init__(self, part: Axial, modalities: int) -> None:
-        super().__init__(part.width, modalities)
+        super().__init__(part.width, modalities, part.where, part.when)
         self.part = part
         self.blocks = nn.ModuleList(Block(part.width, part.heads, part.depth) for _ in range(part.depth))
         self.norm = nn.LayerNorm(part.width, bias=False)
@@ -44,9 +44,9 @@ class AxialEncoder(Placed):
     def forward(self, tokens: Tokens) -> Tokens:
         moment = self.part.moment or tokens.period or MOMENT
         mix = both(inside(tokens.sensor, tokens.valid), inside(moments(tokens, moment), tokens.valid))
-        x = self.placed(tokens)
+        x, time = self.placed(tokens), self.clock(tokens.time)
         for block in self.blocks:
-            x = block(x, tokens.time, mix=mix)
+            x = block(x, time, mix=mix)
         return tokens.with_embedding(self.norm(x))
 
 

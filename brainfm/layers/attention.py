@@ -40,17 +40,21 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch token width"],
-        time: Float[Tensor, "batch token"],
+        time: Float[Tensor, "batch token"] | None,
         context: Float[Tensor, "batch other width"] | None = None,
         context_time: Float[Tensor, "batch other"] | None = None,
         context_valid: Bool[Tensor, "batch other"] | None = None,
         mix: Mix | None = None,
     ) -> Float[Tensor, "batch token width"]:
-        """All attend to all that is valid unless `mix` says otherwise; a context and its times are for a block with `cross`."""
+        """All attend to all that is valid unless `mix` says otherwise; a context and its times are for a block with `cross`.
+
+        Without `time` nothing turns: attention does not know when anything is.
+        """
         q, k, v = self.projected(x, context)
-        turn = rotation(time, q.shape[-1])
-        q = rotate(q, *turn)
-        k = rotate(k, *(turn if context_time is None else rotation(context_time, k.shape[-1])))
+        if time is not None:
+            turn = rotation(time, q.shape[-1])
+            q = rotate(q, *turn)
+            k = rotate(k, *(turn if context_time is None else rotation(context_time, k.shape[-1])))
         mixed = (mix or everyone(context_valid))(q, k, v)
         x = x + self.out(mixed.flatten(2))
         return x + self.mlp(x)

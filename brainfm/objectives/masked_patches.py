@@ -42,7 +42,7 @@ class MaskedPatchLoss(nn.Module):
     def __init__(self, part: MaskedPatches, shapes: Shapes) -> None:
         super().__init__()
         self.part = part
-        self.decoder = Decoder(shapes.width, part.decoder_depth)
+        self.decoder = Decoder(shapes.width, part.decoder_depth, shapes.where, shapes.when)
         long = {modality: samples // 2 for modality, samples in shapes.patches.items() if samples >= SHORT}
         self.predict = linears(shapes.width, dict(shapes.patches) if part.raw else {})
         self.amplitude = linears(shapes.width, long if part.amplitude else {})
