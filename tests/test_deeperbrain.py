@@ -1,4 +1,4 @@
-"""DeeperBrain (arXiv:2601.06134): the statistics that it asks for, how patches are told, and the size that stands in for its own."""
+"""DeeperBrain (arXiv:2601.06134): the statistics asked for, how patches are told, and the size that stands in for its own."""
 
 from collections.abc import Callable
 

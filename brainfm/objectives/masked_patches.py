@@ -92,7 +92,7 @@ class MaskedPatchLoss(nn.Module):
         return found
 
     def decode(self, modality: str, seen: Tokens, asked: Tokens) -> Float[Tensor, "batch hidden time"]:
-        """Patches as the objective wants them at the places and times of `asked`; `raw` must have a weight."""
+        """Patches as the objective wants them, where `asked` is, from what was seen; `raw` must have a weight."""
         told: Tensor = self.predict[modality](self.decoder(seen, asked))
         return told
 
