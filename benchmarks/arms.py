@@ -98,19 +98,23 @@ class Probed:
     arms: Arms
     card: str
     pool: Pool
+    names: Sequence[str]
+    twins: Sequence[str] = ()
+    """Arms that stand beside themselves untrained."""
     evaluation: Evaluation = field(init=False)
     predictions: dict[str, list[Probabilities]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         whole = Evaluation.of(DataCard.load(self.card))
-        for name, several in self.arms.learners.items():
-            panel = Panel.of([one.model for one in several], whole)
+        seeds = self.arms.seeds
+        for name in self.names:
+            panel = Panel.of([one.model for one in self.arms.learners[name]], whole)
             self.evaluation = panel.evaluation
-            seeds = self.arms.seeds
             self.predictions[name] = [panel.frozen(seed, "ridge", self.pool) for seed in seeds]
-            self.predictions[f"{name}, untrained"] = [
-                panel.untrained(seed, "ridge", self.pool) for seed in seeds
-            ]
+            if name in self.twins:
+                self.predictions[untrained(name)] = [
+                    panel.untrained(seed, "ridge", self.pool) for seed in seeds
+                ]
 
     def row(self, name: str) -> Row:
         """An arm's score with its interval over people."""
@@ -119,6 +123,11 @@ class Probed:
     def gap(self, of: str, minus: str) -> Difference:
         """How much more one arm scores than another, paired over people and seeds."""
         return self.evaluation.difference(of, self.predictions[of], minus, self.predictions[minus])
+
+
+def untrained(name: str) -> str:
+    """The row of an arm before its training."""
+    return f"{name}, untrained"
 
 
 def over_people(values: NDArray[np.float64], seed: int = 0, n: int = 2000) -> tuple[float, float, float]:

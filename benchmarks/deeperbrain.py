@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from arms import Arms, Probed, over_people
+from arms import Arms, Probed, over_people, untrained
 from asked import Asked
 from claims import Claim, found, lines
 from numpy.typing import NDArray
@@ -49,6 +49,7 @@ WITHOUT = {
     "no moment": "oscillations and decays of time beat no time at all",
     "no statistics": "being asked for the window's statistics helps",
 }
+OF_PLACE = ("no place", "fourier place")
 TOLD = {
     "alpha share_mean": "share of alpha",
     "sample entropy_mean": "sample entropy",
@@ -58,7 +59,8 @@ TOLD = {
 """Window statistics, of the twenty or so, that stand for their block."""
 WINDOWS = 48
 """Of each person, that the statistics head is asked about."""
-HERTZ = 10.0
+HERTZ, LOUD, COUPLED = 10.0, 0.6, 0.4
+"""Of what is planted, in robust deviations: so large that it shows, and within what the corpus has."""
 Plant = Callable[[Batch, np.random.Generator], Batch]
 
 
@@ -106,14 +108,14 @@ def recipe(changes: list[str], asked: Asked, steps: int | None, seed: int) -> Pr
 
 
 def probed(arms: Arms, on: str) -> list[Claim]:
-    """What each part adds to frozen features, with every sensor's apart and, for places, with the mean of all."""
+    """What each part adds to features of every sensor, and what places add where a probe is not told the sensor."""
     told = []
-    for pool in ("sensor", "mean"):
-        found_ = Probed(arms, CARD, pool)  # type: ignore[arg-type] # both are pools
-        where = f"{on}, features {'of each sensor' if pool == 'sensor' else 'averaged over the head'}"
-        told.append(claim("pretraining helps frozen features", where, found_, f"{FULL}, untrained"))
-        told += [claim(says, where, found_, arm) for arm, says in WITHOUT.items()]
-    return told
+    apart = Probed(arms, CARD, "sensor", list(ARMS), [FULL])
+    told.append(claim("pretraining helps frozen features", on, apart, untrained(FULL)))
+    told += [claim(says, on, apart, arm) for arm, says in WITHOUT.items()]
+    mixed = Probed(arms, CARD, "mean", [FULL, *OF_PLACE])
+    where = f"{on}, features averaged over the head"
+    return told + [claim(WITHOUT[arm], where, mixed, arm) for arm in OF_PLACE]
 
 
 def claim(says: str, on: str, probed_: Probed, without: str) -> Claim:
@@ -133,7 +135,11 @@ def statistics(arms: Arms, on: str) -> list[Claim]:
         told.append(agreement(says, on, [one[name] for one in plain]))
     for name, plant, word in (
         ("alpha share_mean", louder, "share of alpha, where a 10 Hz rhythm of any size is planted,"),
-        ("locking alpha_mean", coupled, "alpha locking, where two groups of sensors keep step more or less,"),
+        (
+            "locking alpha_mean",
+            coupled,
+            "alpha locking, where a 10 Hz rhythm's phase wanders more or less from sensor to sensor,",
+        ),
     ):
         planted = [told_of(net, unseen, plant)[name] for net in nets]
         told.append(agreement(f"{word} is told", on, planted))
@@ -186,19 +192,17 @@ def untouched(batch: Batch, rng: np.random.Generator) -> Batch:
 
 
 def louder(batch: Batch, rng: np.random.Generator) -> Batch:
-    """The same 10 Hz rhythm on every sensor, of another size in every window."""
-    size = torch.from_numpy(rng.uniform(0, 3, (len(batch), 1, 1)))
+    """The same 10 Hz rhythm on every sensor, of another size in every window: none to nearly that of the loudest people."""
+    size = torch.from_numpy(rng.uniform(0, LOUD, (len(batch), 1, 1)))
     wave = rhythm(batch, np.zeros((len(batch), batch.signal.shape[1], batch.signal.shape[2])), rng)
     return replace(batch, signal=(batch.signal + size * wave).float())
 
 
 def coupled(batch: Batch, rng: np.random.Generator) -> Batch:
-    """10 Hz on every sensor, as loud in all windows; the phase of half of them wanders from that of the others, more or less."""
-    windows, sensors, times = batch.signal.shape
-    wander = rng.uniform(0, 1, (windows, 1, 1)) * rng.normal(size=(windows, 1, times))
-    apart = wander.cumsum(axis=-1) * np.sqrt(2 * np.pi * 2.0 / batch.sfreq)
-    phase = apart * (np.arange(sensors) % 2)[None, :, None]
-    return replace(batch, signal=(batch.signal + 3 * rhythm(batch, phase, rng)).float())
+    """10 Hz on every sensor, as loud in all windows; how fast each sensor's phase wanders is drawn for each window."""
+    wander = rng.uniform(0, 1, (len(batch), 1, 1)) * rng.normal(size=batch.signal.shape)
+    phase = wander.cumsum(axis=-1) * np.sqrt(2 * np.pi / batch.sfreq)
+    return replace(batch, signal=(batch.signal + COUPLED * rhythm(batch, phase, rng)).float())
 
 
 def rhythm(batch: Batch, phase: NDArray[np.float64], rng: np.random.Generator) -> torch.Tensor:

@@ -76,11 +76,13 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
     "transformer": [{}, *PLACES_AND_MOMENTS],
+    "axial": [{}, {"halves": True}],
     "bottleneck": [{}, {"latents": 4, "fold": 2}],
     "masked_patches": [
         {"decoder_depth": 1},
         {"decoder_depth": 2},
         {"raw": 0.0, "amplitude": 1.0, "phase": 0.5},
+        {"decoder_depth": 1, "error": "absolute", "normalised": False, "summary": 0.1},
     ],
     "latent_prediction": [
         {"decoder_depth": 1},

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brainfm.layers.decoder import Decoder
+from brainfm.layers.summary import Summary
 from brainfm.objectives import Loss, Objective, Shapes, mean_parts
 from brainfm.tokens import Tokenized, Tokens, join
 from brainfm.view import Piece, View, counted, mean_over_windows, taken
@@ -28,7 +29,8 @@ class MaskedPatches(Objective):
     signal as it is scaled (`normalised: false`), in which a loud patch weighs more.
 
     `amplitude` and `phase` are those of the patch's Fourier transform (LaBraM's first stage has both, Jiang et al. 2024, eq. 5);
-    patches shorter than `SHORT` have none.
+    patches shorter than `SHORT` have none. With `summary` the same patches are told a second time, from one vector that a
+    learned query makes of all that was seen: pooled features must then hold them, too (REVE's global token, at 0.1).
     """
 
     decoder_depth: int = Field(default=2, ge=1)
@@ -39,10 +41,13 @@ class MaskedPatches(Objective):
     raw: float = Field(default=1.0, ge=0, description="weight of the patch itself")
     amplitude: float = Field(default=0.0, ge=0, description="weight of the logarithms of its amplitudes")
     phase: float = Field(default=0.0, ge=0, description="weight of its phases")
+    summary: float = Field(
+        default=0.0, ge=0, description="weight of telling the patch from one vector of the window alone"
+    )
 
     @model_validator(mode="after")
     def _asks_something(self) -> "MaskedPatches":
-        if not self.raw + self.amplitude + self.phase:
+        if not self.raw + self.amplitude + self.phase + self.summary:
             raise ValueError("raw, amplitude and phase all weigh nothing; give one a weight")
         return self
 
@@ -63,7 +68,16 @@ class MaskedPatchLoss(nn.Module):
         self.phase = linears(
             shapes.width, {name: 2 * bins for name, bins in long.items()} if part.phase else {}
         )
-        self.weights = {"patches": part.raw, "amplitude": part.amplitude, "phase": part.phase}
+        self.weights = {
+            "patches": part.raw,
+            "amplitude": part.amplitude,
+            "phase": part.phase,
+            "summary": part.summary,
+        }
+        if part.summary:
+            self.summary = Summary(shapes.width)
+            self.from_summary = Decoder(shapes.width, 1, shapes.where, shapes.when)
+            self.predict_from_summary = linears(shapes.width, dict(shapes.patches))
 
     def forward(self, view: View) -> Loss:
         seen = join(view.seen)
@@ -79,10 +93,10 @@ class MaskedPatchLoss(nn.Module):
         there = counted(piece.asked)
         found: dict[str, Tensor] = {}
         if piece.modality in self.predict:
-            error = ERRORS[self.part.error](
-                self.predict[piece.modality](told).float(), wanted, reduction="none"
-            )
-            found["patches"] = mean_over_windows(error, there)
+            found["patches"] = self.apart(self.predict[piece.modality](told), wanted, there)
+        if self.part.summary:
+            once = self.from_summary(self.summary(seen), piece.asked)
+            found["summary"] = self.apart(self.predict_from_summary[piece.modality](once), wanted, there)
         if piece.modality in self.amplitude:
             error = self.amplitude[piece.modality](told).float() - spectrum(wanted).abs().log1p()
             found["amplitude"] = mean_over_windows(error.square(), there)
@@ -90,6 +104,10 @@ class MaskedPatchLoss(nn.Module):
             apart = phases_apart(self.phase[piece.modality](told).float(), spectrum(wanted))
             found["phase"] = mean_over_windows(apart.unsqueeze(-1), there)
         return found
+
+    def apart(self, told: Tensor, wanted: Tensor, there: Tensor | None) -> Float[Tensor, ""]:
+        """The error of patches."""
+        return mean_over_windows(ERRORS[self.part.error](told.float(), wanted, reduction="none"), there)
 
     def decode(self, modality: str, seen: Tokens, asked: Tokens) -> Float[Tensor, "batch hidden time"]:
         """Patches as the objective wants them, where `asked` is, from what was seen; `raw` must have a weight."""
