@@ -4,9 +4,9 @@ One command, resumable, some minutes on a core; with --long two seeds of three t
 
     python benchmarks/anchors.py --out runs/anchors
 
-Each recipe has two blocks of width 96 here and 300 steps of 16 windows; LaBraM's codec is trained first, on the same people. Scores
-are balanced accuracies of a ridge on frozen features, intervals over the eight people whom no pretraining saw. It is a test of
-whether the recipes learn, not of who is best: they are small, and the people are simulated.
+Each recipe has two blocks of width 96 here and 300 steps of 16 windows; LaBraM's codec is trained first, on the same people.
+Scores are balanced accuracies of a ridge on frozen features, intervals over the eight people whom no pretraining saw. It is a
+test of whether the recipes learn, not of who is best: they are small, and the people are simulated.
 """
 
 import argparse

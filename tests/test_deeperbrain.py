@@ -10,8 +10,10 @@ from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.learner import learner
 from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.moments.oscillations import OscillationsMoment
 from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
 from brainfm.objectives.neurodynamics import Neurodynamics
+from brainfm.places.conduction import ConductionPlace
 from brainfm.recipe import PretrainRecipe
 from brainfm.statistics import pair_fields, pair_statistics, row_statistics, window_names
 from brainfm.statistics.spectrum import BANDS
@@ -89,6 +91,19 @@ def test_the_size_that_stands_in_is_of_cbramods() -> None:
     blocks = sum(one.numel() for one in encoder.blocks.parameters())
     width, hidden = 200, 800
     assert blocks == 12 * (4 * width**2 + 2 * width * hidden + hidden + width + 2 * width)
+
+
+def test_the_decoder_asks_in_the_encoders_words(
+    make_recipe: Callable[..., PretrainRecipe], streams: dict[str, Stream]
+) -> None:
+    shape = {"kind": "transformer", "depth": 1, "width": 32, "heads": 2}
+    words = {"where": {"kind": "conduction"}, "when": {"kind": "oscillations"}}
+    net = learner(make_recipe(encoder={**shape, **words}), streams)
+    objective = net.objectives["masked_patches"]
+    assert isinstance(objective, MaskedPatchLoss)
+    for one in (net.model.encoder, objective.decoder):
+        assert isinstance(one.where, ConductionPlace) and isinstance(one.when, OscillationsMoment)
+        assert not one.turns
 
 
 @pytest.mark.parametrize("error", ["squared", "absolute", "smooth"])
