@@ -5,7 +5,7 @@ Beside `brainfm pretrain` this leaves out the report, and what is slow to comput
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -105,7 +105,7 @@ class Probed:
     predictions: dict[str, list[Probabilities]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        whole = Evaluation.of(DataCard.load(self.card))
+        whole = evaluation_of(self.card)
         seeds = self.arms.seeds
         for name in self.names:
             panel = Panel.of([one.model for one in self.arms.learners[name]], whole)
@@ -123,6 +123,12 @@ class Probed:
     def gap(self, of: str, minus: str) -> Difference:
         """How much more one arm scores than another, paired over people and seeds."""
         return self.evaluation.difference(of, self.predictions[of], minus, self.predictions[minus])
+
+
+@cache
+def evaluation_of(card: str) -> Evaluation:
+    """A card's task laid out, once for all that is asked of it."""
+    return Evaluation.of(DataCard.load(card))
 
 
 def untrained(name: str) -> str:
