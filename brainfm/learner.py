@@ -80,11 +80,12 @@ def learner(
         model.attach(codec)
     patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
     codes = {name: codec.sizes for name, codec in model.codecs.items()}
+    shapes = Shapes(model.width, patches, codes, recipe.encoder.where, recipe.encoder.when)
     objectives = {}
     asked = {name: part for name, part in recipe.objectives.items() if part.weight}
     for number, (name, part) in enumerate(asked.items()):
         with seeded(entropy(recipe.seed, 1, number)):
-            objectives[name] = (part.weight, part.build(Shapes(model.width, patches, codes)))
+            objectives[name] = (part.weight, part.build(shapes))
     with torch.no_grad():
         sampled = [(batch, model.tokenize(batch)) for part in parts for batch in sample(part, recipe.seed)]
         for _, module in objectives.values():

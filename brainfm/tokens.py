@@ -1,12 +1,23 @@
 """Tokens, the narrow waist: every instrument becomes these, and encoders, objectives and heads never ask which one made them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Table:
+    """Where every row of a window is, those whose tokens are hidden included."""
+
+    position: Float[Tensor, "batch row 3"]
+    """Metres in MNI space."""
+    located: Bool[Tensor, "batch row"]
+    """False for padding, too."""
+    modality: Int[Tensor, "batch row"]
 
 
 @dataclass(frozen=True)
@@ -38,6 +49,8 @@ class Tokens:
     """Whether a token stands for several sensors together."""
     rows: int = 0
     """How many rows `sensor` counts."""
+    table: Table | None = None
+    """The rows that `sensor` counts, whichever tokens are taken: what a place means may depend on all of them."""
     causal: bool = False
     """Whether a token may hear earlier ones alone, for encoders that can (`Encoder.causal`)."""
     who: Float[Tensor, "batch token known"] | None = None
@@ -97,7 +110,16 @@ def join(streams: Sequence[Tokens]) -> Tokens:
         virtual=any(one.virtual for one in streams),
         causal=any(one.causal for one in streams),
         rows=int(first[-1]),
+        table=tables(streams),
     )
+
+
+def tables(streams: Sequence[Tokens]) -> Table | None:
+    """The rows of several instruments, one instrument's after another's; None where one doesn't say."""
+    several = [one.table for one in streams if one.table is not None]
+    if len(several) < len(streams):
+        return None
+    return Table(*(torch.cat([getattr(one, item.name) for one in several], dim=1) for item in fields(Table)))
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ from brainfm.data.recording import Recording
 from brainfm.encoders import Encoder
 from brainfm.gather import stream
 from brainfm.masks import Mask
+from brainfm.moments import Moment
 from brainfm.objectives import Objective
 from brainfm.part import Part, find, known
+from brainfm.places import Place
 from brainfm.recipe import PretrainRecipe, SignalRecipe
 from brainfm.statistics import known_blocks
 from brainfm.tokenizers import Tokenizer
@@ -54,6 +56,14 @@ INSTRUMENTS = {
 }
 MINIMAL: dict[type[Part], dict[str, Any]] = {Encoder: {"depth": 2, "width": 32, "heads": 2}}
 """What every part of a family needs."""
+NONE = "none"
+"""The kind of place or moment that says nothing, which fails where both must matter (tests/test_places.py)."""
+PLACES_AND_MOMENTS: list[dict[str, Any]] = [
+    {slot: {"kind": kind, **({"count": 32, "seconds": 0.1} if kind == "table" else {})}}
+    for slot, family in (("where", Place), ("when", Moment))
+    for kind in known(family)
+    if kind not in (NONE, "fourier", "rotary")
+]
 TRY: dict[str, list[dict[str, Any]]] = {
     "patch": [{}, {"embed": "convolution"}],
     "sources": [{"sources": 6, "heads": 2, "hidden": 32}],
@@ -65,11 +75,14 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
+    "transformer": [{}, *PLACES_AND_MOMENTS],
+    "axial": [{}, {"halves": True}],
     "bottleneck": [{}, {"latents": 4, "fold": 2}],
     "masked_patches": [
         {"decoder_depth": 1},
         {"decoder_depth": 2},
         {"raw": 0.0, "amplitude": 1.0, "phase": 0.5},
+        {"decoder_depth": 1, "error": "absolute", "normalised": False, "summary": 0.1},
     ],
     "latent_prediction": [
         {"decoder_depth": 1},

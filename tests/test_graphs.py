@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -136,16 +137,30 @@ def test_what_can_be_no_graph_is_refused(
 @pytest.mark.parametrize(
     "instrument, tokenizer, encoder",
     [
-        ("seeg", {"kind": "regions", "scale": "parcel"}, "axial"),
-        ("fmri", {"kind": "voxel_clusters", "clusters": 6, "hidden": 16}, "bottleneck"),
+        ("seeg", {"kind": "regions", "scale": "parcel"}, {"kind": "axial", "halves": True}),
+        ("fmri", {"kind": "voxel_clusters", "clusters": 6, "hidden": 16}, {"kind": "bottleneck"}),
+        (
+            "eeg",
+            {"kind": "patch"},
+            {"kind": "transformer", "where": {"kind": "conduction"}, "when": {"kind": "oscillations"}},
+        ),
+        (
+            "eeg",
+            {"kind": "patch"},
+            {
+                "kind": "transformer",
+                "where": {"kind": "fourier_4d"},
+                "when": {"kind": "table", "seconds": 0.25},
+            },
+        ),
     ],
 )
 def test_what_follows_from_the_sensors_is_a_constant(
-    instrument: str, tokenizer: dict[str, str], encoder: str
+    instrument: str, tokenizer: dict[str, str], encoder: dict[str, Any]
 ) -> None:
     """Tokens that are grouped by region, by moment or by name can be a graph, too."""
     signal = INSTRUMENTS[instrument].signal(tokenizer)
-    shape = {"kind": encoder, "depth": 1, "width": 32, "heads": 2}
+    shape = {**encoder, "depth": 1, "width": 32, "heads": 2}
     model = network(signals={instrument: signal}, encoder=shape).eval()
     person = somebody(instrument)
     prepared = model.prepare([person], instrument)

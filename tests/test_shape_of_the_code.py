@@ -24,7 +24,8 @@ ORDER = [
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export data.viewers",  # a card names its baseline
     "metrics", "sequence_scores",
     "significance erasure", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
-    "batch", "sounds", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
+    "batch", "sounds", "chance lengths", "tokens", "statistics", "masks", "layers", "places moments",
+    "layers.placed layers.decoder", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
     "images",

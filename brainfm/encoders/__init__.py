@@ -2,9 +2,13 @@
 
 from typing import Any, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 
+from brainfm.moments import Moment
+from brainfm.moments.rotary import Rotary
 from brainfm.part import Part
+from brainfm.places import Place
+from brainfm.places.fourier import Fourier
 
 
 class Encoder(Part):
@@ -21,6 +25,8 @@ class Encoder(Part):
     depth: int = Field(ge=1)
     width: int = Field(ge=1)
     heads: int = Field(ge=1)
+    where: SerializeAsAny[Place] = Fourier()
+    when: SerializeAsAny[Moment] = Rotary()
 
     @property
     def inner(self) -> int:
@@ -34,8 +40,9 @@ class Encoder(Part):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "Encoder":
-        if self.inner % (2 * self.heads):
-            raise ValueError(f"a width of {self.inner} can't be split into {self.heads} heads of even size")
+        if self.inner % (2 * self.heads if self.when.turns else self.heads):
+            even = " of even size" if self.when.turns else ""
+            raise ValueError(f"a width of {self.inner} can't be split into {self.heads} heads{even}")
         return self
 
     def build(self, modalities: int) -> Any:

@@ -2,7 +2,7 @@
 
 import torch
 from jaxtyping import Int
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brainfm.encoders import Encoder
@@ -20,13 +20,23 @@ class Axial(Encoder):
     """A token attends to those of its own sensor, and to those of its own moment.
 
     Sensors and moments are read from the tokens, so any of them may be missing: hidden, padded, events, two instruments. The
-    cost of a layer grows with tokens × (tokens of a sensor + tokens of a moment).
+    cost of a layer grows with tokens × (tokens of a sensor + tokens of a moment). With `halves` it has
+    CBraMod's projections, which have half the weights.
     """
 
     heads: int = Field(ge=2)
+    halves: bool = Field(
+        default=False, description="whether either half of the heads has half of the features to itself"
+    )
     moment: float | None = Field(
         default=None, gt=0, description="seconds; where not given a patch, or 0.1 where tokens are events"
     )
+
+    @model_validator(mode="after")
+    def _halves_have_heads(self) -> "Axial":
+        if self.halves and (self.heads % 2 or self.width % 2):
+            raise ValueError(f"halves need an even number of heads, not {self.heads}")
+        return self
 
     def build(self, modalities: int) -> "AxialEncoder":
         return AxialEncoder(self, modalities)
@@ -36,17 +46,19 @@ class AxialEncoder(Placed):
     """`Tokens -> Tokens`; padding is neither attended to nor changed by what it holds."""
 
     def __init__(self, part: Axial, modalities: int) -> None:
-        super().__init__(part.width, modalities)
+        super().__init__(part.width, modalities, part.where, part.when)
         self.part = part
-        self.blocks = nn.ModuleList(Block(part.width, part.heads, part.depth) for _ in range(part.depth))
+        self.blocks = nn.ModuleList(
+            Block(part.width, part.heads, part.depth, halves=part.halves) for _ in range(part.depth)
+        )
         self.norm = nn.LayerNorm(part.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:
         moment = self.part.moment or tokens.period or MOMENT
         mix = both(inside(tokens.sensor, tokens.valid), inside(moments(tokens, moment), tokens.valid))
-        x = self.placed(tokens)
+        x, time = self.placed(tokens), self.clock(tokens.time)
         for block in self.blocks:
-            x = block(x, tokens.time, mix=mix)
+            x = block(x, time, mix=mix)
         return tokens.with_embedding(self.norm(x))
 
 

@@ -47,7 +47,7 @@ class BottleneckEncoder(Placed):
     """`Tokens -> Tokens`; padding is neither read nor changed by what it holds."""
 
     def __init__(self, part: Bottleneck, modalities: int) -> None:
-        super().__init__(part.width, modalities)
+        super().__init__(part.width, modalities, part.where, part.when)
         self.part = part
         heads, depth = heads_for(part.width), part.depth + 2
         self.ask = nn.Parameter(torch.randn(part.latents, part.width) / math.sqrt(part.width))
@@ -60,9 +60,10 @@ class BottleneckEncoder(Placed):
         x, bins = self.placed(tokens), Bins.of(tokens, self.part.seconds)
         time = bins.time.repeat_interleave(self.part.latents).expand(x.shape[0], -1)
         latents = self.ask.repeat(bins.groups.count, 1).expand(x.shape[0], -1, -1)
-        latents = self.read(latents, time, x, tokens.time, mix=bins.read)
+        own, latents_own = self.clock(tokens.time), self.clock(time)
+        latents = self.read(latents, latents_own, x, own, mix=bins.read)
         latents = self.think(latents, time, bins)
-        return tokens.with_embedding(self.norm(self.write(x, tokens.time, latents, time, mix=bins.write)))
+        return tokens.with_embedding(self.norm(self.write(x, own, latents, latents_own, mix=bins.write)))
 
     def think(
         self, latents: Float[Tensor, "batch latent width"], time: Float[Tensor, "batch latent"], bins: Bins
@@ -73,5 +74,5 @@ class BottleneckEncoder(Placed):
         there = None if bins.groups.whole else bins.any.repeat_interleave(self.part.latents // fold, dim=1)
         mix = everyone(there)
         for block in self.blocks:
-            x = block(x, time[:, ::fold], mix=mix)
+            x = block(x, self.clock(time[:, ::fold]), mix=mix)
         return x.unflatten(2, (fold, -1)).flatten(1, 2)

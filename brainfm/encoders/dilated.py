@@ -52,7 +52,7 @@ class DilatedEncoder(nn.Module):
         super().__init__()
         self.part = part
         if part.placed:
-            self.start = Placed(part.width, modalities)
+            self.start = Placed(part.width, modalities, part.where, part.when)
         self.blocks = nn.ModuleList(
             GatedBlock(part.width if number == 0 else part.told, part.told, 2 * number, part.norm)
             for number in range(part.depth)

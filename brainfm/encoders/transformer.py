@@ -1,4 +1,4 @@
-"""A plain transformer over all tokens: Fourier features say where, rotary embedding says when."""
+"""A plain transformer over all tokens."""
 
 from torch import nn
 
@@ -21,15 +21,15 @@ class TransformerEncoder(Placed):
     """`Tokens -> Tokens`; padding is neither attended to nor changed by what it holds."""
 
     def __init__(self, part: Transformer, modalities: int) -> None:
-        super().__init__(part.width, modalities)
+        super().__init__(part.width, modalities, part.where, part.when)
         self.part = part
         self.blocks = nn.ModuleList(Block(part.width, part.heads, part.depth) for _ in range(part.depth))
         self.norm = nn.LayerNorm(part.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        x = self.placed(tokens)
+        x, time = self.placed(tokens), self.clock(tokens.time)
         everybody = everyone(tokens.valid if tokens.padded else None)
         mix = earlier(tokens.time, tokens.valid) if tokens.causal else everybody
         for block in self.blocks:
-            x = block(x, tokens.time, mix=mix)
+            x = block(x, time, mix=mix)
         return tokens.with_embedding(self.norm(x))

@@ -132,7 +132,7 @@ def predicted(
     """Every row of tokens as the objective sees it, each patch at mean 0 and variance 1, and what was told of the hidden ones."""
     seen = model.encoder(tokenized.tokens.take(hidden.seen))
     told = objective.decode(batch.modality, seen, tokenized.tokens.take(hidden.hidden)).float()
-    whole = patches_wanted(tokenized, batch.modality)
+    whole = patches_wanted(tokenized, batch.modality, objective.part.normalised)
     shown = whole.scatter(1, hidden.hidden.unsqueeze(-1).expand_as(told), told)
     covered = hidden.mask().unsqueeze(-1).expand_as(whole)
     signal, prediction, where = (

@@ -2,16 +2,19 @@
 
 import math
 from collections.abc import Callable
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from brainfm.layers.halves import Halves
 from brainfm.layers.rotary import rotate, rotation
 
 PLAIN = 512**2  # the largest matrix of attention weights, tokens × tokens, that plain products are used for
 
+L = TypeVar("L", nn.Linear, Halves)
 Heads = Float[Tensor, "batch token head size"]
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Who attends to whom: queries, keys and values (each `Heads`) to what every query then holds."""
@@ -21,10 +24,12 @@ class Block(nn.Module):
     """Tokens attend to each other, or with `cross` to a context, then each passes an MLP.
 
     Who attends to whom is an argument of the call (`Mix`), so that full, axial and bottleneck encoders are made of this one.
-    No dropout: masking regularises, and its random numbers are dear.
+    With `halves` the first half of the heads reads and writes the first half of the features alone, the others the second: where
+    they look along two axes, each axis has features of its own until the MLP mixes them. No dropout: masking regularises, and its
+    random numbers are dear.
     """
 
-    def __init__(self, width: int, heads: int, depth: int, cross: bool = False) -> None:
+    def __init__(self, width: int, heads: int, depth: int, cross: bool = False, halves: bool = False) -> None:
         super().__init__()
         self.heads, self.cross = heads, cross
         self.norm = nn.LayerNorm(width, bias=False)
@@ -33,24 +38,28 @@ class Block(nn.Module):
             self.q = nn.Linear(width, width, bias=False)
             self.kv = nn.Linear(width, 2 * width, bias=False)
         else:
-            self.qkv = nn.Linear(width, 3 * width, bias=False)
-        self.out = residual(nn.Linear(width, width, bias=False), depth)
+            self.qkv = Halves(width, 3) if halves else nn.Linear(width, 3 * width, bias=False)
+        self.out = residual(Halves(width) if halves else nn.Linear(width, width, bias=False), depth)
         self.mlp = MLP(width, depth)
 
     def forward(
         self,
         x: Float[Tensor, "batch token width"],
-        time: Float[Tensor, "batch token"],
+        time: Float[Tensor, "batch token"] | None,
         context: Float[Tensor, "batch other width"] | None = None,
         context_time: Float[Tensor, "batch other"] | None = None,
         context_valid: Bool[Tensor, "batch other"] | None = None,
         mix: Mix | None = None,
     ) -> Float[Tensor, "batch token width"]:
-        """All attend to all that is valid unless `mix` says otherwise; a context and its times are for a block with `cross`."""
+        """All attend to all that is valid unless `mix` says otherwise; a context and its times are for a block with `cross`.
+
+        Without `time` nothing turns: attention does not know when anything is.
+        """
         q, k, v = self.projected(x, context)
-        turn = rotation(time, q.shape[-1])
-        q = rotate(q, *turn)
-        k = rotate(k, *(turn if context_time is None else rotation(context_time, k.shape[-1])))
+        if time is not None:
+            turn = rotation(time, q.shape[-1])
+            q = rotate(q, *turn)
+            k = rotate(k, *(turn if context_time is None else rotation(context_time, k.shape[-1])))
         mixed = (mix or everyone(context_valid))(q, k, v)
         x = x + self.out(mixed.flatten(2))
         return x + self.mlp(x)
@@ -128,7 +137,7 @@ def heads_for(width: int) -> int:
     return min((n for n in range(1, width) if width % (2 * n) == 0), key=lambda n: abs(width / n - 64))
 
 
-def residual(linear: nn.Linear, depth: int) -> nn.Linear:
+def residual(linear: L, depth: int) -> L:
     """Shrink what a layer adds by √(2·depth), so that the sum over the blocks keeps its size (Radford et al. 2019, §2.3)."""
     with torch.no_grad():
         linear.weight /= math.sqrt(2 * depth)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from brainfm.batch import Batch
 from brainfm.errors import DataError
-from brainfm.tokens import Target, Tokenized, Tokens
+from brainfm.tokens import Table, Target, Tokenized, Tokens
 
 
 def patches_of(batch: Batch, samples: int, sfreq: float) -> Float[Tensor, "batch sensor patch time"]:
@@ -89,6 +89,11 @@ def tokenized(
         padded=rows.padded,
         virtual=rows.virtual,
         rows=count,
+        table=Table(
+            rows.position,
+            rows.located & rows.valid,
+            torch.full_like(rows.located, modality, dtype=torch.int64),
+        ),
         who=known,
     )
     return Tokenized(tokens, {batch.modality: Target(value.flatten(1, 2), batch.sfreq)}, losses or {})

@@ -1,10 +1,22 @@
 """Where a token is: Fourier features of its 3-D position."""
 
 import math
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
+
+
+@runtime_checkable
+class Somewhere(Protocol):
+    """Sensors of a batch, or tokens: things that have a `position` (batch, thing, 3) where they are `located` (batch, thing)."""
+
+    @property
+    def position(self) -> Tensor: ...
+
+    @property
+    def located(self) -> Tensor: ...
 
 
 class PositionFeatures(nn.Module):
@@ -20,9 +32,8 @@ class PositionFeatures(nn.Module):
         self.project = nn.Linear(6 * waves, width)
         self.nowhere = nn.Parameter(torch.randn(width) / math.sqrt(width))
 
-    def forward(
-        self, position: Float[Tensor, "batch token 3"], located: Bool[Tensor, "batch token"]
-    ) -> Float[Tensor, "batch token width"]:
+    def forward(self, of: Somewhere) -> Float[Tensor, "batch token width"]:
+        position, located = of.position, of.located
         steps = torch.linspace(0, 1, self.waves, device=position.device)
         wavelength = self.longest * (self.shortest / self.longest) ** steps
         angle = (2 * math.pi * position.unsqueeze(-1) / wavelength).flatten(-2)

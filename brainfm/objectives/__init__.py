@@ -9,7 +9,11 @@ from pydantic import Field
 from torch import Tensor
 
 from brainfm.batch import Batch
+from brainfm.moments import Moment
+from brainfm.moments.rotary import Rotary
 from brainfm.part import Part
+from brainfm.places import Place
+from brainfm.places.fourier import Fourier
 from brainfm.tokens import Tokenized
 
 
@@ -57,6 +61,9 @@ class Shapes:
     """Samples in one token, by modality."""
     codes: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """How many codes each quantizer has, by modality, where a codec is attached."""
+    where: Place = field(default_factory=Fourier)
+    when: Moment = field(default_factory=Rotary)
+    """How the encoder says where and when a token is, for a decoder that asks for tokens."""
 
 
 class Objective(Part):

@@ -54,7 +54,7 @@ class LatentPredictionLoss(nn.Module):
     def __init__(self, part: LatentPrediction, shapes: Shapes) -> None:
         super().__init__()
         self.part = part
-        self.decoder = Decoder(shapes.width, part.decoder_depth)
+        self.decoder = Decoder(shapes.width, part.decoder_depth, shapes.where, shapes.when)
         self.predict = nn.Linear(shapes.width, shapes.width)
 
     def forward(self, view: View) -> Loss:

@@ -42,7 +42,7 @@ class MaskedCodeLoss(nn.Module):
     def __init__(self, part: MaskedCodes, shapes: Shapes) -> None:
         super().__init__()
         self.part = part
-        self.decoder = Decoder(shapes.width, part.decoder_depth)
+        self.decoder = Decoder(shapes.width, part.decoder_depth, shapes.where, shapes.when)
         self.predict = nn.ModuleDict(
             {
                 modality: nn.ModuleList(nn.Linear(shapes.width, size) for size in sizes)

@@ -49,9 +49,17 @@ def by_band(word: str, of: Callable[[Signal, float], Tensor]) -> Block:
     return Block(tuple(f"{word} {band}" for band in BANDS), of, pairs=True)
 
 
+def shares(signal: Signal, sfreq: float) -> Float[Tensor, "batch row band"]:
+    """The share of each band's power among `BANDS`, as wide as they are; their sum is 1."""
+    width = torch.tensor([high - low for low, high in BANDS.values()], device=signal.device)
+    power = band_power(signal, sfreq, BANDS) * width
+    return power / power.sum(dim=-1, keepdim=True)
+
+
 HJORTH = Block(("mobility", "complexity"), lambda signal, _: hjorth(signal))
 FIELD: Mapping[str, Block] = {
     "power": powers(BANDS),
+    "shares": Block(tuple(f"{band} share" for band in BANDS), shares),
     "lines": powers(LINES),
     "hjorth": HJORTH,
     "exponent": Block(("exponent", "offset"), fall),

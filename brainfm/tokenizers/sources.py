@@ -112,7 +112,7 @@ class Geometry(nn.Module):
         )
 
     def forward(self, batch: Batch) -> Float[Tensor, "batch sensor hidden"]:
-        return self.mlp(self.where(batch.position, batch.located) + self.kind[batch.kind])
+        return self.mlp(self.where(batch) + self.kind[batch.kind])
 
 
 def directions(batch: Batch) -> Float[Tensor, "batch sensor 4"]:

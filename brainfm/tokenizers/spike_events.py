@@ -10,7 +10,7 @@ from brainfm.errors import DataError
 from brainfm.layers.vocabulary import Knowing, Vocabulary
 from brainfm.lengths import span
 from brainfm.tokenizers import Tokenizer
-from brainfm.tokens import Target, Tokenized, Tokens
+from brainfm.tokens import Table, Target, Tokenized, Tokens
 
 
 class SpikeEvents(Tokenizer):
@@ -58,6 +58,9 @@ class SpikeEventsTokenizer(Knowing):
             valid=valid,
             padded=len(set(span(row.shape[1]))) > 1,  # the same in every piece of a step, whether this one is
             rows=batch.signal.shape[1],
+            table=Table(
+                batch.position, batch.located & batch.valid, torch.full_like(batch.kind, self.modality)
+            ),
             who=who,
         )
         around = self.around(batch.signal, row, time)
