@@ -24,7 +24,7 @@ from brainfm.foreign_model import Foreign
 from brainfm.manifest import Spans, Verdict
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
-from brainfm.pooling import ANY_ROWS, Pool
+from brainfm.pooling import ANY_SENSORS, Pool
 from brainfm.probes import Protocol, classifier
 from brainfm.recipe import WITHOUT_EFFECT
 from brainfm.scores import Aside
@@ -361,7 +361,7 @@ def cached_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArr
 
 def made_features(model: BrainFM, evaluation: Evaluation, pool: Pool) -> NDArray[np.float32]:
     """Features of every window. Raises `DataError` where the sensors of a fold can't be pooled so."""
-    if pool not in ANY_ROWS and not same_rows(evaluation, model):
+    if pool not in ANY_SENSORS and not same_rows(evaluation, model):
         raise DataError(
             f"{evaluation.card.name}: sensors of a fold differ and can't be pooled by {pool}; use --pool mean"
         )

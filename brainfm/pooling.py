@@ -16,6 +16,8 @@ Pool = Literal["mean", "place", "sensor", "time", "all", "moments"]
 sensor by sensor ("all") or moment by moment ("moments")."""
 ANY_ROWS = ("mean", "place")
 """What means the same in any montage and instrument, so that features of one can be held against another's."""
+ANY_SENSORS = (*ANY_ROWS, "time")
+"""What windows of other sensors can be pooled by, if they are as long."""
 MIDLINE = 0.01
 """Metres from the midline up to which a token speaks for both sides."""
 FRONT, BACK = 0.02, -0.05
@@ -72,7 +74,7 @@ def in_regions(tokens: Tokens, names: Sequence[str]) -> Bool[Tensor, "batch toke
 
 def require_same(pool: Pool, rows: Collection[object]) -> None:
     """Raise `DataError` where windows whose rows of tokens are these, for each kind of them, can't be pooled alike."""
-    if pool not in ANY_ROWS and len(rows) > 1:
+    if pool not in ANY_SENSORS and len(rows) > 1:
         raise DataError(f"windows of different sensors can't be pooled by {pool}; use pool='mean'")
 
 
