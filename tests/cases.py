@@ -55,7 +55,7 @@ INSTRUMENTS = {
 MINIMAL: dict[type[Part], dict[str, Any]] = {Encoder: {"depth": 2, "width": 32, "heads": 2}}
 """What every part of a family needs."""
 TRY: dict[str, list[dict[str, Any]]] = {
-    "patch": [{}, {"embed": "convolution"}],
+    "patch": [{}, {"embed": "convolution"}, {"embed": "dilated"}],
     "sources": [{"sources": 6, "heads": 2, "hidden": 32}],
     "spatial_attention": [{"channels": 12, "waves": 4}, {"channels": 12, "waves": 4, "dropout": 0.0}],
     "regions": [
@@ -65,6 +65,8 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
+    "region": [{"scale": scale} for scale in ("channel", "parcel")],
+    "transformer": [{}, {"gated": True}],
     "bottleneck": [{}, {"latents": 4, "fold": 2}],
     "masked_patches": [
         {"decoder_depth": 1},
@@ -74,6 +76,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "latent_prediction": [
         {"decoder_depth": 1},
         {"decoder_depth": 1, "teacher": "none", "directions": 16},
+        {"decoder_depth": 1, "of": "tokens", "error": "squared"},
     ],
     "masked_codes": [{"decoder_depth": 1}, {"decoder_depth": 1, "symmetric": True}],
     "modality": [{"otherwise": {"kind": "independent"}}],

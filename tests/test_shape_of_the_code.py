@@ -32,7 +32,7 @@ ORDER = [
     "stages", "operations", "feature_losses", "trials", "brain_features clusterer",
     "condition_noise", "picture_features", "brains", "recipe_reconstruct", "any_recipe", "reconstructor",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
-    "evaluation", "sessions", "attentive", "probes", "targeted", "estimator", "opening", "panel", "tasks",
+    "evaluation narrowed", "sessions", "attentive", "probes", "targeted", "estimator", "opening", "panel", "tasks",
     "few_shot identity nuisance robustness new_session", "worth", "jobs",
     "options", "cli_data cli_live cli_pictures cli_tokenize", "cli",
     "__init__ __main__",
