@@ -1,7 +1,8 @@
 """Which sensors a decoder listens to: those that weigh most in a first one, trained on the same windows with all of them.
 
-Zheng et al. 2024 (Du-IN, arXiv:2405.11459, §4.2 and its code) choose a person's contacts once, on all labels. Whatever is chosen by
-labels must be chosen by those of the training windows alone, so here each fold has a first decoder and a choice of its own.
+Zheng et al. 2024 (Du-IN, arXiv:2405.11459, §4.2 and its code) choose a person's contacts once, on all labels. Whatever is
+chosen by labels must be chosen by those of the training windows alone, so here each fold has a first decoder and a choice of
+its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor, nn
-
 from pydantic import Field, model_validator
+from torch import Tensor, nn
 
 from brainfm.batch import Batch
 from brainfm.data.recording import Sensors
@@ -55,7 +54,7 @@ class SubjectLinear(Tokenizer):
 
 
 class SubjectLinearTokenizer(Knowing):
-    """`Batch -> Tokenized`, in order of time. A sensor that was never met has the mean of all rows, one that was left out none."""
+    """`Batch -> Tokenized`, in order of time. A sensor that was never met has the mean of all rows, one left out has none."""
 
     def __init__(self, part: SubjectLinear, width: int, modality: int) -> None:
         super().__init__()
