@@ -86,7 +86,7 @@ def learner(
     model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
     for codec in (codecs_of(recipe.codecs) if codecs is None else codecs).values():
         model.attach(codec)
-    patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
+    patches = {name: signal.tokenizer.held for name, signal in model.signals.items()}
     codes = {name: codec.sizes for name, codec in model.codecs.items()}
     objectives = {}
     asked = {name: part for name, part in recipe.objectives.items() if part.weight}

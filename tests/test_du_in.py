@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from brainfm.adaptation.full import Full
 from brainfm.batch import Batch
-from brainfm.data.recording import Recording, Sensors, Signal
+from brainfm.data.recording import Sensors, Signal
+from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import RecipeError
 from brainfm.evaluation import Evaluation
 from brainfm.heads.mlp import Mlp
-from brainfm.jobs.finetune import SCRATCH, Bench, started
+from brainfm.jobs.finetune import Bench, started
 from brainfm.layers.listening import ListeningTo
 from brainfm.layers.vocabulary import Vocabulary
 from brainfm.model import BrainFM, network_of
@@ -166,6 +167,7 @@ def task(tmp_path_factory: pytest.TempPathFactory) -> FinetuneRecipe:
 
 
 def laid(task: FinetuneRecipe) -> Evaluation:
+    """A block of the first person's session is held out; the rest of it trains."""
     found = laid_out(task, started(task, None))
     return replace(found, folds=[found.folds[1]])
 
@@ -182,24 +184,15 @@ def honest(task: FinetuneRecipe, tmp_path_factory: pytest.TempPathFactory) -> Br
     return decoder(task, laid(task), tmp_path_factory.mktemp("honest"))[0]
 
 
-def test_contacts_are_chosen_for_each_person_and_most_of_them_hear_words(
-    task: FinetuneRecipe, honest: BrainFM
-) -> None:
+def test_most_of_the_chosen_contacts_hear_words(task: FinetuneRecipe, honest: BrainFM) -> None:
     """The first electrode is aimed at the parcel of words; chance would keep a third of its contacts."""
     quiet = left_out(honest, "seeg")
-    heard = 0
-    for recording in laid(task).recordings:
-        ids = honest.stream([recording], one_window(recording), "seeg").batch(np.array([0])).identity[0]
-        kept = [row for row, one in enumerate(ids.tolist()) if one not in quiet]
-        assert len(kept) == 5
-        heard += sum(row < 8 for row in kept)
-    assert heard >= 7, "of ten contacts that were chosen"
-
-
-def one_window(recording: Recording) -> Any:
-    from brainfm.data.windows.sliding import Sliding
-
-    return Sliding(seconds=1.25)([recording], "seeg", [])
+    recording = laid(task).recordings[0]
+    window = Sliding(seconds=1.25)([recording], "seeg", [])
+    ids = honest.stream([recording], window, "seeg").batch(np.array([0])).identity[0]
+    kept = [row for row, one in enumerate(ids.tolist()) if one not in quiet]
+    assert len(kept) == 5
+    assert sum(row < 8 for row in kept) >= 4
 
 
 @pytest.mark.parametrize("changed", ["labels", "signal"])
@@ -265,8 +258,8 @@ def test_weights_beside_the_published() -> None:
     assert Vocabulary(16).table.shape[1] == 16 and chosen.sensors == ListeningTo(keep=10)
     part = model.tokenizers["seeg"]
     embed, encoder = weights(part.embed), weights(model.encoder.blocks) + weights(model.encoder.norm)
-    assert (embed, encoder) == (133_984, 2_466_720)
-    assert 1.40 < embed / 95_024 < 1.42 and 0.71 < encoder / 3_465_224 < 0.72
+    assert (embed, encoder) == (131_776, 2_466_720)
+    assert 1.38 < embed / 95_024 < 1.39 and 0.71 < encoder / 3_465_224 < 0.72
 
 
 def test_a_copy_of_a_model_keeps_the_choice(honest: BrainFM, tmp_path: Path) -> None:
