@@ -61,6 +61,11 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "regions": [
         {"scale": scale, "merge": merge} for scale in ("channel", "parcel", "lobe") for merge in (True, False)
     ],
+    "subject_linear": [
+        {},
+        {"channels": 4, "embed": "convolution"},
+        {"channels": 4, "tells": True, "start": 0.1},
+    ],
     "named_patch": [{}, {"told": "level"}],
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "surface_patch": [{"grid": [8, 8], "patch": 4}],

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from brainfm.adaptation.full import Full
 from brainfm.batch import Batch
+from brainfm.codec import Codec
 from brainfm.data.recording import Sensors, Signal
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import RecipeError
@@ -23,7 +24,7 @@ from brainfm.layers.vocabulary import Vocabulary
 from brainfm.model import BrainFM, network_of
 from brainfm.narrowed import left_out
 from brainfm.panel import Panel
-from brainfm.recipe import FinetuneRecipe
+from brainfm.recipe import FinetuneRecipe, TokenizeRecipe
 from brainfm.tasks import laid_out
 from brainfm.tokenizers.subject_linear import SubjectLinear, SubjectLinearTokenizer
 from tests.tiny import drawn
@@ -125,6 +126,40 @@ def test_what_is_left_out_is_not_heard_and_stays_so_when_saved() -> None:
     again.load_state_dict(part.state_dict())
     assert torch.equal(again(loud).tokens.embedding, part(a).tokens.embedding)
     assert "left_out" not in tokenizer(a).known()  # what older checkpoints say stays as it was
+
+
+def test_channels_learn_to_tell_the_contacts_that_are_heard() -> None:
+    """By `tells` a map finds the two sources under six contacts; what is left untold is their share of the power by PCA."""
+    rng = np.random.default_rng(0)
+    sources, mixing = rng.normal(size=(2, 40 * TIMES)), rng.normal(size=(CONTACTS, 2))
+    signal = mixing @ sources + 0.3 * rng.normal(size=(CONTACTS, 40 * TIMES))
+    a = windows("d/a", 0, 40)
+    a = replace(a, signal=torch.from_numpy(signal.reshape(CONTACTS, 40, TIMES).transpose(1, 0, 2)).float())
+    part = tokenizer(a, channels=2, tells=True, start=0.02)
+    optimizer = torch.optim.Adam(part.parameters(), lr=0.02)
+    for _ in range(150):
+        loss = part(a).losses["sensors"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    power = np.linalg.svd(signal, compute_uv=False) ** 2
+    least = power[2:].sum() / power.sum()
+    assert least - 0.02 < float(loss.detach()) < least + 0.05
+    held = part(a).targets["seeg"].value
+    assert held.shape == (40, 4, 2 * 16) and part.part.held == 32
+    assert set(part(a).losses) == {"sensors"} and not tokenizer(a)(a).losses
+
+
+@torch.no_grad()
+def test_sensors_that_a_recipe_leaves_out_by_name_are_not_heard() -> None:
+    a = windows("d/a", 0)
+    part = tokenizer(a, without=["d/a/A1", "d/b/A2"])
+    loud = replace(a, signal=a.signal.clone())
+    loud.signal[:, 1] += 50
+    assert torch.equal(part(loud).tokens.embedding, part(a).tokens.embedding)
+    loud.signal[:, 2] += 50
+    assert not torch.equal(part(loud).tokens.embedding, part(a).tokens.embedding)
+    assert "left_out" not in part.known()
 
 
 def test_the_loudest_of_each_person_are_kept() -> None:
@@ -260,6 +295,15 @@ def test_weights_beside_the_published() -> None:
     embed, encoder = weights(part.embed), weights(model.encoder.blocks) + weights(model.encoder.norm)
     assert (embed, encoder) == (131_776, 2_466_720)
     assert 1.38 < embed / 95_024 < 1.39 and 0.71 < encoder / 3_465_224 < 0.72
+
+
+def test_a_codec_beside_the_published() -> None:
+    """Theirs has 5.94 million with eight blocks before the codes and four behind; ours has no block and a fifth of it."""
+    chosen = TokenizeRecipe.load("codes_du_in_published")
+    with torch.device("meta"):
+        codec = Codec(chosen)
+    assert codec.sizes == (2048,) and codec.patches.quantizer.tables.shape == (1, 2048, 64)
+    assert weights(codec) == 1_122_560 and 0.18 < weights(codec) / 5.94e6 < 0.20
 
 
 def test_a_copy_of_a_model_keeps_the_choice(honest: BrainFM, tmp_path: Path) -> None:

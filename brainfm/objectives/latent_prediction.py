@@ -32,8 +32,8 @@ class LatentPrediction(Objective):
 
     With `teacher: average` that network is the running mean of the weights (`train.average`), its latents are
     `normalised`, and no gradient passes. `of: tokens` takes what its tokenizer alone makes of the signal of each hidden token,
-    without what is known of the token beforehand. With `teacher: none` it is the network itself, gradient and all, and its tokens are
-    kept from becoming one vector by being made Gaussian (`layers.gaussian`).
+    without what is known of the token beforehand. With `teacher: none` it is the network itself, gradient and all, and its
+    tokens are kept from becoming one vector by being made Gaussian (`layers.gaussian`).
     """
 
     teacher: Literal["average", "none"] = "average"

@@ -114,7 +114,10 @@ class SubjectLinearTokenizer(Knowing):
             mixed = self.mixed(batch, patches) * size
             token = self.embed(mixed if self.part.channels > 1 else mixed.squeeze(2))
             if self.part.tells:
-                held, losses = mixed.flatten(2).unsqueeze(1), {"sensors": self.untold(batch, mixed * size, patches, there)}
+                held, losses = (
+                    mixed.flatten(2).unsqueeze(1),
+                    {"sensors": self.untold(batch, mixed * size, patches, there)},
+                )
         else:
             token = self.mapped(batch, patches) * math.sqrt(self.part.times * len(self.bias)) / count.sqrt()
         # a token of all sensors lies in their middle
@@ -148,8 +151,8 @@ class SubjectLinearTokenizer(Knowing):
     ) -> Float[Tensor, ""]:
         """The share of the sensors' power that their channels do not tell, through the same weights the other way.
 
-        Its least value has the channels span the sensors' first principal components, as of a linear autoencoder with tied weights
-        (Baldi & Hornik 1989, Neural Networks 2, §3).
+        Its least value has the channels span the sensors' first principal components, as of a linear autoencoder with tied
+        weights (Baldi & Hornik 1989, Neural Networks 2, §3).
         """
         weight = self.vocabulary(batch.identity).to(mixed.dtype)
         told = torch.einsum("bpct,bsc->bspt", mixed, weight) * there[:, :, None, None]
