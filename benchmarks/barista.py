@@ -1,8 +1,9 @@
 """At which scale should places be told, at which hidden, and what should hidden tokens be taught? BaRISTA's claims, simulated.
 
 Oganesian et al. 2025 (arXiv:2512.12135, table 1) tell a contact's place and hide places at the scale of a channel, a parcel or
-a lobe, each by itself. Here `pretrain/barista.yaml` with one thing changed, eight simulated people to pretrain on, and as a question whether
-somebody speaks, asked of sixteen others by a linear probe of frozen features, each left out in turn. One command, resumable:
+a lobe, each by itself. Here `pretrain/barista.yaml` with one thing changed, eight simulated people to pretrain on, and as a
+question whether somebody speaks, asked of sixteen others by a linear probe of frozen features, each left out in turn. One
+command, resumable:
 
     python benchmarks/barista.py --out runs/barista
 

@@ -112,7 +112,7 @@ def test_declared_shapes(case: Case, net: Learner, windows: Batch, part: Tokeniz
     for name in ("time", "located", "modality", "sensor", "region", "valid"):
         assert getattr(tokens, name).shape == (b, n), name
     assert tokens.position.shape == (b, n, 3)
-    assert target.value.shape == (b, n, part.times)
+    assert target.value.shape == (b, n, part.held)
     assert ((tokens.time > 0) & (tokens.time < INSTRUMENTS[case.instrument].window) | ~tokens.valid).all()
     if part.ragged:
         assert tokens.period == 0 and int(tokens.sensor.max()) < windows.signal.shape[1]
