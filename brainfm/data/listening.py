@@ -162,4 +162,5 @@ def answer(person: Listener, heard: Heard, sfreq: float, moment: float = MOMENT)
     """(source, time) in A·m what the person's sources make of what is heard; `moment` is the standard deviation of each."""
     drive = person.tuning @ driven(heard, sfreq)
     found = fftconvolve(drive, person.response(sfreq), axes=1)[:, : drive.shape[1]]
-    return np.asarray(found * moment / found.std(axis=1, keepdims=True))
+    found *= moment / found.std(axis=1, keepdims=True)
+    return np.asarray(found)
