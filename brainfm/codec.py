@@ -53,7 +53,7 @@ class Codec(nn.Module):
         self.tokenizer = recipe.tokenizer.build(recipe.codes.hidden, 0)
         if known and isinstance(self.tokenizer, Knowing):
             self.tokenizer.restore(known)
-        self.patches = PatchCodec(recipe.codes, recipe.tokenizer.times)
+        self.patches = PatchCodec(recipe.codes, recipe.tokenizer.held)
         self.manifest = Manifest()
         self.health: Health | None = None
         """How its codes were used, once training has ended and they were used enough."""

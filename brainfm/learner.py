@@ -17,7 +17,7 @@ from brainfm.masks import Mask
 from brainfm.model import BrainFM, BrainFMConfig, seeded
 from brainfm.objectives import Loss, Shapes, mean_parts
 from brainfm.recipe import PretrainRecipe
-from brainfm.tokens import Tokens
+from brainfm.tokens import Tokenized, Tokens
 from brainfm.view import Piece, View
 
 
@@ -30,7 +30,8 @@ class Learner(nn.Module):
         self.weights = {name: weight for name, (weight, _) in objectives.items()}
         self.objectives = nn.ModuleDict({name: module for name, (_, module) in objectives.items()})
         self.teacher: Callable[[Batch], Tokens] | None = None
-        """Set by whoever keeps a running mean of the weights."""
+        """Set by whoever keeps a running mean of the weights, and beside it what its tokenizer alone says."""
+        self.teacher_tokens: Callable[[Batch], Tokens] | None = None
 
     def forward(self, batches: tuple[Batch, ...], chance: Chance) -> Loss:
         view = self.view(batches, chance)
@@ -51,7 +52,7 @@ class Learner(nn.Module):
         ]
         hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
         pieces = tuple(map(Piece, batches, tokenized, hidden))
-        return View(pieces, self.model.encoder, chance, self.teacher)
+        return View(pieces, self.model.encoder, chance, self.teacher, self.teacher_tokens)
 
 
 def teach(learner: nn.Module, average: Average) -> None:
@@ -64,7 +65,14 @@ def teach(learner: nn.Module, average: Average) -> None:
         tokens: Tokens = functional_call(model, average.part("model."), (batch,))
         return tokens
 
-    learner.teacher = teacher
+    @torch.no_grad()
+    def tokens(batch: Batch) -> Tokens:
+        part = model.tokenizers[batch.modality]
+        weights = average.part(f"model.tokenizers.{batch.modality}.")
+        found: Tokenized = functional_call(part, weights, (batch,))
+        return found.tokens
+
+    learner.teacher, learner.teacher_tokens = teacher, tokens
 
 
 def learner(
@@ -78,7 +86,7 @@ def learner(
     model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
     for codec in (codecs_of(recipe.codecs) if codecs is None else codecs).values():
         model.attach(codec)
-    patches = {name: signal.tokenizer.times for name, signal in model.signals.items()}
+    patches = {name: signal.tokenizer.held for name, signal in model.signals.items()}
     codes = {name: codec.sizes for name, codec in model.codecs.items()}
     shapes = Shapes(model.width, patches, codes, recipe.encoder.where, recipe.encoder.when)
     objectives = {}

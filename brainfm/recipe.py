@@ -22,6 +22,7 @@ from brainfm.data.windows import Cut
 from brainfm.encoders import Encoder
 from brainfm.errors import RecipeError
 from brainfm.heads import Head
+from brainfm.layers.listening import ListeningTo
 from brainfm.layers.subjects import SubjectLayer
 from brainfm.masks import Mask
 from brainfm.objectives import Objective
@@ -355,6 +356,8 @@ class FinetuneRecipe(Recipe):
         default=10.0, gt=0, description="the head's learning rate, as a multiple of the backbone's"
     )
     subject_layer: SubjectLayer | None = None
+    sensors: ListeningTo | None = None
+    """Of each person, those that a first decoder of the same training windows makes most of; all if not given."""
     adaptation: list[SerializeAsAny[Adaptation]] = Field(
         default=[Full()], min_length=1, description="a row each; the decoder that is saved is the first's"
     )

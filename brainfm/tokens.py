@@ -55,6 +55,8 @@ class Tokens:
     """Whether a token may hear earlier ones alone, for encoders that can (`Encoder.causal`)."""
     who: Float[Tensor, "batch token known"] | None = None
     """What is known of a token before its signal is seen, where place and time don't say all: a decoder asks with it."""
+    lobe: Int[Tensor, "batch token"] | None = None
+    """The lobe that its region lies in, as a number, 0 for none; None where the tokenizer does not say."""
     code: Int[Tensor, "batch token quantizer"] | None = None
     """What a trained codec says of the token (`codec.Codec`); None where none is attached."""
 
@@ -87,6 +89,7 @@ class Tokens:
             region=pick(self.region),
             valid=pick(self.valid),
             who=None if self.who is None else pick(self.who),
+            lobe=None if self.lobe is None else pick(self.lobe),
             code=None if self.code is None else pick(self.code),
         )
 
@@ -101,6 +104,7 @@ def join(streams: Sequence[Tokens]) -> Tokens:
         return torch.cat([getattr(one, name) for one in streams], dim=1)
 
     periods = {one.period for one in streams}
+    lobes = [one.lobe for one in streams if one.lobe is not None]
     return Tokens(
         **{name: along(name) for name in ("embedding", "time", "position", "located", "modality")},
         sensor=torch.cat([one.sensor + int(at) for one, at in zip(streams, first[:-1], strict=True)], dim=1),
@@ -111,6 +115,7 @@ def join(streams: Sequence[Tokens]) -> Tokens:
         causal=any(one.causal for one in streams),
         rows=int(first[-1]),
         table=tables(streams),
+        lobe=torch.cat(lobes, dim=1) if len(lobes) == len(streams) else None,
     )
 
 

@@ -40,6 +40,8 @@ class View:
     chance: Chance
     teacher: Callable[[Batch], Tokens] | None = None
     """Tokens of whole windows by a slower copy of the network (a running mean of its weights), where the run keeps one."""
+    teacher_tokens: Callable[[Batch], Tokens] | None = None
+    """What that copy's tokenizer alone makes of them, before its encoder."""
 
     @cached_property
     def seen(self) -> tuple[Tokens, ...]:

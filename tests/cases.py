@@ -65,17 +65,23 @@ PLACES_AND_MOMENTS: list[dict[str, Any]] = [
     if kind not in (NONE, "fourier", "rotary")
 ]
 TRY: dict[str, list[dict[str, Any]]] = {
-    "patch": [{}, {"embed": "convolution"}],
+    "patch": [{}, {"embed": "convolution"}, {"embed": "dilated"}],
     "sources": [{"sources": 6, "heads": 2, "hidden": 32}],
     "spatial_attention": [{"channels": 12, "waves": 4}, {"channels": 12, "waves": 4, "dropout": 0.0}],
     "regions": [
         {"scale": scale, "merge": merge} for scale in ("channel", "parcel", "lobe") for merge in (True, False)
     ],
+    "subject_linear": [
+        {},
+        {"channels": 4, "embed": "convolution"},
+        {"channels": 4, "tells": True, "start": 0.1},
+    ],
     "named_patch": [{}, {"told": "level"}],
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
-    "transformer": [{}, *PLACES_AND_MOMENTS],
+    "region": [{"scale": scale} for scale in ("channel", "parcel")],
+    "transformer": [{}, {"gated": True}, *PLACES_AND_MOMENTS],
     "axial": [{}, {"halves": True}],
     "bottleneck": [{}, {"latents": 4, "fold": 2}],
     "masked_patches": [
@@ -87,6 +93,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "latent_prediction": [
         {"decoder_depth": 1},
         {"decoder_depth": 1, "teacher": "none", "directions": 16},
+        {"decoder_depth": 1, "of": "tokens", "error": "squared"},
     ],
     "masked_codes": [{"decoder_depth": 1}, {"decoder_depth": 1, "symmetric": True}],
     "modality": [{"otherwise": {"kind": "independent"}}],

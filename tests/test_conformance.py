@@ -67,7 +67,8 @@ def streams(case: Case, small: PretrainRecipe) -> dict[str, Stream]:
 def net(small: PretrainRecipe, streams: dict[str, Stream]) -> Learner:
     """The whole untrained learner, its objective fitted, and as a teacher the network before any training."""
     found = learner(small, streams)
-    found.teacher = copy.deepcopy(found.model).forward
+    slow = copy.deepcopy(found.model)
+    found.teacher, found.teacher_tokens = slow.forward, lambda batch: slow.tokenize(batch).tokens
     return found
 
 
@@ -111,7 +112,7 @@ def test_declared_shapes(case: Case, net: Learner, windows: Batch, part: Tokeniz
     for name in ("time", "located", "modality", "sensor", "region", "valid"):
         assert getattr(tokens, name).shape == (b, n), name
     assert tokens.position.shape == (b, n, 3)
-    assert target.value.shape == (b, n, part.times)
+    assert target.value.shape == (b, n, part.held)
     assert ((tokens.time > 0) & (tokens.time < INSTRUMENTS[case.instrument].window) | ~tokens.valid).all()
     if part.ragged:
         assert tokens.period == 0 and int(tokens.sensor.max()) < windows.signal.shape[1]
@@ -138,7 +139,7 @@ def test_same_seed_same_bytes(
 ) -> None:
     before = torch.get_rng_state()
     again = learner(small, streams)
-    again.teacher = net.teacher
+    again.teacher, again.teacher_tokens = net.teacher, net.teacher_tokens
     other = learner(small.model_copy(update={"seed": 1}), streams)
     assert torch.equal(before, torch.get_rng_state())
     for name, value in net.state_dict().items():

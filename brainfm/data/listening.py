@@ -6,6 +6,7 @@ Crosse et al. 2016, Front. Hum. Neurosci. 10:604). What is filtered here is a sp
 envelope. Places, directions, tuning and delays of the sources are each person's own.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -50,10 +51,19 @@ class Listener:
     delay: NDArray[np.float64]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator) -> "Listener":
-        """A person at random. Auditory cortex lies in a fold, so its sources point along the head rather than out of it."""
-        brain = Brain.draw(rng)
-        place = np.concatenate([rng.choice(nearest(site, 8), EACH, replace=False) for site in SITES])
+    def draw(
+        cls,
+        rng: np.random.Generator,
+        sites: Sequence[str] = SITES,
+        each: int = EACH,
+        brain: Brain | None = None,
+    ) -> "Listener":
+        """A person at random, or new sources of a `brain`; `each` so many of them under every site.
+
+        Auditory cortex lies in a fold, so its sources point along the head rather than out of it.
+        """
+        brain = brain or Brain.draw(rng)
+        place = np.concatenate([rng.choice(nearest(site, 8), each, replace=False) for site in sites])
         radial = pool()[place] / np.linalg.norm(pool()[place], axis=1, keepdims=True)
         turned = tilted(place, rng) + rng.normal(0, 0.5, (len(place), 3)) + np.array([0.0, 0.7, 0.7])
         turned -= 0.8 * (turned * radial).sum(axis=1, keepdims=True) * radial
@@ -85,13 +95,15 @@ class Heard:
     voice: Voice
 
     @classmethod
-    def of(cls, said: list[str], rng: np.random.Generator, voice: Voice) -> "Heard":
+    def of(
+        cls, said: list[str], rng: np.random.Generator, voice: Voice, pauses: tuple[float, float] = PAUSE
+    ) -> "Heard":
         """These sentences, in this order, with pauses."""
         onset, duration, now = [], [], BEFORE
         for sentence in said:
             onset.append(now)
             duration.append(len(spoken(sentence, voice)) / RATE)
-            pause = now + duration[-1] + rng.uniform(*PAUSE)
+            pause = now + duration[-1] + rng.uniform(*pauses)
             now = float(np.ceil(pause / GRID) * GRID)
         sound = np.zeros(int(np.ceil(now + BEFORE)) * RATE, np.float32)
         for at, sentence in zip(onset, said, strict=True):
@@ -142,8 +154,13 @@ def listening(person: Listener, heard: Heard, rng: np.random.Generator, sfreq: f
     The events are the sentences; there are no other trials.
     """
     own = activity(person.brain, rng, heard.seconds, sfreq, ["rest"])
-    drive = person.tuning @ driven(heard, sfreq)
-    answer = fftconvolve(drive, person.response(sfreq), axes=1)[:, : drive.shape[1]]
-    answer *= MOMENT / answer.std(axis=1, keepdims=True)
-    moment = np.vstack([own.moment, answer])
+    moment = np.vstack([own.moment, answer(person, heard, sfreq)])
     return Activity(moment, sfreq, heard.events, own.envelope, np.full(len(own.label), -1))
+
+
+def answer(person: Listener, heard: Heard, sfreq: float, moment: float = MOMENT) -> NDArray[np.float64]:
+    """(source, time) in A·m what the person's sources make of what is heard; `moment` is the standard deviation of each."""
+    drive = person.tuning @ driven(heard, sfreq)
+    found = fftconvolve(drive, person.response(sfreq), axes=1)[:, : drive.shape[1]]
+    found *= moment / found.std(axis=1, keepdims=True)
+    return np.asarray(found)

@@ -13,6 +13,9 @@ class Transformer(Encoder):
 
     causal = True
 
+    gated: bool = False
+    """Whether its MLPs have a gate (`layers.attention.GatedMLP`)."""
+
     def build(self, modalities: int) -> "TransformerEncoder":
         return TransformerEncoder(self, modalities)
 
@@ -23,7 +26,9 @@ class TransformerEncoder(Placed):
     def __init__(self, part: Transformer, modalities: int) -> None:
         super().__init__(part.width, modalities, part.where, part.when)
         self.part = part
-        self.blocks = nn.ModuleList(Block(part.width, part.heads, part.depth) for _ in range(part.depth))
+        self.blocks = nn.ModuleList(
+            Block(part.width, part.heads, part.depth, gated=part.gated) for _ in range(part.depth)
+        )
         self.norm = nn.LayerNorm(part.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:

@@ -4,7 +4,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM, DecoderSettings, network_of, weights_digest
+from brainfm.narrowed import left_out, narrowed, require
 from brainfm.objectives import Loss
 from brainfm.panel import Panel, twin
 from brainfm.progress import bar
@@ -231,6 +232,8 @@ class Bench:
     ) -> BrainFM:
         """One network from `start`, adapted to these windows."""
         evaluation = self.panel.evaluation
+        if self.recipe.sensors is not None:
+            start = self.narrowed(start, adaptation, rows, seed, out / "all-sensors")
         model = start.with_decoder(self.answering(rows), seed)
         owners = np.unique(evaluation.windows.recording[rows])
         labelled = [evaluation.recordings[index] for index in owners]
@@ -246,7 +249,20 @@ class Bench:
             "checkpoint": weights_digest(start)[:12],
             "data": f"{model.manifest.digest} {labels_digest(stream.windows, told)}",
         }
+        if quiet := left_out(start, self.settings.modality):
+            identity["left out"] = hashlib.sha256(str(sorted(quiet)).encode()).hexdigest()[:12]
         return adapt(task, self.recipe, seed, out, identity)
+
+    def narrowed(
+        self, start: BrainFM, adaptation: Adaptation, rows: NDArray[np.int64], seed: int, out: Path
+    ) -> BrainFM:
+        """`start` with the sensors left out that matter least to a decoder of these very windows, trained with all of them."""
+        choice, modality = self.recipe.sensors, self.settings.modality
+        assert choice is not None  # the caller has looked
+        require(start, modality)
+        whole = replace(self, recipe=self.recipe.model_copy(update={"sensors": None}))
+        first = whole.train(start, adaptation, rows, seed, out)
+        return narrowed(start, first, choice, self.stream(first, rows))
 
     def told(self, rows: NDArray[np.int64]) -> tuple[NDArray[Any], Tensor | None, Tensor | None]:
         """What is told of these windows, the table of targets where that is no label, and how much each class weighs."""

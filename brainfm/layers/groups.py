@@ -49,6 +49,14 @@ def group_mean(
     return total[:, :count] / members[:count].to(values.dtype).unsqueeze(-1)
 
 
+def first_of(group: Int[Tensor, " sensor"], count: int) -> Int[Tensor, " group"]:
+    """The first member of each group. Every sensor must be in one."""
+    index = torch.arange(len(group), device=group.device)
+    return torch.zeros(count, dtype=index.dtype, device=group.device).scatter_reduce(
+        0, group, index, "amin", include_self=False
+    )
+
+
 def group_softmax(
     weight: Float[Tensor, "batch sensor feature"], group: Int[Tensor, " sensor"], count: int
 ) -> Float[Tensor, "batch sensor feature"]:

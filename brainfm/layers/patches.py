@@ -40,11 +40,20 @@ class Rows:
     valid: Bool[Tensor, "batch row"]
     virtual: bool = False
     padded: bool = False
+    lobe: Int[Tensor, "batch row"] | None = None
 
     @classmethod
     def of_sensors(cls, batch: Batch, who: Float[Tensor, "batch row width"]) -> "Rows":
         """A row for each sensor."""
-        return cls(batch.position, batch.located, batch.region, who, batch.valid, padded=batch.padded)
+        return cls(
+            batch.position,
+            batch.located,
+            batch.region,
+            who,
+            batch.valid,
+            padded=batch.padded,
+            lobe=batch.lobe,
+        )
 
     @classmethod
     def all_there(
@@ -54,9 +63,10 @@ class Rows:
         region: Int[Tensor, "batch row"],
         who: Float[Tensor, "batch row width"],
         virtual: bool = True,
+        lobe: Int[Tensor, "batch row"] | None = None,
     ) -> "Rows":
         """Rows of which none is padding."""
-        return cls(position, located, region, who, torch.ones_like(located), virtual)
+        return cls(position, located, region, who, torch.ones_like(located), virtual, lobe=lobe)
 
 
 def tokenized(
@@ -95,5 +105,6 @@ def tokenized(
             torch.full_like(rows.located, modality, dtype=torch.int64),
         ),
         who=known,
+        lobe=None if rows.lobe is None else rows.lobe[:, row],
     )
     return Tokenized(tokens, {batch.modality: Target(value.flatten(1, 2), batch.sfreq)}, losses or {})

@@ -13,10 +13,14 @@ from brainfm.layers.fixed import of_sensors
 
 
 class Vocabulary(nn.Module):
-    """Rows by identity (`batch.number_of`). An unknown identity is an average one: it gets the mean of all rows."""
+    """Rows by identity (`batch.number_of`). An unknown identity is an average one: it gets the mean of all rows.
 
-    def __init__(self, width: int) -> None:
+    New rows are drawn with a standard deviation of `spread`; by default they are of length 1.
+    """
+
+    def __init__(self, width: int, spread: float | None = None) -> None:
         super().__init__()
+        self.spread = 1 / math.sqrt(width) if spread is None else spread
         self.ids: list[int] = []
         """Plain numbers, not a tensor: a checkpoint's config carries them, and its weights the rows."""
         self.table = nn.Parameter(torch.zeros(0, width))
@@ -31,7 +35,7 @@ class Vocabulary(nn.Module):
         width = self.table.shape[1]
         rows = torch.randn(len(new), width, device=self.table.device, dtype=self.table.dtype)
         self.ids = [*self.ids, *new]
-        self.table = nn.Parameter(torch.cat([self.table.detach(), rows / math.sqrt(width)]))
+        self.table = nn.Parameter(torch.cat([self.table.detach(), rows * self.spread]))
 
     @of_sensors()
     def rows(

@@ -1,7 +1,9 @@
 """Latent prediction: what was seen tells what the encoder makes of the hidden tokens, not what these held.
 
 With a teacher, a running mean of the weights, as in BYOL (Grill et al. 2020), data2vec (Baevski et al. 2022, §3) and I-JEPA
-(Assran et al. 2023, §3); without, LeJEPA (Balestriero & LeCun 2025, arXiv:2511.08544), as Laya has it for EEG.
+(Assran et al. 2023, §3); without, LeJEPA (Balestriero & LeCun 2025, arXiv:2511.08544), as Laya has it for EEG. The teacher's
+tokens before its encoder and before anything says where they are (BaRISTA, Oganesian et al. 2025, arXiv:2512.12135, §3.3) are
+a target that no place and no time tells.
 """
 
 from typing import Literal
@@ -9,7 +11,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brainfm.chance import Chance
@@ -29,11 +31,14 @@ class LatentPrediction(Objective):
     """Smooth L1 between what a light decoder says of hidden tokens and what a network that sees all makes of them.
 
     With `teacher: average` that network is the running mean of the weights (`train.average`), its latents are
-    `normalised`, and no gradient passes. With `teacher: none` it is the network itself, gradient and all, and its tokens are
-    kept from becoming one vector by being made Gaussian (`layers.gaussian`).
+    `normalised`, and no gradient passes. `of: tokens` takes what its tokenizer alone makes of the signal of each hidden token,
+    without what is known of the token beforehand. With `teacher: none` it is the network itself, gradient and all, and its
+    tokens are kept from becoming one vector by being made Gaussian (`layers.gaussian`).
     """
 
     teacher: Literal["average", "none"] = "average"
+    of: Literal["encoder", "tokens"] = "encoder"
+    error: Literal["smooth_l1", "squared"] = "smooth_l1"
     decoder_depth: int = Field(default=2, ge=1)
     gaussian: float = Field(default=10.0, gt=0, description="weight of being Gaussian, without a teacher")
     directions: int = Field(
@@ -43,6 +48,14 @@ class LatentPrediction(Objective):
     @property
     def needs_teacher(self) -> bool:
         return self.teacher == "average"
+
+    @model_validator(mode="after")
+    def _tokens_are_taught(self) -> "LatentPrediction":
+        if self.of == "tokens" and self.teacher == "none":
+            raise ValueError(
+                "of: tokens needs a teacher; without one a tokenizer that says nothing is told best of all"
+            )
+        return self
 
     def build(self, shapes: Shapes) -> "LatentPredictionLoss":
         return LatentPredictionLoss(self, shapes)
@@ -65,7 +78,8 @@ class LatentPredictionLoss(nn.Module):
             if piece.hidden.hidden.shape[1]:
                 hidden = taken(latent, piece.hidden.hidden)
                 told = self.predict(self.decoder(seen, piece.asked)).float()
-                error = F.smooth_l1_loss(told, hidden.float(), reduction="none")
+                apart = F.smooth_l1_loss if self.part.error == "smooth_l1" else F.mse_loss
+                error = apart(told, hidden.float(), reduction="none")
                 errors.append(mean_over_windows(error, counted(piece.asked)))
         parts = {"latents": torch.stack(errors).mean()}
         if self.part.needs_teacher:
@@ -76,6 +90,9 @@ class LatentPredictionLoss(nn.Module):
     @torch.no_grad()
     def taught(self, view: View) -> list[Float[Tensor, "batch token width"]]:
         """What the teacher makes of the whole windows, each instrument by itself."""
+        if self.part.of == "tokens":
+            assert view.teacher_tokens is not None
+            return [normalised(signal_alone(view.teacher_tokens(piece.batch))) for piece in view.pieces]
         assert view.teacher is not None  # the recipe keeps a mean of the weights, or was refused
         return [normalised(view.teacher(piece.batch)) for piece in view.pieces]
 
@@ -91,6 +108,13 @@ class LatentPredictionLoss(nn.Module):
         directions = torch.randn(width, self.part.directions, generator=view.chance.shared)
         found = [far_from_gaussian(others.gathered(some(one, view.chance)), directions) for one in view.whole]
         return torch.stack(found).mean()
+
+
+def signal_alone(tokens: Tokens) -> Tokens:
+    """Tokens of a tokenizer without what is known of them before their signal is seen, which it has added."""
+    if tokens.who is None:
+        return tokens
+    return tokens.with_embedding(tokens.embedding - tokens.who.to(tokens.embedding.dtype))
 
 
 def normalised(tokens: Tokens) -> Float[Tensor, "batch token width"]:

@@ -31,6 +31,11 @@ class Tokenizer(Part):
         """Samples in one token."""
         return round(self.seconds * self.sfreq)
 
+    @property
+    def held(self) -> int:
+        """Numbers that a token stands for, as its target has them: its samples, if it is a stretch of one signal."""
+        return self.times
+
     def rows(self, sensors: Sensors, owner: str) -> tuple[str, ...]:
         """What each row of tokens stands for, in order; none where tokens come in no rows.
 

@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from brainfm.batch import Batch, number_of
 from brainfm.data.lobes import lobe_of
 from brainfm.data.recording import Sensors
+from brainfm.layers.embedding import Embed, embedding
 from brainfm.layers.groups import (
+    first_of,
     group_mean,
     group_softmax,
     group_sum,
@@ -41,6 +43,7 @@ class Regions(Tokenizer):
 
     scale: Scale = "parcel"
     merge: bool = True
+    embed: Embed = "linear"
 
     @property
     def merges(self) -> bool:
@@ -67,7 +70,7 @@ class RegionsTokenizer(Knowing):
     def __init__(self, part: Regions, width: int, modality: int) -> None:
         super().__init__()
         self.part, self.modality = part, modality
-        self.embed = nn.Linear(part.times, width)
+        self.embed = embedding(part.embed, part.times, width)
         self.sensor = SensorFeatures(width)
         self.vocabulary = Vocabulary(width)
         if part.merges:
@@ -84,10 +87,12 @@ class RegionsTokenizer(Knowing):
             grid, patches = self.merged(patches, sensor, group, len(label))
             sensor = group_mean(sensor, group, len(label))
             named = torch.where(torch.isin(label, named[0]), label, 0).expand(batch.signal.shape[0], -1)
+            region, lobe = named, batch.lobe[:, first_of(group, len(label))]
         else:
             grid, position, located = self.embed(patches), position[:, group], located[:, group]
+            region, lobe = batch.region, batch.lobe  # whatever the scale: masks may ask for another
         who = sensor + self.vocabulary(named) * (named != 0).unsqueeze(-1)
-        rows = Rows.all_there(position, located, named, who, virtual=self.part.merges)
+        rows = Rows.all_there(position, located, region, who, self.part.merges, lobe)
         return tokenized(batch, rows, grid, patches, self.part.seconds, self.modality)
 
     def merged(

@@ -17,6 +17,8 @@ SHAFT = 8
 """Contacts of a shaft."""
 CONDUCTIVITY = 0.33
 """Of brain tissue, in S/m (Geddes & Baker 1967)."""
+MOTOR = (np.array([0.045, 0.0, 0.045]), np.array([-0.045, 0.0, 0.045]))
+"""Directions of both motor areas from the brain's middle."""
 NEAREST = 4e-3
 """Metres within which a dipole is no point any more: its patch of cortex is as wide."""
 
@@ -49,19 +51,17 @@ def simulate(
     )
 
 
-def shafts(rng: np.random.Generator, sensors: int) -> tuple[NDArray[np.float64], list[str]]:
+def shafts(
+    rng: np.random.Generator, sensors: int, aims: Sequence[NDArray[np.float64]] = MOTOR
+) -> tuple[NDArray[np.float64], list[str]]:
     """(contact, 3) places in metres in head coordinates, on straight shafts from the surface inwards, and their names.
 
-    Half the shafts aim at the motor areas of either side, the others anywhere.
+    The first shafts lie in the directions `aims` from the brain's middle, by default at the motor areas of either side, the
+    others anywhere.
     """
     places, names = [], []
     for shaft in range(-(-sensors // SHAFT)):
-        side = (-1) ** shaft
-        aim = (
-            np.array([side * 0.045, 0.0, 0.045])
-            if shaft < 2
-            else rng.normal(size=3) * [1, 1, 0.6] + [0, 0, 0.4]
-        )
+        aim = aims[shaft] if shaft < len(aims) else rng.normal(size=3) * [1, 1, 0.6] + [0, 0, 0.4]
         entry = CENTRE + (SHELLS[0] + 2e-3) * (aim := aim / np.linalg.norm(aim))
         inwards = -aim + 0.3 * rng.normal(size=3)
         inwards /= np.linalg.norm(inwards)
