@@ -46,8 +46,8 @@ class Heard:
 class EventModel:
     """What tells the next event, read from a pretraining run whose objectives name `next_event`.
 
-    >>> from brainfm.event_model import EventModel
-    >>> model = EventModel.load("runs/neuroformer")  # doctest: +SKIP
+    >>> import brainfm
+    >>> model = brainfm.EventModel.load("runs/neuroformer")  # doctest: +SKIP
     """
 
     model: BrainFM

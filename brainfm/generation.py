@@ -33,9 +33,9 @@ def generate(
     lower than they were. All that is random is drawn from `generator`. A pass of the network for every moment with spikes, over
     all that came before: ask for seconds. Raises `DataError` where a prefix holds no spike.
 
-    >>> from brainfm.event_model import EventModel
-    >>> model = EventModel.load("runs/neuroformer")  # doctest: +SKIP
-    >>> generate(model, prefix, 2.0, torch.Generator().manual_seed(0), top_p=0.95)  # doctest: +SKIP
+    >>> import brainfm
+    >>> model = brainfm.EventModel.load("runs/neuroformer")  # doctest: +SKIP
+    >>> brainfm.generate(model, prefix, 2.0, torch.Generator().manual_seed(0), top_p=0.95)  # doctest: +SKIP
     """
     if not 0 < top_p <= 1 or not temperature > 0:
         raise DataError(f"top_p={top_p:g} must be above 0 and at most 1, temperature={temperature:g} above 0")

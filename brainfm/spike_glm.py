@@ -7,6 +7,7 @@ spike train it and a share of those without, each of which then weighs as many: 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,8 @@ from scipy.special import gammaln
 from sklearn.linear_model import PoissonRegressor
 
 Array = NDArray[np.float64]
-SILENT = 12_000
+Counts = NDArray[Any]
+SILENT = 8_000
 """Samples without a spike that train, at most."""
 
 
@@ -22,13 +24,14 @@ SILENT = 12_000
 class SpikeGLM:
     """`counts` everywhere are (neuron, sample); what lies before the first sample is silence.
 
-    `longest` seconds are how far filters reach; `penalty` holds coefficients of filters, scaled, towards zero.
+    `longest` seconds are how far filters reach; `penalty`, one or one for each neuron, is the precision of a Gaussian prior of
+    the filters' coefficients where the filtered pasts have variance 1.
     """
 
     sfreq: float
     longest: float = 0.5
     filters: int = 7
-    penalty: float = 1e-3
+    penalty: float | tuple[float, ...] = 10.0
     seed: int = 0
 
     def basis(self) -> Array:
@@ -40,7 +43,7 @@ class SpikeGLM:
         bumps = np.where(np.abs(apart) < 1, 0.5 * (1 + np.cos(np.pi * np.clip(apart, -1, 1))), 0.0)
         return np.asarray(bumps / bumps.sum(axis=1, keepdims=True))
 
-    def design(self, counts: Array, samples: NDArray[np.int64]) -> Array:
+    def design(self, counts: Counts, samples: NDArray[np.int64]) -> Array:
         """(sample, neuron · filter) the filtered past of these samples, in the order asked for."""
         basis = self.basis()
         rows = []
@@ -49,7 +52,7 @@ class SpikeGLM:
             rows.append(filtered(fired, train[fired], samples, basis))
         return np.concatenate(rows, axis=1)
 
-    def fit(self, counts: Array, samples: NDArray[np.int64]) -> "FittedGLM":
+    def fit(self, counts: Counts, samples: NDArray[np.int64]) -> "FittedGLM":
         """Of the rates in these samples, whose past may lie outside them."""
         rng = np.random.default_rng(self.seed)
         busy = samples[counts[:, samples].any(axis=0)]
@@ -59,12 +62,14 @@ class SpikeGLM:
         weight = np.concatenate([np.ones(len(busy)), np.full(len(drawn), len(quiet) / max(1, len(drawn)))])
         x = self.design(counts, chosen)
         scale = np.maximum(x.std(axis=0), 1e-9)
-        fits = []
-        for train in counts[:, chosen]:
-            one = PoissonRegressor(alpha=self.penalty, max_iter=200, tol=1e-5)
-            # a rate of some hundredths a sample: the unit of what is told changes nothing but where the solver begins
-            unit = max(float((train * weight).sum() / weight.sum()), 1e-9)
-            fits.append((one.fit(x / scale, train / unit, weight * unit), np.log(unit)))
+        x, fits = x / scale, []
+        penalties = np.broadcast_to(self.penalty, len(counts))
+        for train, penalty in zip(counts[:, chosen], penalties, strict=True):
+            # counts over their mean, whose likelihood is per spike then: the solver begins near the end
+            fired = float((train * weight).sum())
+            unit = max(fired, 0.5) / weight.sum()
+            one = PoissonRegressor(alpha=float(penalty) / max(fired, 0.5), max_iter=100, tol=1e-4)
+            fits.append((one.fit(x, train / unit, weight * unit), np.log(unit)))
         coefficient = np.stack([one.coef_ / scale for one, _ in fits])
         return FittedGLM(self, coefficient, np.array([one.intercept_ + unit for one, unit in fits]))
 
@@ -77,14 +82,14 @@ class FittedGLM:
     coefficient: Array
     intercept: Array
 
-    def log_likelihood(self, counts: Array, samples: NDArray[np.int64], at_once: int = 50_000) -> Array:
-        """(sample,) nats of how often each neuron fires in these samples, given all before them; summed over neurons."""
+    def log_likelihood(self, counts: Counts, samples: NDArray[np.int64], at_once: int = 50_000) -> Array:
+        """(sample, neuron) nats of how often each neuron fires in these samples, given all before them."""
         found = []
         for first in range(0, len(samples), at_once):
             part = samples[first : first + at_once]
             said = np.minimum(self.part.design(counts, part) @ self.coefficient.T + self.intercept, 2.0)
             true = counts[:, part].T
-            found.append((true * said - np.exp(said) - gammaln(true + 1)).sum(axis=1))
+            found.append(true * said - np.exp(said) - gammaln(true + 1.0))
         return np.concatenate(found)
 
     def coupling(self, soonest: float = 0.001, latest: float = 0.01) -> Array:
@@ -97,21 +102,24 @@ class FittedGLM:
 
 
 def chosen(
-    counts: Array,
+    counts: Counts,
     samples: NDArray[np.int64],
     sfreq: float,
-    penalties: Sequence[float] = (1e-4, 1e-3, 1e-2, 1e-1),
+    penalties: Sequence[float] = (3.0, 30.0, 300.0),
     longest: float = 0.5,
     seed: int = 0,
 ) -> FittedGLM:
-    """The regression whose penalty tells best what lies in the last fifth of the samples, fitted on all of them."""
+    """The regressions whose penalties, each neuron's own, tell best what lies in the last fifth of the samples; fitted on all."""
     edge = len(samples) * 4 // 5
     made = [SpikeGLM(sfreq, longest, penalty=one, seed=seed) for one in penalties]
-    inner = [one.fit(counts, samples[:edge]).log_likelihood(counts, samples[edge:]).sum() for one in made]
-    return made[int(np.argmax(inner))].fit(counts, samples)
+    inner = [
+        one.fit(counts, samples[:edge]).log_likelihood(counts, samples[edge:]).sum(axis=0) for one in made
+    ]
+    best = tuple(float(penalties[row]) for row in np.argmax(inner, axis=0))
+    return SpikeGLM(sfreq, longest, penalty=best, seed=seed).fit(counts, samples)
 
 
-def filtered(at: NDArray[np.int64], often: Array, samples: NDArray[np.int64], basis: Array) -> Array:
+def filtered(at: NDArray[np.int64], often: Counts, samples: NDArray[np.int64], basis: Array) -> Array:
     """(sample, filter) what filters make of spikes at `at` in these samples, a spike having its effect from the next on."""
     reach = basis.shape[1]
     first, last = np.searchsorted(at, samples - reach), np.searchsorted(at, samples)

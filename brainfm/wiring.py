@@ -42,8 +42,7 @@ def connectivity(
     may have fired. Raises `DataError` where the windows are of several recordings, which have other neurons.
 
     >>> import brainfm
-    >>> from brainfm.event_model import EventModel
-    >>> model = EventModel.load("runs/neuroformer")  # doctest: +SKIP
+    >>> model = brainfm.EventModel.load("runs/neuroformer")  # doctest: +SKIP
     >>> brainfm.connectivity(model, stream, rows)  # doctest: +SKIP
     """
     if len(np.unique(stream.windows.recording[rows])) != 1:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,16 +13,19 @@ from brainfm.corpus import Stream
 from brainfm.data.modalities.behaviour import simulate as simulate_behaviour
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.spike_times import SpikeTimes
-from brainfm.errors import DataError
+from brainfm.errors import CheckpointError, DataError
 from brainfm.event_model import Clock, EventModel
 from brainfm.gather import stream
 from brainfm.generation import generate
 from brainfm.learner import Learner, learner
+from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.objectives import Shapes
 from brainfm.objectives.next_event import NextEvent, NextEventLoss
-from brainfm.recipe import PretrainRecipe
+from brainfm.recipe import FinetuneRecipe, PretrainRecipe
 from brainfm.spike_glm import SpikeGLM, filtered
 from brainfm.spike_likelihood import bits_per_spike, log_likelihood, poisson
 from brainfm.spike_pairs import cross_correlogram, lagged_partial_correlation
+from brainfm.tasks import labelled
 from brainfm.wiring import connectivity, watched
 from tests.tiny import drawn
 
@@ -255,6 +259,47 @@ def test_a_regression_of_independent_neurons_tells_their_rates() -> None:
         train, test = np.arange(80_000), np.arange(80_000, 120_000)
         rates = counts[:, train].mean(axis=1, keepdims=True)
         constant = float(poisson(torch.from_numpy(counts[:, test]), torch.from_numpy(rates)))
-        told = SpikeGLM(1000.0, penalty=1e-2).fit(counts, train).log_likelihood(counts, test).sum()
+        told = SpikeGLM(1000.0).fit(counts, train).log_likelihood(counts, test).sum()
         bits = bits_per_spike(float(told), constant, counts[:, test].sum())
         assert bits > 0.2 if synapses else -0.1 < bits < 0.02
+
+
+def test_the_published_size_is_the_published_count() -> None:
+    """28.2 million weights for 2,023 neurons; ours has one stack where theirs has seven, and no video stem."""
+    recipe = PretrainRecipe.load("neuroformer_published")
+    config = BrainFMConfig.of(recipe)
+    config.known = {"spikes": {"ids": list(range(1, 2024))}, "behaviour": {"ids": [1, 2, 3]}}
+    with torch.device("meta"):
+        model = BrainFM(config)
+        shapes = Shapes(model.width, {name: one.tokenizer.times for name, one in model.signals.items()})
+        told = [part.build(shapes) for part in recipe.objectives.values()]
+    count = sum(one.numel() for module in (model, *told) for one in module.parameters())
+    assert count == 27_614_985
+    assert abs(count / 28.2e6 - 1) < 0.03
+
+
+def test_a_share_of_the_labels_is_told_and_a_larger_one_holds_it() -> None:
+    rows = np.arange(100, 300)
+    recipe = FinetuneRecipe.load("neuroformer")
+    some, more, every = (
+        labelled(recipe.model_copy(update={"labelled": share}), rows) for share in (0.01, 0.1, 1.0)
+    )
+    assert (len(some), len(more)) == (2, 20)
+    assert set(some) < set(more) and every.tolist() == rows.tolist()
+
+
+def test_what_tells_events_is_saved_beside_the_model(
+    make_recipe: MakeRecipe, constant: tuple[EventModel, Stream], tmp_path: Path
+) -> None:
+    model, found = constant
+    net = Learner(model.model, None, {"next_event": (1.0, model.head)})  # type: ignore[arg-type] # it hides nothing
+    model.model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="does not say what it learnt of the next event"):
+        EventModel.load(tmp_path)
+    net.save_kept(tmp_path)
+    again = EventModel.load(tmp_path)
+    batch = found.batch(np.arange(4))
+    np.testing.assert_allclose(
+        log_likelihood(again, [batch], 0.5, 1.0, RATES), log_likelihood(model, [batch], 0.5, 1.0, RATES)
+    )
+    assert float(again.head.late) == float(model.head.late)

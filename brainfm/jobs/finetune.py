@@ -35,7 +35,7 @@ from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
 from brainfm.targeted import Targeted
-from brainfm.tasks import laid_out, names_of, pool_of
+from brainfm.tasks import labelled, laid_out, names_of, pool_of
 from brainfm.train import Run, train
 
 SCRATCH = "scratch"
@@ -274,7 +274,7 @@ class Bench:
 
     def final(self) -> Path:
         """The decoder for new files: trained on every labelled window, so no score of its own belongs to it."""
-        every = np.arange(len(self.panel.evaluation.windows))
+        every = labelled(self.recipe, np.arange(len(self.panel.evaluation.windows)))
         adaptation = self.recipe.adaptation[0]
         model = self.train(self.model, adaptation, every, self.seeds[0], self.out / "final")
         model.save_pretrained(self.out / "decoder")
