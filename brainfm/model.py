@@ -216,8 +216,13 @@ class BrainFM(PreTrainedModel):
         Of a decoder of numbers, what it tells instead of probabilities, in the unit of its target.
         """
         self.eval()
-        parts = np.array_split(rows, -(-len(rows) // batch))
-        output = torch.cat([self.decode(stream.batch(part).to(self.device)) for part in parts])
+        layout = stream.layout[rows] if stream.ragged else np.zeros(len(rows), np.int64)
+        alike = [
+            np.flatnonzero(layout == one) for one in np.unique(layout)
+        ]  # events pad, and are padded alike
+        parts = [part for many in alike for part in np.array_split(many, -(-len(many) // batch))]
+        output = torch.cat([self.decode(stream.batch(rows[part]).to(self.device)) for part in parts])
+        output = output[torch.from_numpy(np.argsort(np.concatenate(parts))).to(output.device)]
         answer = self.decoder.answer if self.decoder is not None else Answer()
         return answer.told(output).cpu().numpy()
 

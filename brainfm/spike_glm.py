@@ -62,16 +62,25 @@ class SpikeGLM:
         weight = np.concatenate([np.ones(len(busy)), np.full(len(drawn), len(quiet) / max(1, len(drawn)))])
         x = self.design(counts, chosen)
         scale = np.maximum(x.std(axis=0), 1e-9)
-        x, fits = x / scale, []
         penalties = np.broadcast_to(self.penalty, len(counts))
-        for train, penalty in zip(counts[:, chosen], penalties, strict=True):
-            # counts over their mean, whose likelihood is per spike then: the solver begins near the end
-            fired = float((train * weight).sum())
-            unit = max(fired, 0.5) / weight.sum()
-            one = PoissonRegressor(alpha=float(penalty) / max(fired, 0.5), max_iter=100, tol=1e-4)
-            fits.append((one.fit(x, train / unit, weight * unit), np.log(unit)))
-        coefficient = np.stack([one.coef_ / scale for one, _ in fits])
-        return FittedGLM(self, coefficient, np.array([one.intercept_ + unit for one, unit in fits]))
+        fits = [
+            one_neuron(x / scale, train, weight, float(penalty))
+            for train, penalty in zip(counts[:, chosen], penalties, strict=True)
+        ]
+        coefficient = np.stack([one / scale for one, _ in fits])
+        return FittedGLM(self, coefficient, np.array([intercept for _, intercept in fits]))
+
+
+def one_neuron(x: Array, train: Counts, weight: Array, penalty: float) -> tuple[Array, float]:
+    """Coefficients and intercept of one neuron's log-rate; one that never fires is taken to have fired half a time."""
+    fired = float((train * weight).sum())
+    if not fired:
+        return np.zeros(x.shape[1]), float(np.log(0.5 / weight.sum()))
+    # counts over their mean, whose likelihood is per spike then: the solver begins near the end
+    unit = fired / weight.sum()
+    found = PoissonRegressor(alpha=penalty / fired, max_iter=100, tol=1e-4)
+    found.fit(x, train / unit, weight * unit)
+    return found.coef_, float(found.intercept_ + np.log(unit))
 
 
 @dataclass(frozen=True)

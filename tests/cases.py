@@ -65,7 +65,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
     "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
-    "bottleneck": [{}, {"latents": 4, "fold": 2}],
+    "bottleneck": [{}, {"latents": 4, "fold": 2}, {"latents": 4, "across": True}],
     "masked_patches": [
         {"decoder_depth": 1},
         {"decoder_depth": 2},
@@ -81,6 +81,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "neurodynamics": [{}, {"of": known_blocks()}],
     "linear": [{"pool": pool} for pool in ("mean", "place", "sensor", "time", "all", "moments")],
     "attentive": [{}, {"queries": 3}],
+    "at_time": [{"seconds": 1.5}],
     "by_region": [{"regions": [""]}],
     "course": [{"features": 3, "hidden": 24}],
     "sequence": [{"rows": rows} for rows in ("mean", "apart")],
