@@ -183,14 +183,26 @@ class BrainFM(PreTrainedModel):
         patch = self.signals[decoder.modality].tokenizer.seconds
         return decoder.channels, round(decoder.window.seconds / patch)
 
-    def with_decoder(self, decoder: DecoderSettings, seed: int) -> "BrainFM":
-        """A copy of this model with a fresh head, whatever head it had."""
+    def with_decoder(self, decoder: DecoderSettings, seed: int, keep: bool = False) -> "BrainFM":
+        """A copy of this model with a fresh head, whatever head it had; with `keep` its own head, and what its numbers mean.
+
+        Raises `CheckpointError` where there is no head to keep, or one for another answer.
+        """
+        if keep:
+            had = self.decoder
+            if had is None or (had.head, had.labels) != (decoder.head, decoder.labels):
+                raise CheckpointError(
+                    "this adaptation keeps the head, and the checkpoint has none for this answer; "
+                    "start from a decoder of the same head and labels"
+                )
+            decoder = decoder.model_copy(update={"answer": had.answer})
         settings = {**self.config.to_dict(), "decoder": decoder.model_dump(mode="json")}
         config = BrainFMConfig.from_dict(settings)
         config.trust = True  # what it names is in use already
         model = BrainFM.fresh(config, seed)
         state = self.state_dict()
-        backbone = {key: value for key, value in state.items() if not key.startswith(("head.", "subjects."))}
+        fresh = () if keep else ("head.", "subjects.")
+        backbone = {key: value for key, value in state.items() if not key.startswith(fresh)}
         model.load_state_dict(backbone, strict=False)
         model.manifest = self.manifest
         return model

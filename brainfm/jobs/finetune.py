@@ -231,7 +231,7 @@ class Bench:
     ) -> BrainFM:
         """One network from `start`, adapted to these windows."""
         evaluation = self.panel.evaluation
-        model = start.with_decoder(self.answering(rows), seed)
+        model = start.with_decoder(self.answering(rows), seed, adaptation.keeps_head)
         owners = np.unique(evaluation.windows.recording[rows])
         labelled = [evaluation.recordings[index] for index in owners]
         model.manifest = start.manifest + Manifest.of(labelled, self.settings.modality, with_labels=True)
