@@ -3,7 +3,7 @@
     python benchmarks/poyo.py --out runs/poyo
 
 The same windows (1 s, every quarter second), targets and five blocks of time with a gap for all; every network is trained from
-nothing in each fold. For neurons that a decoder has not met, the same recording is read under another name, so that its neurons
+nothing in each fold. For neurons that a decoder has not met, the same recording is read under another name, so its neurons
 are new: the decoder is trained on the first 600 s, labels are told of some windows from 602 to 790 s, and 793 to 985 s are tested.
 Intervals are over blocks of 20 s.
 """
@@ -43,6 +43,7 @@ ARMS = {
     "counts": COUNTS,
     "own stretch": ["network.encoder.across=false"],
     "no moment": ["head={kind: attentive}"],
+    "possm": ["network.encoder={kind: recurrent, seconds: 0.05, latents: 1, depth: 1, width: 64, heads: 2}"],
 }
 BASE, TOLD, TESTED = (0.0, 600.0), (602.0, 790.0), (793.0, 985.0)
 """Seconds of the recording that the decoder, its new neurons and the test see."""
@@ -86,6 +87,8 @@ def side_by_side(asked: Asked) -> list[Claim]:
         ("than a transformer of counts", "poyo", "counts"),
         ("latents that read the whole window help", "poyo", "own stretch"),
         ("a query that stands at its moment helps", "poyo", "no moment"),
+        ("a recurrent core (POSSM) tells it better than a Wiener filter", "possm", "wiener"),
+        ("a recurrent core tells it better than latents that see the whole window", "possm", "poyo"),
     )
     return [compared(says, on, told, ours, other, evaluation) for says, ours, other in pairs]
 

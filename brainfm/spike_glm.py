@@ -78,7 +78,7 @@ def one_neuron(x: Array, train: Counts, weight: Array, penalty: float) -> tuple[
         return np.zeros(x.shape[1]), float(np.log(0.5 / weight.sum()))
     # counts over their mean, whose likelihood is per spike then: the solver begins near the end
     unit = fired / weight.sum()
-    found = PoissonRegressor(alpha=penalty / fired, max_iter=100, tol=1e-4)
+    found = PoissonRegressor(alpha=penalty / fired, solver="newton-cholesky", max_iter=50)
     found.fit(x, train / unit, weight * unit)
     return found.coef_, float(found.intercept_ + np.log(unit))
 

@@ -66,6 +66,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
     "bottleneck": [{}, {"latents": 4, "fold": 2}, {"latents": 4, "across": True}],
+    "recurrent": [{"latents": 2}],
     "masked_patches": [
         {"decoder_depth": 1},
         {"decoder_depth": 2},

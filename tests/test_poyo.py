@@ -12,6 +12,7 @@ from brainfm.data.recording import Recording, Signal
 from brainfm.data.recording import Sensors as Table
 from brainfm.data.spike_times import SpikeTimes
 from brainfm.encoders.bottleneck import Bottleneck
+from brainfm.encoders.recurrent import Recurrent
 from brainfm.errors import CheckpointError, DataError
 from brainfm.gather import stream
 from brainfm.heads.at_time import AtTime
@@ -49,6 +50,24 @@ def test_latents_hear_other_stretches_in_one_block_only_where_they_read_across()
                     net(one)
         first = (read[0] - read[1]).abs()[:, :2]  # the latents of the first half second
         assert bool(first.max() > 1e-4) == across
+
+
+def test_a_recurrent_core_hears_the_past_and_its_own_stretch() -> None:
+    """What a later stretch says changes nothing; what an earlier one says does, over a stretch without any token, too."""
+    with seeded(0):
+        net = Recurrent(depth=1, width=32, heads=2, latents=2, seconds=0.1).build(2).eval()
+    tokens = events([0.01, 0.02, 0.16, 0.55, 0.56, 0.93])
+
+    def told(changed: int) -> torch.Tensor:
+        said = tokens.embedding.clone()
+        said[:, changed] = torch.randn(32, generator=drawn(9))
+        with torch.no_grad():
+            return (net(tokens.with_embedding(said)).embedding - net(tokens).embedding).abs().amax(dim=-1)[0]
+
+    for changed, first in ((0, 0), (2, 2), (4, 3), (5, 5)):
+        found = told(changed)
+        assert float(found[:first].sum()) == 0
+        assert bool((found[first:] > 1e-5).all())
 
 
 def test_an_answer_depends_on_when_it_is_asked_for_and_how_long_ago_spikes_were() -> None:
