@@ -4,7 +4,7 @@
 
 The same windows (1 s, every quarter second), targets and five blocks of time with a gap for all; every network is trained from
 nothing in each fold. For neurons that a decoder has not met, the same recording is read under another name, so its neurons
-are new: the decoder is trained on the first 600 s, labels are told of some windows from 602 to 790 s, and 793 to 985 s are tested.
+are new: the decoder is trained on the first 600 s, labels are told of some windows from 602 to 790 s, 793 to 985 s are tested.
 Intervals are over blocks of 20 s.
 """
 

@@ -1,5 +1,6 @@
 """Neuroformer's parts: events hear the past of other streams, are as likely as is said, are made up, and tell who drives whom."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -303,3 +304,22 @@ def test_what_tells_events_is_saved_beside_the_model(
         log_likelihood(again, [batch], 0.5, 1.0, RATES), log_likelihood(model, [batch], 0.5, 1.0, RATES)
     )
     assert float(again.head.late) == float(model.head.late)
+
+
+def test_instruments_keep_their_numbers_when_a_model_is_saved(
+    beside: tuple[Learner, tuple[Stream, Stream]], tmp_path: Path
+) -> None:
+    """Whatever the order of their names: a saved config's keys are sorted, and an instrument's vector is known by its number."""
+    net, streams = beside
+    net.model.save_pretrained(tmp_path)
+    again = BrainFM.from_pretrained(tmp_path)
+    assert again.modalities == net.model.modalities == ["spikes", "behaviour"]
+    for found in streams:
+        batch = found.batch(np.arange(3))
+        with torch.no_grad():
+            torch.testing.assert_close(again(batch).embedding, net.model.eval()(batch).embedding)
+    config = tmp_path / "config.json"
+    said = json.loads(config.read_text())
+    del said["modalities"]  # as it was saved before
+    config.write_text(json.dumps(said, sort_keys=True))
+    assert BrainFM.from_pretrained(tmp_path).modalities == ["spikes", "behaviour"]

@@ -14,8 +14,8 @@ from brainfm.layers.bins import Bins
 
 
 class Recurrent(Bottleneck):
-    """`depth` layers of a GRU, `latents` of a stretch side by side; `heads` mean nothing to them. What a token holds in the end comes
-    from its own stretch and those before it. A stretch without tokens leaves the state as it was.
+    """`depth` layers of a GRU, `latents` of a stretch side by side; `heads` mean nothing to them. What a token holds in the end
+    comes from its own stretch and those before it. A stretch without tokens leaves the state as it was.
     """
 
     def build(self, modalities: int) -> "RecurrentEncoder":
