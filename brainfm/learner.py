@@ -49,7 +49,7 @@ class Learner(nn.Module):
     def save_kept(self, folder: Path) -> None:
         """Beside a checkpoint, what its objectives have learnt that more can be asked of than a loss (`Objective.kept`)."""
         for name, module in self.objectives.items():
-            if module.part.kept:
+            if getattr(getattr(module, "part", None), "kept", False):
                 save_file(module.state_dict(), folder / kept_file(name))
 
     def view(self, batches: tuple[Batch, ...], chance: Chance) -> View:
