@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from brainfm.data.recording import Sensors as Sensors
     from brainfm.data.recording import Signal as Signal
     from brainfm.embedder import Embedder as Embedder
+    from brainfm.event_model import EventModel as EventModel
     from brainfm.foreign_model import foreign as foreign
+    from brainfm.generation import generate as generate
     from brainfm.jobs.finetune import finetune as finetune
     from brainfm.jobs.predict import predict as predict
     from brainfm.jobs.pretrain import pretrain as pretrain
@@ -26,21 +28,25 @@ if TYPE_CHECKING:
     from brainfm.model import load as load
     from brainfm.recipe import FinetuneRecipe as FinetuneRecipe
     from brainfm.recipe import PretrainRecipe as PretrainRecipe
+    from brainfm.wiring import connectivity as connectivity
 
 _WHERE = {
     "BrainFM": "brainfm.model",
     "Contract": "brainfm.data.contract",
     "DataCard": "brainfm.data.cards",
     "Embedder": "brainfm.embedder",
+    "EventModel": "brainfm.event_model",
     "Events": "brainfm.data.recording",
     "FinetuneRecipe": "brainfm.recipe",
     "PretrainRecipe": "brainfm.recipe",
     "Recording": "brainfm.data.recording",
     "Sensors": "brainfm.data.recording",
     "Signal": "brainfm.data.recording",
+    "connectivity": "brainfm.wiring",
     "finetune": "brainfm.jobs.finetune",
     "foreign": "brainfm.foreign_model",
     "from_array": "brainfm.data.reading",
+    "generate": "brainfm.generation",
     "load": "brainfm.model",
     "predict": "brainfm.jobs.predict",
     "pretrain": "brainfm.jobs.pretrain",

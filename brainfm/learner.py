@@ -1,8 +1,10 @@
 """The learner: a model, a mask and objectives, built for the streams that they will see."""
 
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import torch
+from safetensors.torch import save_file
 from torch import nn
 from torch.func import functional_call
 
@@ -45,6 +47,12 @@ class Learner(nn.Module):
             )
         return loss
 
+    def save_kept(self, folder: Path) -> None:
+        """Beside a checkpoint, what its objectives have learnt that more can be asked of than a loss (`Objective.kept`)."""
+        for name, module in self.objectives.items():
+            if getattr(getattr(module, "part", None), "kept", False):
+                save_file(module.state_dict(), folder / kept_file(name))
+
     def view(self, batches: tuple[Batch, ...], chance: Chance) -> View:
         """What the objectives are shown of these windows."""
         tokenized = [
@@ -53,6 +61,11 @@ class Learner(nn.Module):
         hidden = self.mask.draw_together([one.tokens for one in tokenized], chance)
         pieces = tuple(map(Piece, batches, tokenized, hidden))
         return View(pieces, self.model.encoder, chance, self.teacher, self.teacher_tokens)
+
+
+def kept_file(name: str) -> str:
+    """The file of a checkpoint that holds what the objective of this name has learnt."""
+    return f"objective_{name}.safetensors"
 
 
 def teach(learner: nn.Module, average: Average) -> None:

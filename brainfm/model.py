@@ -1,7 +1,7 @@
 """BrainFM: tokenizers and an encoder, saved and loaded as one Hugging Face model."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,6 +56,7 @@ class BrainFMConfig(PretrainedConfig):
         decoder: Any = None,
         known: Any = None,
         averaged: float = 0.0,
+        modalities: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         # Sections of a recipe, unless the file is damaged: checked when the model is built, where a mistake gets its sentence.
@@ -68,6 +69,8 @@ class BrainFMConfig(PretrainedConfig):
         """By modality, which single sensors or regions its tokenizer has met (`layers.vocabulary.Knowing`)."""
         self.averaged = averaged
         """The decay of the running mean that the weights are (`train.average`); 0 where they are those of the last step."""
+        self.modalities = list(modalities) or order_of(self)
+        """By their numbers. `signals` can't say: transformers sorts the keys of what it saves."""
         kwargs.pop("trust", None)  # a checkpoint can't vouch for itself
         super().__init__(**kwargs)
 
@@ -83,6 +86,21 @@ class BrainFMConfig(PretrainedConfig):
         config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash, averaged=averaged)
         config.trust = True  # the recipe is the user's own
         return config
+
+
+def order_of(config: BrainFMConfig) -> list[str]:
+    """The order in which a checkpoint that does not say it was trained to number its instruments.
+
+    Its recipe's text keeps the order; a decoder was trained as it was read, in the order of its config.
+    """
+    names = list(config.signals) if isinstance(config.signals, Mapping) else []
+    if config.decoder or not config.recipe:
+        return names
+    try:
+        said = parse_yaml(config.recipe, "the checkpoint's recipe").get("signals") or {}
+    except RecipeError:
+        return names
+    return list(said) if set(said) == set(names) else names
 
 
 def network_of(recipe: FinetuneRecipe) -> BrainFMConfig:
@@ -139,7 +157,9 @@ class BrainFM(PreTrainedModel):
             )
         except ValidationError as error:
             raise CheckpointError(str(explain(error, "the checkpoint's config"))) from None
-        self.modalities = list(self.signals)
+        numbered = [name for name in config.modalities if name in self.signals]
+        self.modalities = [*numbered, *(name for name in self.signals if name not in numbered)]
+        self.signals = {name: self.signals[name] for name in self.modalities}
         self.tokenizers = nn.ModuleDict(
             {
                 name: signal.tokenizer.build(encoder.width, index)
@@ -183,14 +203,26 @@ class BrainFM(PreTrainedModel):
         patch = self.signals[decoder.modality].tokenizer.seconds
         return decoder.channels, round(decoder.window.seconds / patch)
 
-    def with_decoder(self, decoder: DecoderSettings, seed: int) -> "BrainFM":
-        """A copy of this model with a fresh head, whatever head it had."""
+    def with_decoder(self, decoder: DecoderSettings, seed: int, keep: bool = False) -> "BrainFM":
+        """A copy of this model with a fresh head, whatever head it had; with `keep` its own head, and what its numbers mean.
+
+        Raises `CheckpointError` where there is no head to keep, or one for another answer.
+        """
+        if keep:
+            had = self.decoder
+            if had is None or (had.head, had.labels) != (decoder.head, decoder.labels):
+                raise CheckpointError(
+                    "this adaptation keeps the head, and the checkpoint has none for this answer; "
+                    "start from a decoder of the same head and labels"
+                )
+            decoder = decoder.model_copy(update={"answer": had.answer})
         settings = {**self.config.to_dict(), "decoder": decoder.model_dump(mode="json")}
         config = BrainFMConfig.from_dict(settings)
         config.trust = True  # what it names is in use already
         model = BrainFM.fresh(config, seed)
         state = self.state_dict()
-        backbone = {key: value for key, value in state.items() if not key.startswith(("head.", "subjects."))}
+        fresh = () if keep else ("head.", "subjects.")
+        backbone = {key: value for key, value in state.items() if not key.startswith(fresh)}
         model.load_state_dict(backbone, strict=False)
         model.manifest = self.manifest
         return model
@@ -216,8 +248,13 @@ class BrainFM(PreTrainedModel):
         Of a decoder of numbers, what it tells instead of probabilities, in the unit of its target.
         """
         self.eval()
-        parts = np.array_split(rows, -(-len(rows) // batch))
-        output = torch.cat([self.decode(stream.batch(part).to(self.device)) for part in parts])
+        layout = stream.layout[rows] if stream.ragged else np.zeros(len(rows), np.int64)
+        alike = [
+            np.flatnonzero(layout == one) for one in np.unique(layout)
+        ]  # events pad, and are padded alike
+        parts = [part for many in alike for part in np.array_split(many, -(-len(many) // batch))]
+        output = torch.cat([self.decode(stream.batch(rows[part]).to(self.device)) for part in parts])
+        output = output[torch.from_numpy(np.argsort(np.concatenate(parts))).to(output.device)]
         answer = self.decoder.answer if self.decoder is not None else Answer()
         return answer.told(output).cpu().numpy()
 

@@ -345,6 +345,12 @@ class FinetuneRecipe(Recipe):
     folds: int | None = Field(default=None, ge=2)
     gap: float | None = Field(default=None, ge=0, description="seconds between blocks of time")
     regressors: list[SerializeAsAny[Regressor]] = []
+    labelled: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="share of the training windows whose labels are told, drawn by the seed",
+    )
     tracks: dict[str, SerializeAsAny[Sound]] = {}
     """By name, tracks that are made of what recordings hold, for a target to name."""
     matching: Matching | None = None

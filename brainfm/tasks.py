@@ -1,7 +1,11 @@
 """Tasks: what a recipe of `finetune/` asks, laid out on its card's recordings for one model."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from brainfm import folders
 from brainfm.data.cards import DataCard, list_cards
@@ -31,6 +35,23 @@ def laid_out(
     recipe: FinetuneRecipe, model: BrainFM | None, metric: str | None = None, limit: int | None = None
 ) -> Evaluation:
     """The task of a recipe as this model's tokens divide its windows. Raises `DataError` where it can't be laid out."""
+    whole = with_all_labels(recipe, model, metric, limit)
+    if recipe.labelled == 1:
+        return whole
+    folds = [replace(fold, train=labelled(recipe, fold.train)) for fold in whole.folds]
+    return replace(whole, folds=folds)
+
+
+def labelled(recipe: FinetuneRecipe, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of some training windows whose labels are told; with a larger share the same ones and more."""
+    order = np.random.default_rng([recipe.seed, 8]).permutation(np.sort(rows))
+    return np.sort(order[: max(2, round(recipe.labelled * len(rows)))])
+
+
+def with_all_labels(
+    recipe: FinetuneRecipe, model: BrainFM | None, metric: str | None, limit: int | None
+) -> Evaluation:
+    """The task where every training window has its label."""
     card = DataCard.load(recipe.card)
     if recipe.target is None:
         return Evaluation.of(card, recipe.split, recipe.window, recipe.labels, metric, limit, recipe.seed)

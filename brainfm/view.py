@@ -1,7 +1,7 @@
 """What an objective is shown of a micro-batch: windows, their tokens, what is hidden, and what the encoder makes of the rest."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -67,6 +67,12 @@ class View:
         encoded = self.encoder(join([piece.tokenized.tokens for piece in self.pieces]))
         return self._apart(encoded, [piece.tokenized.tokens for piece in self.pieces])
 
+    @cached_property
+    def past(self) -> tuple[Tokens, ...]:
+        """What it makes of all tokens where each hears only what was over before it: a patch counts from its end on."""
+        streams = [in_order(piece.tokenized.tokens) for piece in self.pieces]
+        return self._apart(self.encoder(join(streams)), streams)
+
     def _encoded(self, which: Sequence[Int[Tensor, "batch kept"]]) -> tuple[Tokens, ...]:
         """The encoder sees the instruments' tokens as one stream; they come back apart."""
         taken = [piece.tokenized.tokens.take(index) for piece, index in zip(self.pieces, which, strict=True)]
@@ -76,6 +82,11 @@ class View:
         """The tokens of each instrument out of the one stream."""
         parts = encoded.embedding.split([one.count for one in taken], dim=1)
         return tuple(one.with_embedding(part) for one, part in zip(taken, parts, strict=True))
+
+
+def in_order(tokens: Tokens) -> Tokens:
+    """The tokens as a causal encoder is to read them: each at the moment from which on it may be heard, a patch at its end."""
+    return replace(tokens, time=tokens.time + tokens.period / 2, causal=True)
 
 
 def numbers(view: View) -> Int[Tensor, " window"]:

@@ -83,7 +83,8 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "region": [{"scale": scale} for scale in ("channel", "parcel")],
     "transformer": [{}, {"gated": True}, *PLACES_AND_MOMENTS],
     "axial": [{}, {"halves": True}],
-    "bottleneck": [{}, {"latents": 4, "fold": 2}],
+    "bottleneck": [{}, {"latents": 4, "fold": 2}, {"latents": 4, "across": True}],
+    "recurrent": [{"latents": 2}],
     "masked_patches": [
         {"decoder_depth": 1},
         {"decoder_depth": 2},
@@ -101,6 +102,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "neurodynamics": [{}, {"of": known_blocks()}],
     "linear": [{"pool": pool} for pool in ("mean", "place", "sensor", "time", "all", "moments")],
     "attentive": [{}, {"queries": 3}],
+    "at_time": [{"seconds": 1.5}],
     "by_region": [{"regions": [""]}],
     "course": [{"features": 3, "hidden": 24}],
     "sequence": [{"rows": rows} for rows in ("mean", "apart")],

@@ -28,6 +28,7 @@ EVERY = [
     Axial(**SHAPE),
     Bottleneck(**SHAPE, latents=4, seconds=0.5),
     Bottleneck(**SHAPE, latents=4, fold=2, seconds=0.5),
+    Bottleneck(**SHAPE, latents=2, across=True, seconds=0.5),
 ]
 BY_KIND = pytest.mark.parametrize("part", EVERY, ids=lambda part: f"{part.kind}-{part.inner}")
 

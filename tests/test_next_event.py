@@ -98,8 +98,8 @@ def test_the_likelihood_of_a_spike_does_not_know_what_follows(
     other = replace(batch, signal=torch.where(late, batch.signal.roll(1, 1), batch.signal))
     with torch.no_grad():
         costs = [
-            module_of(found).costs(found.view((one,), Chance(0)).pieces[0], found.model.encoder)
-            for one in (batch, other)
+            module_of(found).costs(view.pieces[0], view.past[0])
+            for view in (found.view((one,), Chance(0)) for one in (batch, other))
         ]
         (when, which, asked), (when_, which_, _) = costs
         tokens = found.model.tokenize(batch).tokens

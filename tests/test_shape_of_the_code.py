@@ -22,6 +22,7 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines", "ridge", "regressors",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export data.viewers",  # a card names its baseline
+    "spike_glm spike_pairs",
     "metrics", "sequence_scores",
     "significance erasure", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
     "batch", "sounds", "chance lengths", "tokens", "statistics", "masks", "layers", "places moments",
@@ -30,7 +31,8 @@ ORDER = [
     "adaptation",
     "images",
     "sizes", "precision", "recipe_yaml recipe_corpus", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
-    "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
+    "gather", "average", "learner", "event_model", "spike_likelihood generation wiring",
+    "shards feed", "held_out", "progress", "run_folder", "launch", "train",
     "stages", "operations", "feature_losses", "trials", "brain_features clusterer",
     "condition_noise", "picture_features", "brains", "recipe_reconstruct", "any_recipe", "published", "reconstructor",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
@@ -46,6 +48,8 @@ NO_TORCH = (
     "data",
     "baselines",
     "ridge",
+    "spike_glm",
+    "spike_pairs",
     "regressors",
     "metrics",
     "sequence_scores",

@@ -29,6 +29,9 @@ class Adaptation(Part):
     row: ClassVar[str]
     """What its row of the table is called; what stands before a colon is the row's family (`scores.FAMILIES`)."""
 
+    keeps_head: ClassVar[bool] = False
+    """Whether the model goes on with the head that it has, which must have been trained for the same answer."""
+
     def install(self, model: nn.Module, seed: int) -> None:
         """Put what is trained beside the model's weights into it, before the first phase."""
 

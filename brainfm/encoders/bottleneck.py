@@ -2,7 +2,8 @@
 
 Reading by learned queries after Jaegle et al. 2021 (Perceiver, arXiv:2103.03206, §3.1), for the sensors of each moment of EEG
 after Döner et al. 2025 (LUNA, §3.2), which merges the queries of a moment side by side, as `fold` does; tokens ask latents
-after Jaegle et al. 2022 (Perceiver IO, arXiv:2107.14795, §3.1).
+after Jaegle et al. 2022 (Perceiver IO, arXiv:2107.14795, §3.1). Of spikes every latent may read all
+(`across`), when being told by rotation, after Azabou et al. 2023 (POYO, arXiv:2310.16046, §2.2).
 """
 
 import math
@@ -28,6 +29,10 @@ class Bottleneck(Encoder):
     seconds: float = Field(default=0.5, gt=0, description="of signal that a group of latents reads")
     latents: int = Field(default=8, ge=1, description="that read each stretch")
     fold: int = Field(default=1, ge=1, description="latents that the blocks see as one")
+    across: bool = Field(
+        default=False,
+        description="whether latents read, and are read by, all tokens and not those of their stretch alone",
+    )
 
     @property
     def inner(self) -> int:
@@ -57,7 +62,7 @@ class BottleneckEncoder(Placed):
         self.norm = nn.LayerNorm(part.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:
-        x, bins = self.placed(tokens), Bins.of(tokens, self.part.seconds)
+        x, bins = self.placed(tokens), Bins.of(tokens, self.part.seconds, self.part.across)
         time = bins.time.repeat_interleave(self.part.latents).expand(x.shape[0], -1)
         latents = self.ask.repeat(bins.groups.count, 1).expand(x.shape[0], -1, -1)
         own, latents_own = self.clock(tokens.time), self.clock(time)

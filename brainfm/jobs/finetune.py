@@ -36,7 +36,7 @@ from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
 from brainfm.targeted import Targeted
-from brainfm.tasks import laid_out, names_of, pool_of
+from brainfm.tasks import labelled, laid_out, names_of, pool_of
 from brainfm.train import Run, train
 
 SCRATCH = "scratch"
@@ -234,7 +234,7 @@ class Bench:
         evaluation = self.panel.evaluation
         if self.recipe.sensors is not None:
             start = self.narrowed(start, adaptation, rows, seed, out / "all-sensors")
-        model = start.with_decoder(self.answering(rows), seed)
+        model = start.with_decoder(self.answering(rows), seed, adaptation.keeps_head)
         owners = np.unique(evaluation.windows.recording[rows])
         labelled = [evaluation.recordings[index] for index in owners]
         model.manifest = start.manifest + Manifest.of(labelled, self.settings.modality, with_labels=True)
@@ -290,7 +290,7 @@ class Bench:
 
     def final(self) -> Path:
         """The decoder for new files: trained on every labelled window, so no score of its own belongs to it."""
-        every = np.arange(len(self.panel.evaluation.windows))
+        every = labelled(self.recipe, np.arange(len(self.panel.evaluation.windows)))
         adaptation = self.recipe.adaptation[0]
         model = self.train(self.model, adaptation, every, self.seeds[0], self.out / "final")
         model.save_pretrained(self.out / "decoder")

@@ -42,6 +42,7 @@ class Pretraining:
 
     def save(self, folder: Path) -> None:
         self.module.model.save_pretrained(folder)
+        self.module.save_kept(folder)
 
 
 @dataclass(frozen=True)

@@ -106,9 +106,9 @@ def earlier(time: Float[Tensor, "batch token"], valid: Bool[Tensor, "batch token
 def attend(
     q: Float[Tensor, "batch token head size"],
     k: Float[Tensor, "batch other head size"],
-    v: Float[Tensor, "batch other head size"],
+    v: Float[Tensor, "batch other head value"],
     mask: Bool[Tensor, "batch #head #token other"] | None = None,
-) -> Float[Tensor, "batch token head size"]:
+) -> Float[Tensor, "batch token head value"]:
     """Scaled dot-product attention; True in `mask` is attended to.
 
     On a CPU in bf16, torch's fused kernel takes one and a half to thirteen times as long as plain products while the weights

@@ -23,14 +23,17 @@ class Bins:
     groups: Groups
     first: int
     seconds: float
+    across: Bool[Tensor, "batch token"] | None = None
+    """Where latents read every stretch and all stretches' latents are read: which tokens are no padding."""
 
     @classmethod
     @of_sensors()
-    def of(cls, tokens: Tokens, seconds: float) -> "Bins":
-        """The stretches of these tokens."""
+    def of(cls, tokens: Tokens, seconds: float, across: bool = False) -> "Bins":
+        """The stretches of these tokens; `across` lets their latents read, and be read by, all tokens of a window."""
         number = (tokens.time / seconds).floor().long()
         first = int(torch.where(tokens.valid, number, number.max()).min())
-        return cls(Groups.of((number - first).clamp(min=0), tokens.valid), first, seconds)
+        groups = Groups.of((number - first).clamp(min=0), tokens.valid)
+        return cls(groups, first, seconds, tokens.valid if across else None)
 
     @property
     def time(self) -> Float[Tensor, " stretch"]:
@@ -50,6 +53,8 @@ class Bins:
         v: Float[Tensor, "batch token head size"],
     ) -> Float[Tensor, "batch latent head size"]:
         """Latents attend to the tokens of their stretch (a `Mix`); where it has none they hold nothing that may be used."""
+        if self.across is not None:
+            return attend(q, k, v, self.across[:, None, None, :])
         table = self.groups.table
         return self.latents(attend(self.stretches(q), table(k), table(v), self.groups.mask))
 
@@ -60,6 +65,9 @@ class Bins:
         v: Float[Tensor, "batch latent head size"],
     ) -> Float[Tensor, "batch token head size"]:
         """Tokens attend to the latents of their stretch (a `Mix`)."""
+        if self.across is not None:
+            there = self.any.repeat_interleave(k.shape[1] // self.groups.count, dim=1)
+            return attend(q, k, v, there[:, None, None, :])
         return self.groups.out(attend(self.groups.table(q), self.stretches(k), self.stretches(v)))
 
     def stretches(

@@ -81,6 +81,9 @@ class Objective(Part):
     needs_causal: ClassVar[bool] = False
     """Whether it asks an encoder that can keep tokens from hearing later ones (`Encoder.causal`)."""
 
+    kept: ClassVar[bool] = False
+    """Whether what it learns beside the model is saved with it, since more can be asked of that than a loss."""
+
     @property
     def needs_teacher(self) -> bool:
         """Whether it is told by a slower copy of the network (`train.average`)."""
