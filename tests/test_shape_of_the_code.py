@@ -22,12 +22,12 @@ DATA_FOLDERS = ("tokenizers", "pretrain", "finetune", "data_cards")
 ORDER = [
     "errors", "part", "folders", "files", "data", "baselines", "ridge", "regressors",
     "data.cards data.new_card data.catalogue data.audit data.fetch data.export data.viewers",  # a card names its baseline
-    "metrics", "significance erasure", "scores", "exchange", "palette", "codebook", "pictures code_pictures", "report",
+    "metrics", "significance erasure", "scores", "exchange", "palette", "codebook code_words", "pictures code_pictures", "report",
     "batch", "sounds", "chance lengths", "tokens", "statistics", "masks", "layers", "pooling", "gathering", "view",
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
     "images",
-    "sizes", "precision", "recipe_yaml", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "codec",
+    "sizes", "precision", "recipe_yaml", "recipe", "corpus", "features", "manifest", "checkpoint", "model", "patch_codec", "codec",
     "gather", "average", "learner", "shards feed", "held_out", "progress", "run_folder", "launch", "train",
     "stages", "operations", "feature_losses", "trials", "brain_features clusterer",
     "condition_noise", "picture_features", "brains", "recipe_reconstruct", "any_recipe", "reconstructor",
@@ -50,6 +50,7 @@ NO_TORCH = (
     "scores",
     "palette",
     "codebook",
+    "code_words",
     "pictures code_pictures",
     "report",
     "manifest",

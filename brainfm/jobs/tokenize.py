@@ -151,9 +151,8 @@ def learner(data: Corpora) -> Codec:
     codec.manifest = data.manifest
     codec.eval()
     with torch.no_grad():
-        rows = [codec.rows(*codec.held(batch)) for batch in sample(data.train, seed)]
-    patches = torch.cat([one.flatten(0, 1) for one in rows])
-    codec.patches.fit(patches, torch.Generator().manual_seed(entropy(seed, 3)))
+        rows = torch.cat([codec.rows(*codec.held(batch)) for batch in sample(data.train, seed)])
+    codec.patches.fit(rows, torch.Generator().manual_seed(entropy(seed, 3)))
     return codec.train()
 
 
@@ -250,7 +249,7 @@ def measure(codec: Codec, batches: Sequence[Batch], say: Say | None = None) -> M
         one = codec.reconstruct(batch, say)
         held, told = one.held.numpy(), one.told.numpy()
         r.append(correlations(held, told))
-        error.append(spectral_errors(held, told))
+        error.append(spectral_errors(held, told, one.spectra))
         sensors += int(batch.valid.sum())
         for count, codes in zip(counts, one.codes.flatten(0, 1).T.numpy(), strict=True):
             count += np.bincount(codes, minlength=len(count))
@@ -330,18 +329,21 @@ def sections(
     quality = np.nan_to_num(correlations(one.held.numpy(), one.told.numpy()), nan=-2)
     order = [int(row) for row in np.argsort(-quality) if quality[row] > -2] or [0]
     shown = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, 4).round().astype(int))]
+    rows = [
+        (f"row {row + 1}", one.held[row].double().numpy(), one.told[row].double().numpy()) for row in shown
+    ]
     drawn = [
-        code_pictures.reconstruction(
-            f"row {row + 1}", one.held[row].double().numpy(), one.told[row].double().numpy(), sfreq
-        )
-        for row in shown
+        code_pictures.amplitudes(*row, codec.recipe.tokenizer.seconds, sfreq)
+        if one.spectra
+        else code_pictures.reconstruction(*row, sfreq)
+        for row in rows
     ]
     constant = f" {measured.constant} of {measured.rows} rows are constant and are in neither mean." * bool(
         measured.constant
     )
     said = (
         f"Correlation {health.correlation:.3f} and spectral error {health.spectral_error:.3f} at "
-        f"{health.bits_per_second:.1f} bits a second and sensor, on {health.on}.{constant} Grey: the signal as prepared, "
+        f"{health.bits_per_second:.1f} bits a second and sensor, on {health.on}.{constant} Grey: {'the amplitudes' if one.spectra else 'the signal'} as prepared, "
         "blue: what its codes say; rows of a batch from the best to the worst said."
     )
     table = [
