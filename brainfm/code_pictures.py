@@ -1,4 +1,4 @@
-"""The pictures of a codec: signal and spectrum beside what its codes say, rate and distortion, how often codes occur."""
+"""The pictures of a codec: signal and spectrum beside what its codes say, rate and distortion, how often codes occur, words."""
 
 from collections.abc import Mapping, Sequence
 
