@@ -70,7 +70,9 @@ def tokenize_inspect(
         typer.echo(f"{health.advice}\n{(out or run / 'inspect') / 'report.html'}")
 
 
-@tokenize.command("words", epilog="Example: brainfm tokenize words runs/eegformer simulated_waveforms --longest 3")
+@tokenize.command(
+    "words", epilog="Example: brainfm tokenize words runs/eegformer simulated_waveforms --longest 3"
+)
 def tokenize_words(
     run: Annotated[Path, typer.Argument(help="The folder of `brainfm tokenize train`, or a codec.")],
     card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path, with labels to tell.")],
@@ -80,7 +82,10 @@ def tokenize_words(
     ] = None,
     longest: Annotated[int, typer.Option(min=1, max=6, help="Codes in a word, at most.")] = 3,
     books: Annotated[
-        int, typer.Option(min=1, help="Quantizers that spell a code, from the first; more tell more and repeat less.")
+        int,
+        typer.Option(
+            min=1, help="Quantizers that spell a code, from the first; more tell more and repeat less."
+        ),
     ] = 1,
     top: Annotated[int, typer.Option(min=1, help="Words of each label that are shown.")] = 5,
     limit: Limit = None,

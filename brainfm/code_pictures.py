@@ -52,7 +52,9 @@ def amplitudes(
         figure = Figure(figsize=(7.4, 1.9), layout="constrained")
         course, spectra = figure.subplots(1, 2, width_ratios=(3, 2))
         for values, hue, width in zip(both, ("muted", "frozen"), (0.9, 1.2), strict=True):
-            course.plot((np.arange(len(values)) + 0.5) * seconds, values[:, most], color=colour(hue), lw=width)
+            course.plot(
+                (np.arange(len(values)) + 0.5) * seconds, values[:, most], color=colour(hue), lw=width
+            )
             hertz = np.arange(values.shape[1]) / seconds
             spectra.plot(hertz, values.mean(axis=0), color=colour(hue), lw=width)
         course.set_title(f"{name} · {most / seconds:g} Hz · r {r:.2f} over all frequencies")
@@ -60,7 +62,9 @@ def amplitudes(
         spectra.set_xlabel("hertz")
         for axes in (course, spectra):
             axes.margins(x=0)
-        return Picture(inline_svg(figure, f"{name}: amplitudes over the window, and what the codes say of them"))
+        return Picture(
+            inline_svg(figure, f"{name}: amplitudes over the window, and what the codes say of them")
+        )
 
 
 def waveforms(

@@ -39,7 +39,9 @@ class Text:
         kept = sizes[:books]
         codes = int(np.prod(np.array(kept, np.int64)))
         scale = np.cumprod([1, *kept[:-1]], dtype=np.int64)
-        return cls([(rows, (ids[..., : len(kept)] * scale).sum(axis=-1)) for rows, ids in pages], codes, count)
+        return cls(
+            [(rows, (ids[..., : len(kept)] * scale).sum(axis=-1)) for rows, ids in pages], codes, count
+        )
 
     def beside(self, other: "Text") -> "Text":
         """These windows, and behind them those of another text of the same codes."""

@@ -315,7 +315,8 @@ class Codes(Settings):
 
     modality: str
     of: Literal["signal", "amplitude"] = Field(
-        default="signal", description="what is coded of each patch: its samples, or its amplitude spectrum (EEGFormer)"
+        default="signal",
+        description="what is coded of each patch: its samples, or its amplitude spectrum (EEGFormer)",
     )
     quantizer: SerializeAsAny[Quantizer]
     hidden: int = Field(default=128, ge=1, description="width of the layers between signal and codes")
@@ -336,7 +337,6 @@ class Codes(Settings):
         default=0.8, ge=0, le=1, description="share of the codes that must occur in held-out windows"
     )
 
-
     @property
     def apart(self) -> dict[str, float]:
         """The losses that count, with their weights."""
@@ -354,7 +354,9 @@ class Codes(Settings):
             if name not in APART:
                 raise ValueError(f"{name!r} is no loss of codes{suggest(name, APART)}")
             if name in OF_WAVES and info.data.get("of") == "amplitude":
-                raise ValueError(f"{name} is of waveforms, and these codes are of amplitudes; take squared or l1")
+                raise ValueError(
+                    f"{name} is of waveforms, and these codes are of amplitudes; take squared or l1"
+                )
         if value and not any(value.values()):
             raise ValueError("every loss weighs nothing; give one a weight")
         return value

@@ -49,9 +49,7 @@ def simulate(
 ) -> Recording:
     """A session: one event every few seconds, labelled by what lies somewhere in the four seconds after it."""
     n_times = round(seconds * sfreq)
-    signal = person.background * coloured(
-        rng, len(SENSORS), n_times, sfreq, person.exponent, (0.3, np.inf)
-    )
+    signal = person.background * coloured(rng, len(SENSORS), n_times, sfreq, person.exponent, (0.3, np.inf))
     signal += 1e-6 * rng.normal(size=signal.shape)
     reach = np.array(list(SENSORS.values()))
     onsets, labels = [], []

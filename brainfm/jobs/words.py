@@ -80,7 +80,12 @@ class Told:
         """What `tokenize words --json` prints."""
         rows = [vars(row) for row in self.scores.rows]
         shown = [{key: value for key, value in vars(word).items() if key != "column"} for word in self.words]
-        return {"card": self.scores.card, "metric": self.scores.metric, "rows": plain(rows), "words": plain(shown)}
+        return {
+            "card": self.scores.card,
+            "metric": self.scores.metric,
+            "rows": plain(rows),
+            "words": plain(shown),
+        }
 
 
 def words(run: str | Path, card: str, out: Path, options: Options | None = None) -> Told:
@@ -110,7 +115,10 @@ def words(run: str | Path, card: str, out: Path, options: Options | None = None)
         Figures("Words that speak for a label", pictures, sentence, list(map(row, found))),
     ]
     write(
-        f"Words of {codec.modality} codes on {card}", [*sections, texts(codec.recipe, [card])], out, codec.recipe
+        f"Words of {codec.modality} codes on {card}",
+        [*sections, texts(codec.recipe, [card])],
+        out,
+        codec.recipe,
     )
     return Told(scores, found, out / "report.html")
 
@@ -258,9 +266,7 @@ def drawn(
     return code_pictures.waveforms(shown, codec.recipe.tokenizer.sfreq, label)
 
 
-def stretches(
-    codec: Codec, stream: Stream, places: NDArray[np.int64], length: int
-) -> NDArray[np.float64]:
+def stretches(codec: Codec, stream: Stream, places: NDArray[np.int64], length: int) -> NDArray[np.float64]:
     """(place, time) what the tokens of a word hold at each of its places (window, row, first token)."""
     found = []
     for window in np.unique(places[:, 0]):
