@@ -20,7 +20,7 @@ from claims import Claim, found, lines
 from numpy.typing import NDArray
 
 from brainfm.baselines.band_power import BandPower, log_power
-from brainfm.code_words import Lexicon, Text, bayes, surprise, telling
+from brainfm.code_words import Lexicon, Text, surprise, telling
 from brainfm.codebook import correlations
 from brainfm.codec import Codec
 from brainfm.corpus import Stream

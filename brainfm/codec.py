@@ -34,6 +34,7 @@ from brainfm.objectives import Loss
 from brainfm.part import explain
 from brainfm.patch_codec import PatchCodec, Rows
 from brainfm.recipe import TokenizeRecipe
+from brainfm.sensor_codec import decoded, sensors_loss
 from brainfm.tokens import Tokenized
 
 MODEL_TYPE = "brainfm-codec"
@@ -48,6 +49,7 @@ class Codec(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.modality = recipe.codes.modality
+        self.modalities = recipe.codes.modalities
         self.tokenizer = recipe.tokenizer.build(recipe.codes.hidden, 0)
         if known and isinstance(self.tokenizer, Knowing):
             self.tokenizer.restore(known)
@@ -93,18 +95,25 @@ class Codec(nn.Module):
 
     def held(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tokenized, int]:
         """The tokens of a batch, and how many of them each row has. Raises `DataError` for another modality."""
-        if batch.modality != self.modality:
-            raise DataError(f"this codec has codes for {self.modality}, not {batch.modality}")
+        if batch.modality not in self.modalities:
+            raise DataError(f"this codec has codes for {' and '.join(self.modalities)}, not {batch.modality}")
         tokenized = self.tokenizer(batch, generator)
         return tokenized, tokenized.tokens.count // tokenized.tokens.rows
 
     def rows(self, tokenized: Tokenized, times: int) -> Rows:
         """What the tokens of each row of each window hold, as the codes are `of` it, padding left out."""
-        patches = tokenized.targets[self.modality].value.unflatten(1, (-1, times))
+        patches = tokenized.targets[modality_of(tokenized)].value.unflatten(1, (-1, times))
         return self.patches.held(patches[tokenized.tokens.valid.unflatten(1, (-1, times)).all(dim=-1)])
+
+    @property
+    def tells_sensors(self) -> bool:
+        """Whether its codes are judged by the sensors that they tell; its tokenizer has learnt with them then."""
+        return self.recipe.codes.tells == "sensors"
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Loss:
         """What training minimises, on the rows that are no padding."""
+        if self.tells_sensors:
+            return sensors_loss(self.tokenizer, self.patches, batch, generator)
         tokenized, times = self.held(batch, generator)
         loss = self.patches(self.rows(tokenized, times).detach(), generator)
         own = dict.fromkeys(tokenized.losses, 1.0)
@@ -114,7 +123,7 @@ class Codec(nn.Module):
     def codes(self, batch: Batch) -> Int[Tensor, "batch token quantizer"]:
         """The codes of every token of a batch."""
         tokenized, times = self.held(batch)
-        patches = tokenized.targets[self.modality].value
+        patches = tokenized.targets[modality_of(tokenized)].value
         codes = self.patches.encode(self.patches.held(patches.unflatten(1, (-1, times)).flatten(0, 1))).codes
         return codes.unflatten(0, (len(patches), -1)).flatten(1, 2)
 
@@ -131,8 +140,11 @@ class Codec(nn.Module):
         """
         held = self.rows(*self.held(batch))
         codes = self.patches.encode(held).codes
-        vectors = (say or self.patches.quantizer.lookup)(codes)
-        told = self.patches.decode(vectors, self.patches.level(held))
+        vectors, level = (say or self.patches.quantizer.lookup)(codes), self.patches.level(held)
+        if self.tells_sensors:
+            sensors = decoded(self.tokenizer, self.patches, vectors, level, batch)
+            return Reconstructed(batch.signal[batch.valid], sensors[batch.valid], codes)
+        told = self.patches.decode(vectors, level)
         return Reconstructed(held.flatten(1), told.flatten(1), codes, self.patches.spectra)
 
     def save(self, folder: Path) -> None:
@@ -175,15 +187,22 @@ class Codec(nn.Module):
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """Rows of a batch: what they held and what their codes say, (row, time), and the codes, (row, times, quantizer).
+    """Rows of a batch: what they held and what their codes say, (row, time), and the codes, (coded row, times, quantizer).
+
+    A row is what was coded, or a sensor where the codec tells those.
 
     With `spectra` they hold no waveform but the amplitudes of each patch's frequencies, patch after patch.
     """
 
     held: Float[Tensor, "row time"]
     told: Float[Tensor, "row time"]
-    codes: Int[Tensor, "row times quantizer"]
+    codes: Int[Tensor, "coded times quantizer"]
     spectra: bool = False
+
+
+def modality_of(tokenized: Tokenized) -> str:
+    """Of which instrument these tokens are."""
+    return next(iter(tokenized.targets))
 
 
 def finished(folder: Path) -> Path:

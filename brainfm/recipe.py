@@ -314,6 +314,9 @@ class Codes(Settings):
     """How what the tokens of one modality hold becomes discrete codes."""
 
     modality: str
+    also: list[str] = Field(
+        default=[], description="other instruments that the same codes are of, by a tokenizer that reads both"
+    )
     of: Literal["signal", "amplitude"] = Field(
         default="signal",
         description="what is coded of each patch: its samples, or its amplitude spectrum (EEGFormer)",
@@ -333,9 +336,23 @@ class Codes(Settings):
         default={},
         description="name in layers/apart.py → weight; by default smooth L1 with `spectrum`, of amplitudes the squared error",
     )
+    tells: Literal["rows", "sensors"] = Field(
+        default="rows",
+        description="what must be told: what each row of tokens holds, or what sensors measure, by a tokenizer that can be asked "
+        "for any; it then learns, too",
+    )
+    drop: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the sensors that is told without being shown; of tells: sensors"
+    )
+    noise: float = Field(default=0.0, ge=0, description="deviation of white noise on what is shown; the same")
     usage: float = Field(
         default=0.8, ge=0, le=1, description="share of the codes that must occur in held-out windows"
     )
+
+    @property
+    def modalities(self) -> list[str]:
+        """All instruments that the codes are of."""
+        return [self.modality, *self.also]
 
     @property
     def apart(self) -> dict[str, float]:
@@ -390,10 +407,16 @@ class TokenizeRecipe(SignalRecipe, Recipe):
     def _of_its_modality(self) -> Self:
         if self.train.average:
             raise ValueError("codes follow the last weights, not their mean; leave train.average at 0")
-        if self.codes.modality not in self.tokenizer.reads:
+        for modality in self.codes.modalities:
+            if modality in self.tokenizer.reads:
+                continue
             raise ValueError(
-                f"{self.codes.modality} can't be read by the tokenizer {self.tokenizer.kind}, "
+                f"{modality} can't be read by the tokenizer {self.tokenizer.kind}, "
                 f"which is for {', '.join(self.tokenizer.reads)}"
+            )
+        if self.codes.tells == "sensors" and (not self.tokenizer.tells or self.codes.of == "amplitude"):
+            raise ValueError(
+                "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor, which is sources"
             )
         if self.tokenizer.ragged:
             raise ValueError(

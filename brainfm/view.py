@@ -65,6 +65,10 @@ class View:
         encoded = self.encoder(join([piece.tokenized.tokens for piece in self.pieces]))
         return self._apart(encoded, [piece.tokenized.tokens for piece in self.pieces])
 
+    def changed(self, streams: Sequence[Tokens]) -> tuple[Tokens, ...]:
+        """What it makes of all tokens where an objective changed what some of them say, one stream for each instrument."""
+        return self._apart(self.encoder(join(streams)), streams)
+
     def _encoded(self, which: Sequence[Int[Tensor, "batch kept"]]) -> tuple[Tokens, ...]:
         """The encoder sees the instruments' tokens as one stream; they come back apart."""
         taken = [piece.tokenized.tokens.take(index) for piece, index in zip(self.pieces, which, strict=True)]

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from brainfm.codec import Codec
 from brainfm.codebook import Health, Usage
+from brainfm.codec import Codec
 from brainfm.corpus import Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.readers.simulated_waveforms import SimulatedWaveforms
