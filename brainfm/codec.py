@@ -89,9 +89,9 @@ class Codec(nn.Module):
             found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return found.hexdigest()[:12]
 
-    def prepare(self, recordings: Sequence[Recording]) -> list[Recording]:
-        """Recordings as the codec was trained to see them."""
-        return prepare(recordings, self.recipe.prepare, self.modality)
+    def prepare(self, recordings: Sequence[Recording], modality: str | None = None) -> list[Recording]:
+        """Recordings as the codec was trained to see them, its first instrument's signal or this one's."""
+        return prepare(recordings, self.recipe.prepare, modality or self.modality)
 
     def held(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tokenized, int]:
         """The tokens of a batch, and how many of them each row has. Raises `DataError` for another modality."""

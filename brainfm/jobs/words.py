@@ -115,7 +115,7 @@ def words(run: str | Path, card: str, out: Path, options: Options | None = None)
         Figures("Words that speak for a label", pictures, sentence, list(map(row, found))),
     ]
     write(
-        f"Words of {codec.modality} codes on {card}",
+        f"Words of {evaluation.modality} codes on {card}",
         [*sections, texts(codec.recipe, [card])],
         out,
         codec.recipe,
@@ -137,10 +137,11 @@ def row(word: Word) -> dict[str, str]:
 
 def windows_of(codec: Codec, evaluation: Evaluation) -> Stream:
     """The labelled windows as the codec was trained to see signal. Raises `DataError` for another instrument's."""
-    if codec.modality != evaluation.modality:
-        raise DataError(f"this codec has codes for {codec.modality}, not {evaluation.modality}")
-    prepared = codec.prepare(evaluation.recordings)
-    return Stream(codec.modality, prepared, evaluation.windows, codec.recipe.prepare, codec.recipe.tokenizer)
+    modality = evaluation.modality
+    if modality not in codec.modalities:
+        raise DataError(f"this codec has codes for {' and '.join(codec.modalities)}, not {modality}")
+    prepared = codec.prepare(evaluation.recordings, modality)
+    return Stream(modality, prepared, evaluation.windows, codec.recipe.prepare, codec.recipe.tokenizer)
 
 
 def coded(codec: Codec, stream: Stream, books: int = 1) -> Text:
@@ -271,7 +272,7 @@ def stretches(codec: Codec, stream: Stream, places: NDArray[np.int64], length: i
     found = []
     for window in np.unique(places[:, 0]):
         tokenized, times = codec.held(stream.batch(np.array([window])))
-        patches = tokenized.targets[codec.modality].value[0].unflatten(0, (-1, times))
+        patches = tokenized.targets[stream.modality].value[0].unflatten(0, (-1, times))
         for _, row_, first in places[places[:, 0] == window].tolist():
             found.append(patches[row_, first : first + length].flatten().double().numpy())
     return np.array(found) if found else np.zeros((1, length * codec.recipe.tokenizer.times))
