@@ -68,3 +68,46 @@ def tokenize_inspect(
         health = found.health
         typer.echo(f"correlation {health.correlation:.3f}, spectral error {health.spectral_error:.3f}")
         typer.echo(f"{health.advice}\n{(out or run / 'inspect') / 'report.html'}")
+
+
+@tokenize.command(
+    "words", epilog="Example: brainfm tokenize words runs/eegformer simulated_waveforms --longest 3"
+)
+def tokenize_words(
+    run: Annotated[Path, typer.Argument(help="The folder of `brainfm tokenize train`, or a codec.")],
+    card: Annotated[str, typer.Argument(help="A name in data_cards/, or a path, with labels to tell.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the report; RUN/words-CARD by default.", callback=a_folder),
+    ] = None,
+    longest: Annotated[int, typer.Option(min=1, max=6, help="Codes in a word, at most.")] = 3,
+    books: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Quantizers that spell a code, from the first; more tell more and repeat less."
+        ),
+    ] = 1,
+    top: Annotated[int, typer.Option(min=1, help="Words of each label that are shown.")] = 5,
+    limit: Limit = None,
+    json_: Json = False,
+) -> None:
+    """Which runs of codes (n-grams) on one sensor speak for a label: a table, their waveforms, where they occur, and how well
+    naive Bayes of them tells the labels of people who were held out."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from brainfm.jobs.words import Options, row, words
+    from brainfm.scores import table
+
+    options = Options(longest=longest, books=books, top=top, limit=limit)
+    found = words(run, card, out or run / f"words-{Path(card).stem}", options)
+    if json_:
+        show_json(found.json)
+        return
+    typer.echo(table(found.scores))
+    rows = [row(word) for word in found.words]
+    shown = Table(*rows[0], box=None)
+    for one in rows:
+        shown.add_row(*one.values())
+    Console(width=120).print(shown)
+    typer.echo(found.page)

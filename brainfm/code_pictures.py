@@ -1,4 +1,4 @@
-"""The pictures of a codec: signal and spectrum beside what its codes say, rate and distortion, how often codes occur."""
+"""The pictures of a codec: signal and spectrum beside what its codes say, rate and distortion, how often codes occur, words."""
 
 from collections.abc import Mapping, Sequence
 
@@ -36,6 +36,53 @@ def reconstruction(name: str, held: NDArray[np.float64], told: NDArray[np.float6
         logarithmic(spectra)
         spectra.margins(x=0)
         return Picture(inline_svg(figure, f"{name}: signal and spectrum, and what the codes say of them"))
+
+
+def amplitudes(
+    name: str, held: NDArray[np.float64], told: NDArray[np.float64], seconds: float, sfreq: float
+) -> Picture:
+    """One row whose patches' amplitude spectra are coded, (patch · frequency,) twice; a patch lasts `seconds`.
+
+    Its most changing frequency over the window, and the spectrum's mean over the patches, side by side.
+    """
+    r = correlations(held[None], told[None])[0]
+    both = [values.reshape(-1, round(seconds * sfreq) // 2 + 1) for values in (held, told)]
+    most = int(both[0].std(axis=0).argmax())
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.4, 1.9), layout="constrained")
+        course, spectra = figure.subplots(1, 2, width_ratios=(3, 2))
+        for values, hue, width in zip(both, ("muted", "frozen"), (0.9, 1.2), strict=True):
+            course.plot(
+                (np.arange(len(values)) + 0.5) * seconds, values[:, most], color=colour(hue), lw=width
+            )
+            hertz = np.arange(values.shape[1]) / seconds
+            spectra.plot(hertz, values.mean(axis=0), color=colour(hue), lw=width)
+        course.set_title(f"{name} · {most / seconds:g} Hz · r {r:.2f} over all frequencies")
+        course.set_xlabel("seconds")
+        spectra.set_xlabel("hertz")
+        for axes in (course, spectra):
+            axes.margins(x=0)
+        return Picture(
+            inline_svg(figure, f"{name}: amplitudes over the window, and what the codes say of them")
+        )
+
+
+def waveforms(
+    words: Sequence[tuple[str, NDArray[np.float64], NDArray[np.float64]]], sfreq: float, title: str
+) -> Picture:
+    """The mean stretch of signal where each word occurs, (time,), and how far single ones lie from it, (time,)."""
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(7.4, 1.8), layout="constrained")
+        row = np.atleast_1d(figure.subplots(1, max(1, len(words)), sharey=True, squeeze=False)[0])
+        for axes, (name, middle, spread) in zip(row, words, strict=False):
+            seconds = np.arange(len(middle)) / sfreq
+            for edge in (middle - spread, middle + spread):
+                axes.plot(seconds, edge, color=colour("rule"), lw=0.8)
+            axes.plot(seconds, middle, color=colour("frozen"), lw=1.2)
+            axes.set_title(name)
+            axes.set_xlabel("seconds")
+            axes.margins(x=0)
+        return Picture(inline_svg(figure, f"{title}: mean waveforms of its most telling words"), title)
 
 
 def rate_distortion(points: Sequence[Mapping[str, float]]) -> Picture:

@@ -118,9 +118,14 @@ def constant(rows: NDArray[np.floating]) -> NDArray[np.bool_]:
     return np.asarray(np.ptp(rows, axis=-1) <= 1e-6 * np.abs(rows).max(axis=-1, initial=0.0))
 
 
-def spectral_errors(held: NDArray[np.floating], told: NDArray[np.floating]) -> NDArray[np.float64]:
-    """`Health.spectral_error` of each row, the mean left out; NaN where the signal is constant."""
-    a, b = (spectrum(rows) for rows in (held, told))
+def spectral_errors(
+    held: NDArray[np.floating], told: NDArray[np.floating], spectra: bool = False
+) -> NDArray[np.float64]:
+    """`Health.spectral_error` of each row, the mean left out; NaN where the signal is constant.
+
+    With `spectra` the rows are amplitudes already, which are compared as they are.
+    """
+    a, b = (rows.astype(np.float64) if spectra else spectrum(rows) for rows in (held, told))
     with np.errstate(invalid="ignore", divide="ignore"):
         error = np.abs(a - b).sum(-1) / a.sum(-1)
     return np.where(constant(held), np.nan, error)

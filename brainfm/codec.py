@@ -1,7 +1,8 @@
 """A codec: what tokens hold as codes out of a finite set, and back, as LaBraM's, BrainOmni's and Du-IN's tokenizers have it.
 
-It says the patch that each token of an existing tokenizer stands for. A code is made of its own patch alone, so the same
-patch has the same code wherever in a window it lies; the decoder sees the neighbours' codes too, and joins what it makes.
+It says the patch that each token of an existing tokenizer stands for, or how strong each of its frequencies is (`codes.of`).
+Unless its encoder has blocks along the row (`codes.depth`), a code is made of its own patch alone, so the same patch has the
+same code wherever in a window it lies; the decoder sees the neighbours' codes too, and joins what it makes.
 """
 
 import hashlib
@@ -12,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from pydantic import ValidationError
 from safetensors import SafetensorError
@@ -27,20 +27,19 @@ from brainfm.data.preprocess import prepare
 from brainfm.data.recording import Recording
 from brainfm.errors import CheckpointError, DataError
 from brainfm.files import write_json
-from brainfm.layers.codebook import Quantised
 from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
 from brainfm.model import seeded
 from brainfm.objectives import Loss
 from brainfm.part import explain
-from brainfm.recipe import Codes, TokenizeRecipe
+from brainfm.patch_codec import PatchCodec, Rows
+from brainfm.recipe import TokenizeRecipe
+from brainfm.sensor_codec import decoded, sensors_loss
 from brainfm.tokens import Tokenized
 
 MODEL_TYPE = "brainfm-codec"
 Say = Callable[[Int[Tensor, "*token quantizer"]], Float[Tensor, "*token width"]]
 """Codes to the vectors that the decoder is given."""
-Patches = Float[Tensor, "row times sample"]
-"""What the tokens of one row of one window hold, in order of time."""
 
 
 class Codec(nn.Module):
@@ -50,10 +49,11 @@ class Codec(nn.Module):
         super().__init__()
         self.recipe = recipe
         self.modality = recipe.codes.modality
+        self.modalities = recipe.codes.modalities
         self.tokenizer = recipe.tokenizer.build(recipe.codes.hidden, 0)
         if known and isinstance(self.tokenizer, Knowing):
             self.tokenizer.restore(known)
-        self.patches = PatchCodec(recipe.codes, recipe.tokenizer.held)
+        self.patches = PatchCodec(recipe.codes, recipe.tokenizer.held, recipe.tokenizer.seconds)
         self.manifest = Manifest()
         self.health: Health | None = None
         """How its codes were used, once training has ended and they were used enough."""
@@ -89,24 +89,31 @@ class Codec(nn.Module):
             found.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
         return found.hexdigest()[:12]
 
-    def prepare(self, recordings: Sequence[Recording]) -> list[Recording]:
-        """Recordings as the codec was trained to see them."""
-        return prepare(recordings, self.recipe.prepare, self.modality)
+    def prepare(self, recordings: Sequence[Recording], modality: str | None = None) -> list[Recording]:
+        """Recordings as the codec was trained to see them, its first instrument's signal or this one's."""
+        return prepare(recordings, self.recipe.prepare, modality or self.modality)
 
     def held(self, batch: Batch, generator: torch.Generator | None = None) -> tuple[Tokenized, int]:
         """The tokens of a batch, and how many of them each row has. Raises `DataError` for another modality."""
-        if batch.modality != self.modality:
-            raise DataError(f"this codec has codes for {self.modality}, not {batch.modality}")
+        if batch.modality not in self.modalities:
+            raise DataError(f"this codec has codes for {' and '.join(self.modalities)}, not {batch.modality}")
         tokenized = self.tokenizer(batch, generator)
         return tokenized, tokenized.tokens.count // tokenized.tokens.rows
 
-    def rows(self, tokenized: Tokenized, times: int) -> Patches:
-        """What the tokens of each row of each window hold, padding left out."""
-        patches = tokenized.targets[self.modality].value.unflatten(1, (-1, times))
-        return patches[tokenized.tokens.valid.unflatten(1, (-1, times)).all(dim=-1)]
+    def rows(self, tokenized: Tokenized, times: int) -> Rows:
+        """What the tokens of each row of each window hold, as the codes are `of` it, padding left out."""
+        patches = tokenized.targets[modality_of(tokenized)].value.unflatten(1, (-1, times))
+        return self.patches.held(patches[tokenized.tokens.valid.unflatten(1, (-1, times)).all(dim=-1)])
+
+    @property
+    def tells_sensors(self) -> bool:
+        """Whether its codes are judged by the sensors that they tell; its tokenizer has learnt with them then."""
+        return self.recipe.codes.tells == "sensors"
 
     def forward(self, batch: Batch, generator: torch.Generator) -> Loss:
         """What training minimises, on the rows that are no padding."""
+        if self.tells_sensors:
+            return sensors_loss(self.tokenizer, self.patches, batch, generator)
         tokenized, times = self.held(batch, generator)
         loss = self.patches(self.rows(tokenized, times).detach(), generator)
         own = dict.fromkeys(tokenized.losses, 1.0)
@@ -115,8 +122,10 @@ class Codec(nn.Module):
     @torch.no_grad()
     def codes(self, batch: Batch) -> Int[Tensor, "batch token quantizer"]:
         """The codes of every token of a batch."""
-        tokenized, _ = self.held(batch)
-        return self.patches.encode(tokenized.targets[self.modality].value).codes
+        tokenized, times = self.held(batch)
+        patches = tokenized.targets[modality_of(tokenized)].value
+        codes = self.patches.encode(self.patches.held(patches.unflatten(1, (-1, times)).flatten(0, 1))).codes
+        return codes.unflatten(0, (len(patches), -1)).flatten(1, 2)
 
     def tokenize(self, batch: Batch) -> Tokenized:
         """The tokens of a batch with their codes."""
@@ -131,8 +140,12 @@ class Codec(nn.Module):
         """
         held = self.rows(*self.held(batch))
         codes = self.patches.encode(held).codes
-        told = self.patches.decode((say or self.patches.quantizer.lookup)(codes))
-        return Reconstructed(held.flatten(1), told.flatten(1), codes)
+        vectors, level = (say or self.patches.quantizer.lookup)(codes), self.patches.level(held)
+        if self.tells_sensors:
+            sensors = decoded(self.tokenizer, self.patches, vectors, level, batch)
+            return Reconstructed(batch.signal[batch.valid], sensors[batch.valid], codes)
+        told = self.patches.decode(vectors, level)
+        return Reconstructed(held.flatten(1), told.flatten(1), codes, self.patches.spectra)
 
     def save(self, folder: Path) -> None:
         """Weights as safetensors, the recipe and how the codes were used as JSON, and the manifest of what was seen."""
@@ -174,90 +187,22 @@ class Codec(nn.Module):
 
 @dataclass(frozen=True)
 class Reconstructed:
-    """Rows of a batch: what they held and what their codes say, (row, time), and the codes, (row, times, quantizer)."""
+    """Rows of a batch: what they held and what their codes say, (row, time), and the codes, (coded row, times, quantizer).
+
+    A row is what was coded, or a sensor where the codec tells those.
+
+    With `spectra` they hold no waveform but the amplitudes of each patch's frequencies, patch after patch.
+    """
 
     held: Float[Tensor, "row time"]
     told: Float[Tensor, "row time"]
-    codes: Int[Tensor, "row times quantizer"]
+    codes: Int[Tensor, "coded times quantizer"]
+    spectra: bool = False
 
 
-class PatchCodec(nn.Module):
-    """Patches to codes and back. The corpus's spread is divided out, so that every modality weighs its parts alike."""
-
-    def __init__(self, part: Codes, samples: int) -> None:
-        super().__init__()
-        self.part = part
-        self.encoder = Through(samples, part.hidden, part.width)
-        self.quantizer = part.quantizer.build(part.width)
-        self.mix = nn.Conv1d(part.width, part.hidden, 2 * part.context + 1, padding=part.context)
-        self.decoder = Through(part.hidden, part.hidden, samples)
-        self.spread = nn.Buffer(torch.ones(()))
-        self.weights = {"signal": 1.0, "commitment": 1.0}
-        if part.spectrum:
-            self.weights |= {"amplitude": part.spectrum, "phase": part.spectrum}
-
-    @torch.no_grad()
-    def fit(self, patches: Float[Tensor, "token sample"], generator: torch.Generator) -> None:
-        """Learn the corpus's spread, and put the codes where the untrained encoder's vectors are."""
-        self.spread.copy_(patches.std(correction=0).clamp(min=1e-12))
-        self.quantizer.start(self.encoder(patches / self.spread), generator)
-
-    def encode(
-        self, patches: Float[Tensor, "*token sample"], generator: torch.Generator | None = None
-    ) -> Quantised:
-        """The codes of patches, each by itself."""
-        quantised: Quantised = self.quantizer(self.encoder(patches / self.spread), generator)
-        return quantised
-
-    def decode(self, vectors: Float[Tensor, "row times width"]) -> Patches:
-        """The patches that the codes of whole rows say."""
-        mixed = self.mix(vectors.transpose(1, 2)).transpose(1, 2)
-        return self.decoder(mixed).float() * self.spread
-
-    def forward(self, patches: Patches, generator: torch.Generator) -> Loss:
-        quantised = self.encode(patches, generator)
-        told = self.decode(quantised.value) / self.spread
-        held = patches / self.spread
-        parts = {"signal": F.smooth_l1_loss(told, held), "commitment": quantised.loss}
-        if self.part.spectrum:
-            parts |= spectral_loss(told.flatten(1), held.flatten(1))
-        return Loss(parts, self.weights)
-
-
-class Through(nn.Module):
-    """A linear map and a small network beside it: what is linear need not be learnt by the other."""
-
-    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
-        super().__init__()
-        self.straight = nn.Linear(inputs, outputs, bias=False)
-        self.bent = nn.Sequential(
-            nn.Linear(inputs, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, hidden),
-            nn.GELU(),
-            nn.Linear(hidden, outputs),
-        )
-
-    def forward(self, x: Float[Tensor, "*row inputs"]) -> Float[Tensor, "*row outputs"]:
-        return self.straight(x) + self.bent(x)
-
-
-def spectral_loss(told: Float[Tensor, "row time"], held: Float[Tensor, "row time"]) -> dict[str, Tensor]:
-    """How far log amplitudes and phases are apart (LaBraM, eq. 5; BrainOmni, §3.2), on whole rows under a Hann window.
-
-    The phase enters as sine and cosine, so that it has no edge, and weighs as much as its frequency is loud: that of nothing
-    is noise.
-    """
-    window = torch.hann_window(held.shape[-1], periodic=True, device=held.device)
-    window = window / window.square().sum().sqrt().clamp(min=1e-6)
-    a, b = (torch.fft.rfft(x.float() * window) for x in (told, held))
-    loud, loud_told = b.abs(), (a.real.square() + a.imag.square() + 1e-12).sqrt()
-    share = loud / loud.sum(dim=-1, keepdim=True).clamp(min=1e-6)
-    apart = 1 - (a.real * b.real + a.imag * b.imag) / (loud_told * loud.clamp(min=1e-6))
-    return {
-        "amplitude": F.l1_loss(torch.log1p(loud_told), torch.log1p(loud)),
-        "phase": (share * apart).sum(dim=-1).mean(),
-    }
+def modality_of(tokenized: Tokenized) -> str:
+    """Of which instrument these tokens are."""
+    return next(iter(tokenized.targets))
 
 
 def finished(folder: Path) -> Path:

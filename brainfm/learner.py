@@ -97,8 +97,8 @@ def learner(
     """
     parts = [part for stream_ in streams.values() for part in stream_.parts]
     model = BrainFM.fresh(met(BrainFMConfig.of(recipe), parts), recipe.seed)
-    for codec in (codecs_of(recipe.codecs) if codecs is None else codecs).values():
-        model.attach(codec)
+    for modality, codec in (codecs_of(recipe.codecs) if codecs is None else codecs).items():
+        model.attach(codec, modality)
     patches = {name: signal.tokenizer.held for name, signal in model.signals.items()}
     codes = {name: codec.sizes for name, codec in model.codecs.items()}
     shapes = Shapes(model.width, patches, codes, recipe.encoder.where, recipe.encoder.when)
@@ -122,8 +122,9 @@ def codecs_of(folders: Mapping[str, str]) -> dict[str, Codec]:
     """
     found = {modality: Codec.load(folder) for modality, folder in folders.items()}
     for modality, codec in found.items():
-        if codec.modality != modality:
-            raise DataError(f"codecs.{modality}: {folders[modality]} holds a codec for {codec.modality}")
+        if modality not in codec.modalities:
+            known = " and ".join(codec.modalities)
+            raise DataError(f"codecs.{modality}: {folders[modality]} holds a codec for {known}")
     return found
 
 

@@ -314,19 +314,23 @@ class BrainFM(PreTrainedModel):
             code = codec.codes(batch)
         return replace(tokenized, tokens=replace(tokenized.tokens, code=code))
 
-    def attach(self, codec: Any) -> None:
-        """Let a trained `codec.Codec` say the code of every token of its modality.
+    def attach(self, codec: Any, modality: str | None = None) -> None:
+        """Let a trained `codec.Codec` say the code of every token of its modality, or of this one of its modalities.
 
-        Raises `DataError` where it was trained on tokens that are made otherwise than this model's.
+        Where a tokenizer has learnt with the codes, this model's has its sources from now on: codes are of those. Raises
+        `DataError` where the codec was trained on tokens that are made otherwise than this model's.
         """
-        self.require(codec.modality)
-        own, its = self.signals[codec.modality], codec.recipe
+        modality = modality or codec.modality
+        self.require(modality)
+        own, its = self.signals[modality], codec.recipe
         if (own.prepare, own.tokenizer) != (its.prepare, its.tokenizer):
             raise DataError(
-                f"the codec's {codec.modality} tokens are made otherwise than this model's; "
+                f"the codec's {modality} tokens are made otherwise than this model's; "
                 "train it with the `prepare` and `tokenizer` of the model's recipe"
             )
-        self.codecs[codec.modality] = codec.to(self.device).eval()
+        if codec.tells_sensors:
+            self.tokenizers[modality].take(codec.tokenizer)
+        self.codecs[modality] = codec.to(self.device).eval()
 
     def rows(self, recording: Recording, modality: str) -> tuple[str, ...]:
         """What each row of tokens of a prepared recording stands for; none where its tokens are events."""

@@ -22,11 +22,12 @@ from brainfm.data.windows import Cut
 from brainfm.encoders import Encoder
 from brainfm.errors import RecipeError
 from brainfm.heads import Head
+from brainfm.layers.apart import APART, OF_WAVES
 from brainfm.layers.listening import ListeningTo
 from brainfm.layers.subjects import SubjectLayer
 from brainfm.masks import Mask
 from brainfm.objectives import Objective
-from brainfm.part import Settings, explain
+from brainfm.part import Settings, explain, suggest
 from brainfm.precision import Precision
 from brainfm.quantizers import Quantizer
 from brainfm.recipe_corpus import Corpus
@@ -253,16 +254,69 @@ class Codes(Settings):
     """How what the tokens of one modality hold becomes discrete codes."""
 
     modality: str
+    also: list[str] = Field(
+        default=[], description="other instruments that the same codes are of, by a tokenizer that reads both"
+    )
+    of: Literal["signal", "amplitude"] = Field(
+        default="signal",
+        description="what is coded of each patch: its samples, or its amplitude spectrum (EEGFormer)",
+    )
     quantizer: SerializeAsAny[Quantizer]
     hidden: int = Field(default=128, ge=1, description="width of the layers between signal and codes")
     width: int = Field(default=32, ge=1, description="of a code's vector")
     context: int = Field(
         default=1, ge=0, description="tokens before and after that the decoder sees beside one"
     )
+    depth: int = Field(
+        default=0, ge=0, description="blocks in which tokens of one row hear each other before they are coded"
+    )
+    decoder_depth: int = Field(default=0, ge=0, description="the same behind the codes; 0: a convolution")
     spectrum: float = Field(default=0.3, ge=0, description="weight of the spectrum beside the signal")
+    losses: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="name in layers/apart.py → weight; by default smooth L1 with `spectrum`, of amplitudes the squared error",
+    )
+    tells: Literal["rows", "sensors"] = Field(
+        default="rows",
+        description="what must be told: what each row of tokens holds, or what sensors measure, by a tokenizer that can be asked "
+        "for any; it then learns, too",
+    )
+    drop: float = Field(
+        default=0.0, ge=0, lt=1, description="share of the sensors that is told without being shown; of tells: sensors"
+    )
+    noise: float = Field(default=0.0, ge=0, description="deviation of white noise on what is shown; the same")
     usage: float = Field(
         default=0.8, ge=0, le=1, description="share of the codes that must occur in held-out windows"
     )
+
+    @property
+    def modalities(self) -> list[str]:
+        """All instruments that the codes are of."""
+        return [self.modality, *self.also]
+
+    @property
+    def apart(self) -> dict[str, float]:
+        """The losses that count, with their weights."""
+        if self.losses:
+            return {name: weight for name, weight in self.losses.items() if weight}
+        if self.of == "amplitude":
+            return {"squared": 1.0}
+        beside = {"amplitude": self.spectrum, "phase": self.spectrum} if self.spectrum else {}
+        return {"signal": 1.0, **beside}
+
+    @field_validator("losses")
+    @classmethod
+    def _known(cls, value: dict[str, float], info: Any) -> dict[str, float]:
+        for name in value:
+            if name not in APART:
+                raise ValueError(f"{name!r} is no loss of codes{suggest(name, APART)}")
+            if name in OF_WAVES and info.data.get("of") == "amplitude":
+                raise ValueError(
+                    f"{name} is of waveforms, and these codes are of amplitudes; take squared or l1"
+                )
+        if value and not any(value.values()):
+            raise ValueError("every loss weighs nothing; give one a weight")
+        return value
 
 
 class TokenizeRecipe(SignalRecipe, Recipe):
@@ -293,10 +347,16 @@ class TokenizeRecipe(SignalRecipe, Recipe):
     def _of_its_modality(self) -> Self:
         if self.train.average:
             raise ValueError("codes follow the last weights, not their mean; leave train.average at 0")
-        if self.codes.modality not in self.tokenizer.reads:
+        for modality in self.codes.modalities:
+            if modality in self.tokenizer.reads:
+                continue
             raise ValueError(
-                f"{self.codes.modality} can't be read by the tokenizer {self.tokenizer.kind}, "
+                f"{modality} can't be read by the tokenizer {self.tokenizer.kind}, "
                 f"which is for {', '.join(self.tokenizer.reads)}"
+            )
+        if self.codes.tells == "sensors" and (not self.tokenizer.tells or self.codes.of == "amplitude"):
+            raise ValueError(
+                "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor, which is sources"
             )
         if self.tokenizer.ragged:
             raise ValueError(

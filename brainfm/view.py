@@ -70,7 +70,10 @@ class View:
     @cached_property
     def past(self) -> tuple[Tokens, ...]:
         """What it makes of all tokens where each hears only what was over before it: a patch counts from its end on."""
-        streams = [in_order(piece.tokenized.tokens) for piece in self.pieces]
+        return self.changed([in_order(piece.tokenized.tokens) for piece in self.pieces])
+
+    def changed(self, streams: Sequence[Tokens]) -> tuple[Tokens, ...]:
+        """What it makes of all tokens where an objective changed what some of them say, one stream for each instrument."""
         return self._apart(self.encoder(join(streams)), streams)
 
     def _encoded(self, which: Sequence[Int[Tensor, "batch kept"]]) -> tuple[Tokens, ...]:

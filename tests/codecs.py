@@ -28,8 +28,8 @@ def codec_of(
     recipe = TokenizeRecipe.resolve({**signal.model_dump(mode="json"), **sections})
     codec = Codec.fresh(recipe, stream, seed)
     with torch.no_grad():
-        patches = codec.rows(*codec.held(stream.batch(stream.layouts[0][:8]))).flatten(0, 1)
-        codec.patches.fit(patches, torch.Generator().manual_seed(seed))
+        rows = codec.rows(*codec.held(stream.batch(stream.layouts[0][:8])))
+        codec.patches.fit(rows, torch.Generator().manual_seed(seed))
     codec.health = Health((Usage(8, 8, 8.0),), 100, 0.5, 0.5, 1.0, 0.8, "the windows of a test")
     codec.manifest = Manifest.of(stream.recordings, modality, with_labels=False)
     return codec.eval()

@@ -21,7 +21,7 @@ from brainfm.corpus import Plan, Stream
 from brainfm.data.cards import DataCard
 from brainfm.data.preprocess import fit
 from brainfm.data.recording import Recording
-from brainfm.data.store import open_store
+from brainfm.data.store import Store, open_store
 from brainfm.errors import BrainfmError, DataError
 from brainfm.feed import Micro
 from brainfm.files import write_folder, write_json
@@ -72,13 +72,22 @@ class Coding:
 
 @dataclass(frozen=True)
 class Corpora:
-    """What a codec is trained on and what its codes are counted on; `on` says in words what the second is."""
+    """What a codec is trained on and what its codes are counted on; `on` says in words what the second is.
+
+    `train` and `test` are of its first instrument, `also` the same of others that its codes are of.
+    """
 
     recipe: TokenizeRecipe
     train: Stream
     test: Stream
     on: str
     manifest: Manifest
+    also: Sequence["Corpora"] = ()
+
+    @property
+    def every(self) -> Sequence["Corpora"]:
+        """One for each instrument."""
+        return (self, *self.also)
 
 
 @dataclass(frozen=True)
@@ -106,13 +115,14 @@ def train_codes(chosen: TokenizeRecipe, out: Path, quiet: bool = False, limit: i
     data = gather(chosen, limit)
     codec = learner(data)
     identity = {"recipe": chosen.hash, "data": data.manifest.digest}
-    task = Coding(Plan({codec.modality: data.train}, chosen.train.batch, chosen.seed), codec)
+    streams = {one.train.modality: one.train for one in data.every}
+    task = Coding(Plan(streams, chosen.train.batch, chosen.seed), codec)
     outcome = train(Run(task, chosen.train, chosen.seed, out, chosen.text, identity, quiet))
     if not is_main():
         return Coded(outcome, out / "codec", None)
-    found = examine(codec.cpu().eval(), data.test, data.on)
+    found = examine(codec.cpu().eval(), [one.test for one in data.every], data.on)
     sections = [*found.sections, *losses(out), texts(chosen, chosen.data.cards)]
-    write(f"Codes of {codec.modality}", sections, out, chosen)
+    write(f"Codes of {' and '.join(codec.modalities)}", sections, out, chosen)
     write_json(out / "health.json", found.health.json)
     if not found.health.ok:
         shutil.rmtree(out / "codec", ignore_errors=True)
@@ -123,11 +133,22 @@ def train_codes(chosen: TokenizeRecipe, out: Path, quiet: bool = False, limit: i
 
 def gather(recipe: TokenizeRecipe, limit: int | None = None) -> Corpora:
     """Read and prepare the corpus; what is held out is a part of its recordings, or else of each one's stretches."""
-    modality = recipe.codes.modality
     store = open_store(recipe.data.store) if recipe.data.store else None
-    kept, out = (
-        [one for one in some if modality in one.signals] for some in corpus(recipe.data, limit, store)
-    )
+    raw = corpus(recipe.data, limit, store)
+    first = of_one(recipe, recipe.codes.modality, raw, store)
+    also = [of_one(first.recipe, modality, raw, store) for modality in recipe.codes.also]
+    manifest = sum((one.manifest for one in also), first.manifest)
+    return replace(first, manifest=manifest, also=also)
+
+
+def of_one(
+    recipe: TokenizeRecipe,
+    modality: str,
+    raw: tuple[list[Recording], list[Recording]],
+    store: Store | None,
+) -> Corpora:
+    """The same of one instrument. Raises `DataError` where no recording holds it."""
+    kept, out = ([one for one in some if modality in one.signals] for some in raw)
     if not kept:
         raise DataError(f"the cards {', '.join(recipe.data.cards)} hold no {modality} recording to train on")
     done = store.done(recipe.prepare, modality) if store else 0
@@ -151,9 +172,9 @@ def learner(data: Corpora) -> Codec:
     codec.manifest = data.manifest
     codec.eval()
     with torch.no_grad():
-        rows = [codec.rows(*codec.held(batch)) for batch in sample(data.train, seed)]
-    patches = torch.cat([one.flatten(0, 1) for one in rows])
-    codec.patches.fit(patches, torch.Generator().manual_seed(entropy(seed, 3)))
+        batches = [batch for one in data.every for batch in sample(one.train, seed)]
+        rows = torch.cat([codec.rows(*codec.held(batch)) for batch in batches])
+    codec.patches.fit(rows, torch.Generator().manual_seed(entropy(seed, 3)))
     return codec.train()
 
 
@@ -181,30 +202,33 @@ def inspect(
     test, on = looked_at(codec, cards, limit)
     found = examine(codec, test, on)
     shown = [*found.sections, *losses(Path(run)), texts(codec.recipe, cards or codec.recipe.data.cards)]
-    write(f"Codes of {codec.modality}", shown, out or Path(run) / "inspect", codec.recipe)
+    write(f"Codes of {' and '.join(codec.modalities)}", shown, out or Path(run) / "inspect", codec.recipe)
     return found
 
 
-def looked_at(codec: Codec, cards: Sequence[str], limit: int | None) -> tuple[Stream, str]:
+def looked_at(codec: Codec, cards: Sequence[str], limit: int | None) -> tuple[list[Stream], str]:
     """The windows to look at, and what they are: of the cards' recordings those that were not trained on, if there are any."""
     if not cards:
         data = gather(codec.recipe, limit)
-        return data.test, data.on
-    recordings: list[Recording] = []
-    for name in cards:
-        card = DataCard.load(name)
-        recordings += [one for one in card.recordings(limit) if codec.modality in one.signals]
-    if not recordings:
-        raise DataError(f"the cards {', '.join(cards)} hold no {codec.modality} recording to look at")
-    seen = [codec.manifest.verdict(one, codec.modality).startswith("seen") for one in recordings]
-    fresh = [one for one, was in zip(recordings, seen, strict=True) if not was]
-    on = f"{len(fresh)} recordings of {', '.join(cards)}" if fresh else f"{', '.join(cards)}, trained on"
-    return stream(fresh or recordings, codec.recipe, codec.modality), on
+        return [one.test for one in data.every], data.on
+    every = [one for name in cards for one in DataCard.load(name).recordings(limit)]
+    streams, on = [], ""
+    for modality in codec.modalities:
+        recordings = [one for one in every if modality in one.signals]
+        seen = [codec.manifest.verdict(one, modality).startswith("seen") for one in recordings]
+        fresh = [one for one, was in zip(recordings, seen, strict=True) if not was]
+        if recordings:
+            streams.append(stream(fresh or recordings, codec.recipe, modality))
+            on = f"{len(fresh)} recordings of {', '.join(cards)}" if fresh else f"{', '.join(cards)}, trained on"
+    if not streams:
+        modalities = " or ".join(codec.modalities)
+        raise DataError(f"the cards {', '.join(cards)} hold no {modalities} recording to look at")
+    return streams, on
 
 
-def examine(codec: Codec, test: Stream, on: str) -> Examined:
-    """Count the codes of the windows of a stream, compare what they say with what was there, and draw it."""
-    batches = [test.batch(rows) for rows in pieces(test)]
+def examine(codec: Codec, tests: Sequence[Stream], on: str) -> Examined:
+    """Count the codes of the windows of streams, compare what they say with what was there, and draw it."""
+    batches = [test.batch(rows) for test in tests for rows in pieces(test)]
     measured = measure(codec, batches)
     part = codec.recipe.codes
     health = Health(
@@ -245,13 +269,14 @@ class Measured:
 def measure(codec: Codec, batches: Sequence[Batch], say: Say | None = None) -> Measured:
     """Reconstruct windows by their codes, `say` giving the vectors of codes otherwise than the quantizer does."""
     counts = [np.zeros(size, np.int64) for size in codec.sizes]
-    r, error, sensors = [], [], 0
+    r, error, sensors, coded = [], [], 0, 0
     for batch in batches:
         one = codec.reconstruct(batch, say)
         held, told = one.held.numpy(), one.told.numpy()
         r.append(correlations(held, told))
-        error.append(spectral_errors(held, told))
+        error.append(spectral_errors(held, told, one.spectra))
         sensors += int(batch.valid.sum())
+        coded += len(one.codes)
         for count, codes in zip(counts, one.codes.flatten(0, 1).T.numpy(), strict=True):
             count += np.bincount(codes, minlength=len(count))
     every = np.concatenate(r)
@@ -263,7 +288,7 @@ def measure(codec: Codec, batches: Sequence[Batch], say: Say | None = None) -> M
         float(np.nanmean(np.concatenate(error))),
         int(np.isnan(every).sum()),
         len(every),
-        len(every) / max(1, sensors),
+        coded / max(1, sensors),
     )
 
 
@@ -330,18 +355,22 @@ def sections(
     quality = np.nan_to_num(correlations(one.held.numpy(), one.told.numpy()), nan=-2)
     order = [int(row) for row in np.argsort(-quality) if quality[row] > -2] or [0]
     shown = [order[i] for i in np.unique(np.linspace(0, len(order) - 1, 4).round().astype(int))]
+    rows = [
+        (f"row {row + 1}", one.held[row].double().numpy(), one.told[row].double().numpy()) for row in shown
+    ]
     drawn = [
-        code_pictures.reconstruction(
-            f"row {row + 1}", one.held[row].double().numpy(), one.told[row].double().numpy(), sfreq
-        )
-        for row in shown
+        code_pictures.amplitudes(*row, codec.recipe.tokenizer.seconds, sfreq)
+        if one.spectra
+        else code_pictures.reconstruction(*row, sfreq)
+        for row in rows
     ]
     constant = f" {measured.constant} of {measured.rows} rows are constant and are in neither mean." * bool(
         measured.constant
     )
     said = (
         f"Correlation {health.correlation:.3f} and spectral error {health.spectral_error:.3f} at "
-        f"{health.bits_per_second:.1f} bits a second and sensor, on {health.on}.{constant} Grey: the signal as prepared, "
+        f"{health.bits_per_second:.1f} bits a second and sensor, on {health.on}.{constant} "
+        f"Grey: {'the amplitudes' if one.spectra else 'the signal'} as prepared, "
         "blue: what its codes say; rows of a batch from the best to the worst said."
     )
     table = [

@@ -1,6 +1,7 @@
-"""Masked codes: the encoder sees some tokens, a light decoder says the codes of the others (LaBraM, Jiang et al. 2024, §2.3)."""
+"""Masked codes: the encoder sees some tokens, and the codes of the others are to be said (LaBraM, Jiang et al. 2024, §2.3)."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,19 +12,27 @@ from torch import Tensor, nn
 from brainfm.layers.decoder import Decoder
 from brainfm.objectives import Loss, Objective, Shapes, mean_parts
 from brainfm.tokens import Tokens, join
-from brainfm.view import View, counted, mean_over_windows
+from brainfm.view import Piece, View, counted, mean_over_windows, taken
 
 
 class MaskedCodes(Objective):
     """Cross-entropy on the codes that a trained codec gives the hidden tokens, the mean over its codebooks.
 
     The recipe names a codec for each modality under `codecs`; one without has nothing to be told. With several codebooks (RVQ)
-    each has a linear map of its own, as in BrainOmni (Xiao et al. 2025, §3.3).
+    each has a linear map of its own, which together are BrainOmni's one linear layer (Xiao et al. 2025, §3.3).
     """
 
     needs_codes = True
 
     decoder_depth: int = Field(default=2, ge=1)
+    in_place: bool = Field(
+        default=False,
+        description="whether hidden tokens stay among those that the encoder sees, as a mask's vector, and are told by a linear "
+        "map alone (BrainOmni, §3.3; BERT) instead of being asked for by a decoder",
+    )
+    random: float = Field(
+        default=0.0, ge=0, le=1, description="share of those that another seen token stands for (BrainOmni: 0.2)"
+    )
     symmetric: bool = Field(
         default=False, description="whether the hidden tokens tell the seen ones, too (LaBraM, §2.3)"
     )
@@ -42,7 +51,10 @@ class MaskedCodeLoss(nn.Module):
     def __init__(self, part: MaskedCodes, shapes: Shapes) -> None:
         super().__init__()
         self.part = part
-        self.decoder = Decoder(shapes.width, part.decoder_depth, shapes.where, shapes.when)
+        if part.in_place:
+            self.mask = nn.Parameter(torch.randn(shapes.width) / math.sqrt(shapes.width))
+        else:
+            self.decoder = Decoder(shapes.width, part.decoder_depth, shapes.where, shapes.when)
         self.predict = nn.ModuleDict(
             {
                 modality: nn.ModuleList(nn.Linear(shapes.width, size) for size in sizes)
@@ -52,6 +64,8 @@ class MaskedCodeLoss(nn.Module):
 
     def forward(self, view: View) -> Loss:
         """With `symmetric` the mean of both ways, so that the part means the same; LaBraM's sum is twice that."""
+        if self.part.in_place:
+            return self.in_place(view)
         hidden = [piece.hidden.hidden for piece in view.pieces]
         seen = [piece.hidden.seen for piece in view.pieces]
         ways = (
@@ -63,13 +77,43 @@ class MaskedCodeLoss(nn.Module):
             for piece, index in zip(view.pieces, wanted, strict=True):
                 if index.shape[1] and piece.modality in self.predict and context.count:
                     found.append(self.told(piece.modality, context, piece.tokenized.tokens.take(index)))
-        parts = mean_parts(found)
-        return Loss(parts, {name: float(name == "codes") for name in parts})
+        return as_loss(found)
+
+    def in_place(self, view: View) -> Loss:
+        """Every hidden token is told by what the encoder makes of its own place."""
+        changed = [self.hide(piece, view) for piece in view.pieces]
+        found = []
+        for piece, encoded in zip(view.pieces, view.changed(changed), strict=True):
+            index = piece.hidden.hidden
+            if index.shape[1] and piece.modality in self.predict:
+                vectors = taken(encoded.embedding, index)
+                found.append(self.costs(piece.modality, vectors, piece.tokenized.tokens.take(index)))
+        return as_loss(found)
+
+    def hide(self, piece: Piece, view: View) -> Tokens:
+        """The tokens with the mask's vector, or what another seen token of the window says, where they are hidden."""
+        tokens, (seen, hidden) = piece.tokenized.tokens, (piece.hidden.seen, piece.hidden.hidden)
+        known = torch.zeros_like(tokens.embedding) if tokens.who is None else tokens.who
+        said = tokens.embedding - known  # who a token is of stays known
+        shape = hidden.shape[1]
+        new = self.mask.to(said.dtype).expand(len(hidden), shape, -1)
+        if self.part.random and seen.shape[1]:
+            draws = view.chance.uniform(len(hidden), 2, max(1, shape)).to(said.device)[..., :shape]
+            other = seen.gather(1, (draws[:, 1] * seen.shape[1]).long().clamp(max=seen.shape[1] - 1))
+            new = torch.where((draws[:, 0] < self.part.random).unsqueeze(-1), taken(said, other), new)
+        index = hidden.unsqueeze(-1).expand(-1, -1, said.shape[-1])
+        return tokens.with_embedding(said.scatter(1, index, new) + known)
 
     def told(self, modality: str, seen: Tokens, asked: Tokens) -> dict[str, Float[Tensor, ""]]:
+        """How much it costs to say the codes of `asked` by a decoder that listens to `seen`."""
+        return self.costs(modality, self.decoder(seen, asked), asked)
+
+    def costs(
+        self, modality: str, vectors: Float[Tensor, "batch token width"], asked: Tokens
+    ) -> dict[str, Float[Tensor, ""]]:
         """How much it costs to say the codes of `asked`, and how often the first guess is wrong."""
         assert asked.code is not None  # the learner attaches what the recipe names
-        vectors, there = self.decoder(seen, asked), counted(asked)
+        there = counted(asked)
         heads = self.predict[modality]
         assert isinstance(heads, nn.ModuleList)
         errors: list[Tensor] = []
@@ -80,6 +124,12 @@ class MaskedCodeLoss(nn.Module):
             missed = (logits.argmax(dim=-1) != code).float().unsqueeze(-1)
             wrong[f"codes_wrong_{number}"] = mean_over_windows(missed, there)
         return {"codes": mean_over_windows(mean(errors).unsqueeze(-1), there), **wrong}
+
+
+def as_loss(found: Sequence[Mapping[str, Tensor]]) -> Loss:
+    """The mean over instruments and ways; only what codes cost counts."""
+    parts = mean_parts(found)
+    return Loss(parts, {name: float(name == "codes") for name in parts})
 
 
 def mean(values: Sequence[Tensor]) -> Tensor:

@@ -132,7 +132,7 @@ def phases_apart(told: Float[Tensor, "batch token both"], wanted: Tensor) -> Flo
     """1 less the cosine of what lies between the phase that is told and that of `wanted`, as loud as its frequency is.
 
     `told` holds the real, then the imaginary parts, of any length: only their direction counts. A phase has no edge so, and that
-    of a silent frequency, which is noise, weighs nothing (as `codec.spectral_loss`). Saying nothing costs 1.
+    of a silent frequency, which is noise, weighs nothing (as `layers.apart.phase`). Saying nothing costs 1.
     """
     real, imaginary = told.chunk(2, dim=-1)
     loud, length = wanted.abs(), (real.square() + imaginary.square() + 1e-12).sqrt()

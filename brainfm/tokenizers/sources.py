@@ -33,6 +33,7 @@ class Sources(Tokenizer):
     """`sources` latent waveforms per window. While it trains, some sensors are left out and must be told from the others."""
 
     reads = ("eeg", "meg")
+    tells = True
 
     sources: int = Field(default=16, ge=1)
     heads: int = Field(default=4, ge=1, description="ways in which one source attends to the sensors")
@@ -51,6 +52,8 @@ class SourcesTokenizer(nn.Module):
     def __init__(self, part: Sources, width: int, modality: int) -> None:
         super().__init__()
         self.part, self.modality = part, modality
+        self.taught = False
+        """Whether its sources are a codec's, which don't change any more."""
         self.geometry = Geometry(part.hidden)
         self.query = nn.Parameter(torch.randn(part.sources, part.heads, part.hidden))
         self.key = nn.Linear(part.hidden, part.heads * part.hidden, bias=False)
@@ -66,7 +69,7 @@ class SourcesTokenizer(nn.Module):
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         losses = {}
         seen = batch
-        if generator is not None:
+        if generator is not None and not self.taught:
             seen, asked = leave_out(without_padding(batch), generator)
             losses["sources"] = relative_error(self.decode(self.encode(seen), asked), asked)
         patches = patches_of(seen, self.part.times, self.part.sfreq)
@@ -77,6 +80,15 @@ class SourcesTokenizer(nn.Module):
         rows = Rows.all_there(place, nameless.bool(), nameless, self.name.expand(nameless.shape[0], -1, -1))
         said = self.embed(waves)
         return tokenized(batch, rows, said, waves.detach(), self.part.seconds, self.modality, losses)
+
+    def take(self, other: "SourcesTokenizer") -> None:
+        """Have another's sources from now on: what it codes are then these. Only what is made of them goes on learning."""
+        mixing = ("geometry", "query", "key", "gain", "back")
+        theirs = {name: value for name, value in other.state_dict().items() if name.startswith(mixing)}
+        self.load_state_dict(theirs, strict=False)
+        for name, weight in self.named_parameters():
+            weight.requires_grad_(not name.startswith(mixing))
+        self.taught = True
 
     def encode(self, batch: Batch) -> Float[Tensor, "batch source time"]:
         """The sources' waveforms, in the sensors' scale."""

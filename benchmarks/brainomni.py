@@ -1,0 +1,216 @@
+"""Are the codes of latent sources the same brain under another cap or helmet, and do EEG and MEG together tell more than either?
+
+One command, resumable:
+
+    python benchmarks/brainomni.py --out runs/brainomni
+
+Everything is simulated, since no small public set has both at once; people who are scored were not trained on. BrainOmni's own question of
+devices: trained on one layout of sensors, asked for sensors at places where none was (half of a cap, half of a helmet).
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from asked import Asked, command
+from claims import Claim, found, lines
+from numpy.typing import NDArray
+from scipy.stats import t
+
+from brainfm.batch import Batch
+from brainfm.codec import Codec
+from brainfm.corpus import Stream
+from brainfm.data.cards import DataCard
+from brainfm.data.splits import split
+from brainfm.evaluation import Evaluation
+from brainfm.gather import stream
+from brainfm.jobs.interpolation import splines
+from brainfm.jobs.pretrain import pretrain
+from brainfm.jobs.tokenize import train_codes
+from brainfm.metrics import Probabilities
+from brainfm.model import BrainFM
+from brainfm.panel import probe_fold
+from brainfm.pooling import pool_tokens
+from brainfm.recipe import PretrainRecipe, TokenizeRecipe
+from brainfm.sensor_codec import tell
+from brainfm.tokens import join
+
+STEPS = 150
+PEOPLE = 8
+WINDOWS = 8
+"""Of each person who is scored."""
+OLD = {"eeg": 19, "meg": 30}
+"""Sensors of the layout that was trained on; the new one has those that come after them."""
+NEW = {"eeg": 64, "meg": 60}
+CARD = "simulated_eeg_meg"
+FIRST = 8
+"""People that codecs and networks train on; the others are scored."""
+NOWHERE = (
+    "prepare=[{kind: band_pass, low: 0.5, high: 45.0}, {kind: resample, sfreq: 128.0}, "
+    "{kind: robust_scale, scope: recording, clip: 15.0}, {kind: without_positions}]"
+)
+
+
+def main() -> None:
+    """Train what is not trained yet, print the table."""
+    command(__doc__, "brainomni", measured, lines, "training steps and people")
+
+
+def measured(asked: Asked) -> dict[str, Any]:
+    """The claims."""
+    torch.set_num_threads(1)
+    asked.out.mkdir(parents=True, exist_ok=True)
+    return found([*devices(asked), *joint(asked)])
+
+
+def codec_of(asked: Asked, name: str, overrides: list[str]) -> Codec:
+    """The codec of a run, trained if it is not there yet."""
+    steps = [f"train.steps={asked.steps(STEPS)}", "codes.usage=0.0"]
+    train_codes(TokenizeRecipe.load("codes_brainomni", [*steps, *overrides]), asked.out / name, quiet=True)
+    return Codec.load(asked.out / name, unfinished=True)
+
+
+def people(asked: Asked, modality: str, sensors: int, seed: int, subjects: int, seconds: float) -> Path:
+    """A card of simulated people under a cap or a helmet of so many sensors."""
+    path = asked.out / f"{modality}_{sensors}.md"
+    reader = f"{{kind: simulated, modality: {modality}, sensors: {sensors}, subjects: {subjects}, seconds: {seconds}, seed: {seed}}}"
+    facts = f"title: {path.stem}\nmodality: {modality}\nlicence: none\ncitation: none\nsource: brainfm\n"
+    path.write_text(f'---\n{facts}folder: ""\nfiles: ""\nreader: {reader}\n---\nSimulated.\n', encoding="utf-8")
+    return path
+
+
+def devices(asked: Asked) -> list[Claim]:
+    """Sensors of a device that no training saw, told from others of it, beside what interpolates between those."""
+    cards = [people(asked, modality, count, 21, 12, 60.0) for modality, count in OLD.items()]
+    data = f"data={{cards: [{', '.join(map(str, cards))}]}}"
+    codec = codec_of(asked, "devices", [data])
+    nowhere = codec_of(asked, "nowhere", [data, NOWHERE])
+    claims = []
+    for modality, title, plain in (("eeg", "cap", "splines"), ("meg", "helmet", "near coils of the kind")):
+        card = people(asked, modality, NEW[modality], 23, PEOPLE, 30.0)
+        recordings = DataCard.load(card).recordings(asked.limit)
+        tested = stream(recordings, codec.recipe, modality)
+        rows = {name: np.array([of_person(one, tested, index, OLD[modality]) for index in range(len(recordings))])
+                for name, one in (("codec", codec), ("nowhere", nowhere))}  # fmt: skip
+        r, other = rows["codec"], rows["nowhere"]
+        on = f"simulated {modality.upper()}, {len(recordings)} new people, {NEW[modality] - OLD[modality]} sensors at new places"
+        figure = f"r {r[:, 0].mean():.3f}, {plain} {r[:, 1].mean():.3f}, mean of the shown {r[:, 2].mean():.3f}"
+        old = f"; all sensors of the {title} trained on, none left out: {r[:, 3].mean():.3f}"
+        claims += [
+            Claim(f"half of an unseen {title} is told from codes of its other half, better than by its mean", on,
+                  figure + old, interval(r[:, 0] - r[:, 2])),
+            Claim(f"and better than by {plain}, which need no codes", on, figure, interval(r[:, 0] - r[:, 1])),
+            Claim(f"knowing where sensors are is what tells an unseen {title}", on,
+                  f"r {r[:, 0].mean():.3f}, without positions {other[:, 0].mean():.3f}", interval(r[:, 0] - other[:, 0])),
+        ]  # fmt: skip
+    return claims
+
+
+@torch.no_grad()
+def of_person(codec: Codec, tested: Stream, person: int, old: int) -> list[float]:
+    """Mean correlation over windows and sensors: of the codec, of interpolation and of the mean of what is shown; and of the codec
+    where the device is the old one and nothing is left out."""
+    rows = np.flatnonzero(tested.windows.recording == person)[:WINDOWS]
+    batch = tested.batch(rows)
+    if "without_positions" in [step.kind for step in codec.recipe.prepare]:
+        nowhere = torch.zeros_like(batch.located)
+        batch = Batch(**{**vars(batch), "located": nowhere, "position": torch.zeros_like(batch.position)})
+    new = batch.sensors(torch.arange(old, batch.signal.shape[1]))
+    order = np.random.default_rng([7, person]).permutation(new.signal.shape[1])
+    half = len(order) // 2
+    shown, wanted = (new.sensors(torch.from_numpy(part)) for part in (order[:half], order[half:]))
+    true = wanted.signal.double().numpy()
+    told = tell(codec.tokenizer, codec.patches, shown, wanted).sensors.double().numpy()
+    known = bool(new.located.any())
+    near = true * 0 if not known else splines(new, order[half:]) if batch.modality == "eeg" else nearby(shown, wanted)
+    mean = np.broadcast_to(shown.signal.double().numpy().mean(axis=1, keepdims=True), true.shape)
+    same = batch.sensors(torch.arange(old))
+    whole = tell(codec.tokenizer, codec.patches, same, same).sensors.double().numpy()
+    return [*(likeness(one, true) for one in (told, near, mean)), likeness(whole, same.signal.double().numpy())]
+
+
+def nearby(shown: Batch, wanted: Batch) -> NDArray[np.float64]:
+    """Coils told by those of their kind, weighed by one over the squared distance and by how alike they point."""
+    apart = torch.cdist(wanted.position[0], shown.position[0]).clamp(min=1e-3)
+    alike = (wanted.orientation[0] @ shown.orientation[0].T) * (wanted.kind[0][:, None] == shown.kind[0][None])
+    weight = alike / apart**2
+    return (weight / weight.abs().sum(dim=1, keepdim=True) @ shown.signal).double().numpy()
+
+
+def likeness(told: NDArray[np.float64], true: NDArray[np.float64]) -> float:
+    """Mean Pearson correlation over windows and sensors, 0 where nothing is told."""
+    a, b = (x - x.mean(axis=-1, keepdims=True) for x in (told, true))
+    return float(np.mean((a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12)))
+
+
+def interval(gap: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Mean over people with its 95 % interval, by Student's t."""
+    if len(gap) < 2:
+        return float(gap.mean()), -np.inf, np.inf
+    half = float(t.ppf(0.975, len(gap) - 1) * gap.std(ddof=1) / np.sqrt(len(gap)))
+    return float(gap.mean()), float(gap.mean()) - half, float(gap.mean()) + half
+
+
+def joint(asked: Asked) -> list[Claim]:
+    """Frozen features of a network that read both at once, beside those of networks of one instrument each."""
+    codec_of(asked, "codec", [])
+    folder = asked.out / "codec"
+    arms = {"EEG and MEG": ["eeg", "meg"], "EEG": ["eeg"], "MEG": ["meg"]}
+    evaluation = scored_people(asked)
+    told: dict[str, list[Probabilities]] = {}
+    for name, modalities in arms.items():
+        where = asked.out / name.replace(" ", "-")
+        overrides = [
+            f"signals={{{', '.join(f'{one}: sources_250ms' for one in modalities)}}}",
+            f"codecs={{{', '.join(f'{one}: {folder}' for one in modalities)}}}",
+            f"train.steps={asked.steps(STEPS)}",
+            *([] if len(modalities) > 1 else ["together=[]"]),
+        ]
+        pretrain(PretrainRecipe.load("brainomni", overrides), where, quiet=True)
+        told[name] = [probed(BrainFM.from_pretrained(where), evaluation, modalities)]
+        if len(modalities) > 1:
+            told["untrained"] = [probed(BrainFM.from_pretrained(where).twin(0), evaluation, modalities)]
+    on = f"{CARD}, {evaluation.unit}, {len(evaluation.windows)} windows of 2 s, one seed"
+    return [
+        compared("EEG and MEG together tell more than EEG", on, evaluation, "EEG and MEG", "EEG", told),
+        compared("EEG and MEG together tell more than MEG", on, evaluation, "EEG and MEG", "MEG", told),
+        compared("telling codes makes features better than no training", on, evaluation, "EEG and MEG", "untrained", told),
+    ]
+
+
+def compared(
+    says: str, on: str, evaluation: Evaluation, ours: str, theirs: str, told: dict[str, list[Probabilities]]
+) -> Claim:
+    """One row against another, on the same draws."""
+    gap = evaluation.difference(ours, told[ours], theirs, told[theirs])
+    rows = [evaluation.row(name, told[name]) for name in (ours, theirs)]
+    figure = ", ".join(f"{row.name} {row.score:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows)
+    return Claim(says, on, f"{evaluation.metric}: {figure}", (gap.score, gap.low, gap.high))
+
+
+def scored_people(asked: Asked) -> Evaluation:
+    """The task of the people whom nothing was trained on, each scored by a probe of the others."""
+    whole = Evaluation.of(DataCard.load(CARD))
+    kept = whole.windows.rows(np.flatnonzero(whole.windows.recording >= FIRST))
+    folds = split("CrossSubject", kept, whole.recordings, 4)
+    return Evaluation(whole.card, whole.recordings, kept, "CrossSubject", folds, whole.metric)
+
+
+@torch.inference_mode()
+def probed(model: BrainFM, evaluation: Evaluation, modalities: list[str]) -> Probabilities:
+    """Out-of-fold predictions by ridge on the encoder's tokens of all these instruments, each source's mean over time apart."""
+    model.eval()
+    streams = [
+        model.stream(model.prepare(evaluation.recordings, one), evaluation.windows, one) for one in modalities
+    ]
+    features: list[NDArray[np.float32]] = []
+    for part in np.array_split(np.arange(len(evaluation.windows)), -(-len(evaluation.windows) // 32)):
+        tokens = join([model.tokenize(one.batch(part)).tokens for one in streams])
+        features.append(pool_tokens(model.encoder(tokens), "sensor").float().numpy())
+    values = np.concatenate(features)
+    return evaluation.out_of_fold(lambda _, fold: probe_fold(evaluation, values, fold, "ridge"))
+
+
+if __name__ == "__main__":
+    main()
