@@ -8,7 +8,7 @@ every checkpoint and report.
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
@@ -282,7 +282,10 @@ class Codes(Settings):
         "for any; it then learns, too",
     )
     drop: float = Field(
-        default=0.0, ge=0, lt=1, description="share of the sensors that is told without being shown; of tells: sensors"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the sensors that is told without being shown; of tells: sensors",
     )
     noise: float = Field(default=0.0, ge=0, description="deviation of white noise on what is shown; the same")
     usage: float = Field(

@@ -58,7 +58,9 @@ def decoded(
 def sensors_loss(tokenizer: nn.Module, patches: PatchCodec, batch: Batch, generator: torch.Generator) -> Loss:
     """The codec's losses on every sensor, each scaled by its own window, while a share of them is not shown, the rest with noise."""
     whole = without_padding(batch)
-    told = tell(tokenizer, patches, shown(whole, patches.part.drop, patches.part.noise, generator), whole, generator)
+    told = tell(
+        tokenizer, patches, shown(whole, patches.part.drop, patches.part.noise, generator), whole, generator
+    )
     middle = whole.signal.mean(dim=-1, keepdim=True)
     spread = whole.signal.std(dim=-1, keepdim=True, correction=0).clamp(min=1e-6)
     a, b = (((x - middle) / spread).flatten(0, 1) for x in (told.sensors.float(), whole.signal))
