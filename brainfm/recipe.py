@@ -357,7 +357,7 @@ class TokenizeRecipe(SignalRecipe, Recipe):
                 f"{modality} can't be read by the tokenizer {self.tokenizer.kind}, "
                 f"which is for {', '.join(self.tokenizer.reads)}"
             )
-        if self.codes.tells == "sensors" and (not self.tokenizer.tells or self.codes.of == "amplitude"):
+        if self.codes.tells == "sensors" and (not self.tokenizer.decodes or self.codes.of == "amplitude"):
             raise ValueError(
                 "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor, which is sources"
             )

@@ -20,7 +20,7 @@ class Tokenizer(Part):
     """Whether windows of one length give different numbers of tokens."""
     drops: ClassVar[bool] = False
     """Whether it leaves sensors out to regularise, whatever it is trained for; else to learn to tell them, in pretraining."""
-    tells: ClassVar[bool] = False
+    decodes: ClassVar[bool] = False
     """Whether its module goes back from rows to any sensors asked for (`encode`, `decode`)."""
     reads: ClassVar[tuple[str, ...]] = ("eeg", "meg", "seeg")
     """The modalities whose signal it can make tokens of."""

@@ -33,7 +33,7 @@ class Sources(Tokenizer):
     """`sources` latent waveforms per window. While it trains, some sensors are left out and must be told from the others."""
 
     reads = ("eeg", "meg")
-    tells = True
+    decodes = True
 
     sources: int = Field(default=16, ge=1)
     heads: int = Field(default=4, ge=1, description="ways in which one source attends to the sensors")
