@@ -20,7 +20,7 @@ class Vocabulary(nn.Module):
 
     def __init__(self, width: int, spread: float | None = None) -> None:
         super().__init__()
-        self.spread = 1 / math.sqrt(width) if spread is None else spread
+        self.spread = 1 / math.sqrt(max(width, 1)) if spread is None else spread
         self.ids: list[int] = []
         """Plain numbers, not a tensor: a checkpoint's config carries them, and its weights the rows."""
         self.table = nn.Parameter(torch.zeros(0, width))
