@@ -16,7 +16,7 @@ from sklearn.linear_model import PoissonRegressor
 
 Array = NDArray[np.float64]
 Counts = NDArray[Any]
-SILENT = 8_000
+SILENT = 4_000
 """Samples without a spike that train, at most."""
 
 
@@ -114,7 +114,7 @@ def chosen(
     counts: Counts,
     samples: NDArray[np.int64],
     sfreq: float,
-    penalties: Sequence[float] = (3.0, 30.0, 300.0),
+    penalties: Sequence[float] = (30.0, 300.0, 3000.0),
     longest: float = 0.5,
     seed: int = 0,
 ) -> FittedGLM:
