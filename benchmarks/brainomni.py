@@ -4,8 +4,8 @@ One command, resumable:
 
     python benchmarks/brainomni.py --out runs/brainomni
 
-Everything is simulated, since no small public set has both at once; people who are scored were not trained on. BrainOmni's own question of
-devices: trained on one layout of sensors, asked for sensors at places where none was (half of a cap, half of a helmet).
+Everything is simulated, since no small public set has both at once; people who are scored were not trained on. BrainOmni's own
+question of devices: trained on one layout of sensors, asked for sensors where none was (half of a cap or helmet).
 """
 
 from pathlib import Path
@@ -74,9 +74,12 @@ def codec_of(asked: Asked, name: str, overrides: list[str]) -> Codec:
 def people(asked: Asked, modality: str, sensors: int, seed: int, subjects: int, seconds: float) -> Path:
     """A card of simulated people under a cap or a helmet of so many sensors."""
     path = asked.out / f"{modality}_{sensors}.md"
-    reader = f"{{kind: simulated, modality: {modality}, sensors: {sensors}, subjects: {subjects}, seconds: {seconds}, seed: {seed}}}"
+    size = f"sensors: {sensors}, subjects: {subjects}, seconds: {seconds}, seed: {seed}"
+    reader = f"{{kind: simulated, modality: {modality}, {size}}}"
     facts = f"title: {path.stem}\nmodality: {modality}\nlicence: none\ncitation: none\nsource: brainfm\n"
-    path.write_text(f'---\n{facts}folder: ""\nfiles: ""\nreader: {reader}\n---\nSimulated.\n', encoding="utf-8")
+    path.write_text(
+        f'---\n{facts}folder: ""\nfiles: ""\nreader: {reader}\n---\nSimulated.\n', encoding="utf-8"
+    )
     return path
 
 
@@ -95,7 +98,9 @@ def devices(asked: Asked) -> list[Claim]:
                 for name, one in (("codec", codec), ("nowhere", nowhere))}  # fmt: skip
         r, other = rows["codec"], rows["nowhere"]
         on = f"simulated {modality.upper()}, {len(recordings)} new people, {NEW[modality] - OLD[modality]} sensors at new places"
-        figure = f"r {r[:, 0].mean():.3f}, {plain} {r[:, 1].mean():.3f}, mean of the shown {r[:, 2].mean():.3f}"
+        figure = (
+            f"r {r[:, 0].mean():.3f}, {plain} {r[:, 1].mean():.3f}, mean of the shown {r[:, 2].mean():.3f}"
+        )
         old = f"; all sensors of the {title} trained on, none left out: {r[:, 3].mean():.3f}"
         claims += [
             Claim(f"half of an unseen {title} is told from codes of its other half, better than by its mean", on,
@@ -109,7 +114,7 @@ def devices(asked: Asked) -> list[Claim]:
 
 @torch.no_grad()
 def of_person(codec: Codec, tested: Stream, person: int, old: int) -> list[float]:
-    """Mean correlation over windows and sensors: of the codec, of interpolation and of the mean of what is shown; and of the codec
+    """Mean correlation over windows and sensors: of the codec, of interpolation, of the mean of what is shown, and of the codec
     where the device is the old one and nothing is left out."""
     rows = np.flatnonzero(tested.windows.recording == person)[:WINDOWS]
     batch = tested.batch(rows)
@@ -123,17 +128,28 @@ def of_person(codec: Codec, tested: Stream, person: int, old: int) -> list[float
     true = wanted.signal.double().numpy()
     told = tell(codec.tokenizer, codec.patches, shown, wanted).sensors.double().numpy()
     known = bool(new.located.any())
-    near = true * 0 if not known else splines(new, order[half:]) if batch.modality == "eeg" else nearby(shown, wanted)
+    near = (
+        true * 0
+        if not known
+        else splines(new, order[half:])
+        if batch.modality == "eeg"
+        else nearby(shown, wanted)
+    )
     mean = np.broadcast_to(shown.signal.double().numpy().mean(axis=1, keepdims=True), true.shape)
     same = batch.sensors(torch.arange(old))
     whole = tell(codec.tokenizer, codec.patches, same, same).sensors.double().numpy()
-    return [*(likeness(one, true) for one in (told, near, mean)), likeness(whole, same.signal.double().numpy())]
+    return [
+        *(likeness(one, true) for one in (told, near, mean)),
+        likeness(whole, same.signal.double().numpy()),
+    ]
 
 
 def nearby(shown: Batch, wanted: Batch) -> NDArray[np.float64]:
     """Coils told by those of their kind, weighed by one over the squared distance and by how alike they point."""
     apart = torch.cdist(wanted.position[0], shown.position[0]).clamp(min=1e-3)
-    alike = (wanted.orientation[0] @ shown.orientation[0].T) * (wanted.kind[0][:, None] == shown.kind[0][None])
+    alike = (wanted.orientation[0] @ shown.orientation[0].T) * (
+        wanted.kind[0][:, None] == shown.kind[0][None]
+    )
     weight = alike / apart**2
     return (weight / weight.abs().sum(dim=1, keepdim=True) @ shown.signal).double().numpy()
 
@@ -141,7 +157,9 @@ def nearby(shown: Batch, wanted: Batch) -> NDArray[np.float64]:
 def likeness(told: NDArray[np.float64], true: NDArray[np.float64]) -> float:
     """Mean Pearson correlation over windows and sensors, 0 where nothing is told."""
     a, b = (x - x.mean(axis=-1, keepdims=True) for x in (told, true))
-    return float(np.mean((a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12)))
+    return float(
+        np.mean((a * b).sum(-1) / np.maximum(np.linalg.norm(a, axis=-1) * np.linalg.norm(b, axis=-1), 1e-12))
+    )
 
 
 def interval(gap: NDArray[np.float64]) -> tuple[float, float, float]:
@@ -175,7 +193,14 @@ def joint(asked: Asked) -> list[Claim]:
     return [
         compared("EEG and MEG together tell more than EEG", on, evaluation, "EEG and MEG", "EEG", told),
         compared("EEG and MEG together tell more than MEG", on, evaluation, "EEG and MEG", "MEG", told),
-        compared("telling codes makes features better than no training", on, evaluation, "EEG and MEG", "untrained", told),
+        compared(
+            "telling codes makes features better than no training",
+            on,
+            evaluation,
+            "EEG and MEG",
+            "untrained",
+            told,
+        ),
     ]
 
 

@@ -342,7 +342,10 @@ class Codes(Settings):
         "for any; it then learns, too",
     )
     drop: float = Field(
-        default=0.0, ge=0, lt=1, description="share of the sensors that is told without being shown; of tells: sensors"
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the sensors that is told without being shown; of tells: sensors",
     )
     noise: float = Field(default=0.0, ge=0, description="deviation of white noise on what is shown; the same")
     usage: float = Field(
@@ -416,7 +419,7 @@ class TokenizeRecipe(SignalRecipe, Recipe):
             )
         if self.codes.tells == "sensors" and (not self.tokenizer.tells or self.codes.of == "amplitude"):
             raise ValueError(
-                "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor, which is sources"
+                "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor: sources"
             )
         if self.tokenizer.ragged:
             raise ValueError(

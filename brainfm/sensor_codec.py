@@ -1,7 +1,7 @@
 """Codes of rows that are no sensors, judged by the sensors that they tell: BrainOmni's tokenizer (Xiao et al. 2025, §3.2).
 
-Sensors become latent sources, the sources' patches codes; what the codes say goes back to any sensors asked for, those that were not
-shown too. So the codes, and what mixes sensors into sources, learn together what a brain is, whatever measures it.
+Sensors become latent sources, the sources' patches codes; what the codes say goes back to any sensors asked for, those that were
+not shown too. So the codes, and what mixes sensors into sources, learn together what a brain is, whatever measures it.
 """
 
 from dataclasses import dataclass, replace
@@ -56,9 +56,11 @@ def decoded(
 
 
 def sensors_loss(tokenizer: nn.Module, patches: PatchCodec, batch: Batch, generator: torch.Generator) -> Loss:
-    """The codec's losses on every sensor, each scaled by its own window, while a share of them is not shown, the rest with noise."""
+    """The codec's losses on every sensor, each scaled by its own window; a share is not shown, the rest with noise."""
     whole = without_padding(batch)
-    told = tell(tokenizer, patches, shown(whole, patches.part.drop, patches.part.noise, generator), whole, generator)
+    told = tell(
+        tokenizer, patches, shown(whole, patches.part.drop, patches.part.noise, generator), whole, generator
+    )
     middle = whole.signal.mean(dim=-1, keepdim=True)
     spread = whole.signal.std(dim=-1, keepdim=True, correction=0).clamp(min=1e-6)
     a, b = (((x - middle) / spread).flatten(0, 1) for x in (told.sensors.float(), whole.signal))
@@ -67,7 +69,7 @@ def sensors_loss(tokenizer: nn.Module, patches: PatchCodec, batch: Batch, genera
 
 
 def shown(batch: Batch, drop: float, noise: float, generator: torch.Generator) -> Batch:
-    """The same windows without a random share of the sensors, one choice for all of them, and with white noise of this deviation."""
+    """The same windows without a random share of the sensors, one choice for all, and with white noise."""
     sensors = batch.signal.shape[1]
     order = torch.randperm(sensors, generator=generator)
     kept = order[: max(min(FEWEST, sensors), round((1 - drop) * sensors))].sort().values

@@ -219,7 +219,11 @@ def looked_at(codec: Codec, cards: Sequence[str], limit: int | None) -> tuple[li
         fresh = [one for one, was in zip(recordings, seen, strict=True) if not was]
         if recordings:
             streams.append(stream(fresh or recordings, codec.recipe, modality))
-            on = f"{len(fresh)} recordings of {', '.join(cards)}" if fresh else f"{', '.join(cards)}, trained on"
+            on = (
+                f"{len(fresh)} recordings of {', '.join(cards)}"
+                if fresh
+                else f"{', '.join(cards)}, trained on"
+            )
     if not streams:
         modalities = " or ".join(codec.modalities)
         raise DataError(f"the cards {', '.join(cards)} hold no {modalities} recording to look at")

@@ -31,7 +31,10 @@ class MaskedCodes(Objective):
         "map alone (BrainOmni, §3.3; BERT) instead of being asked for by a decoder",
     )
     random: float = Field(
-        default=0.0, ge=0, le=1, description="share of those that another seen token stands for (BrainOmni: 0.2)"
+        default=0.0,
+        ge=0,
+        le=1,
+        description="share of those that another seen token stands for (BrainOmni: 0.2)",
     )
     symmetric: bool = Field(
         default=False, description="whether the hidden tokens tell the seen ones, too (LaBraM, §2.3)"
