@@ -296,7 +296,7 @@ def test_the_published_sizes_of_the_network(width: int, heads: int, published: f
 def test_the_published_size_of_the_tokenizer() -> None:
     """5.05 M there. Ours has the sensor encoder, the cross-attention, a network for a patch; 3.7 M are SEANet and its LSTMs."""
     with torch.device("meta"):
-        codec = Codec(TokenizeRecipe.load("codes_brainomni_published"))
+        codec = Codec(TokenizeRecipe.load("brainomni_published"))
     mixing = sum(one.numel() for name, one in codec.tokenizer.named_parameters() if not name.startswith(("embed", "name")))
     coding = sum(one.numel() for one in codec.patches.parameters())
     assert (mixing, coding) == (799296, 525888)
