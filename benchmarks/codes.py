@@ -51,9 +51,9 @@ def main() -> None:
     arguments.add_argument("--recipe", action="append", help="only these; all codes_* by default")
     chosen = arguments.parse_args()
     torch.set_num_threads(1)
-    names = chosen.recipe or [
-        name for name in folders.names("tokenizers", ".yaml") if name.startswith("codes_")
-    ]
+    every = [name for name in folders.names("tokenizers", ".yaml") if name.startswith("codes_")]
+    # k-means stands beside codes of rows; those that tell sensors are brainomni.py's
+    names = chosen.recipe or [name for name in every if TokenizeRecipe.load(name).codes.tells == "rows"]
     rows = [row(name, chosen.out / name) for name in names]
     if chosen.json:
         print(json.dumps({"machine": platform.machine(), "rows": rows}, indent=1, allow_nan=False))  # noqa: T201

@@ -4,8 +4,8 @@ One command, resumable:
 
     BRAINFM_DATA=recordings python benchmarks/eegformer.py --out runs/eegformer
 
-Waveforms are planted in simulated people (`data/waveforms.py`): codecs and naive Bayes see twelve of them, words are scored on twelve
-others. Seizures are real: a codec is trained without labels on normal recordings that no fold tests.
+Waveforms are planted in simulated people (`data/waveforms.py`): codecs and naive Bayes see twelve of them, words are scored
+on twelve others. Seizures are real: a codec is trained without labels on normal recordings that no fold tests.
 """
 
 from collections.abc import Sequence

@@ -35,7 +35,7 @@ class Text:
         count: int,
         books: int = 1,
     ) -> "Text":
-        """From codes (window, row, times, quantizer), by the first `books` quantizers together: more are hardly ever the same twice."""
+        """From codes (window, row, times, quantizer), by the first `books` quantizers together: more hardly ever repeat."""
         kept = sizes[:books]
         codes = int(np.prod(np.array(kept, np.int64)))
         scale = np.cumprod([1, *kept[:-1]], dtype=np.int64)
@@ -49,7 +49,7 @@ class Text:
         return Text([*self.pages, *more], self.codes, self.count + other.count)
 
     def words(self, length: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """(windows, words (window, row, first token)) of runs of `length` codes, each a number: in base `codes`, the first last."""
+        """(windows, words (window, row, first token)) of runs of `length` codes, each a number in base `codes`."""
         for rows, ids in self.pages:
             if ids.shape[2] >= length:
                 found = np.zeros((*ids.shape[:2], ids.shape[2] - length + 1), np.int64)
@@ -79,10 +79,7 @@ class Lexicon:
         among[windows] = True
         kept = []
         for length in range(1, longest + 1):
-            pairs = [
-                np.unique(np.stack([np.repeat(rows, found[0].size), found.ravel()])[:, np.repeat(among[rows], found[0].size)], axis=1)
-                for rows, found in text.words(length)
-            ]  # fmt: skip
+            pairs = [within(rows[among[rows]], found[among[rows]]) for rows, found in text.words(length)]
             word, times = np.unique(np.concatenate([one[1] for one in pairs] or [[]]), return_counts=True)
             kept.append(word[times >= least].astype(np.int64))
         if not sum(map(len, kept)):
@@ -127,6 +124,11 @@ class Lexicon:
             at[:, 0] = rows[at[:, 0]]
             found.append(at)
         return np.concatenate(found)
+
+
+def within(rows: NDArray[np.int64], found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(2, pair) each window and each word that occurs in it, once."""
+    return np.unique(np.stack([np.repeat(rows, found[0].size if len(found) else 0), found.ravel()]), axis=1)
 
 
 def bayes(counts: Any, labels: NDArray[np.int64]) -> Any:

@@ -359,7 +359,7 @@ class TokenizeRecipe(SignalRecipe, Recipe):
             )
         if self.codes.tells == "sensors" and (not self.tokenizer.decodes or self.codes.of == "amplitude"):
             raise ValueError(
-                "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor, which is sources"
+                "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor: sources"
             )
         if self.tokenizer.ragged:
             raise ValueError(

@@ -1,22 +1,37 @@
 """Codes of rows that are no sensors, judged by the sensors that they tell: BrainOmni's tokenizer (Xiao et al. 2025, §3.2).
 
-Sensors become latent sources, the sources' patches codes; what the codes say goes back to any sensors asked for, those that were not
-shown too. So the codes, and what mixes sensors into sources, learn together what a brain is, whatever measures it.
+Sensors become latent sources, the sources' patches codes; what the codes say goes back to any sensors asked for, those that were
+not shown too. So the codes, and what mixes sensors into sources, learn together what a brain is, whatever measures it.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from brainfm.batch import Batch
 from brainfm.layers.apart import APART
 from brainfm.layers.codebook import Quantised
 from brainfm.layers.groups import without_padding
 from brainfm.objectives import Loss
-from brainfm.patch_codec import PatchCodec, Rows
+from brainfm.patch_codec import Level, PatchCodec, Rows
 from brainfm.tokenizers.sources import FEWEST
+
+
+class Tells(Protocol):
+    """The module of a tokenizer that `tells`: sensors to the waveforms of its rows, and back to any sensors."""
+
+    part: Any
+
+    def encode(self, batch: Batch) -> Float[Tensor, "batch row time"]:
+        """What each row is, in the sensors' scale."""
+
+    def decode(
+        self, waves: Float[Tensor, "batch row time"], asked: Batch
+    ) -> Float[Tensor, "batch sensor time"]:
+        """What these sensors measure of rows."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,7 @@ def rows_of(waves: Float[Tensor, "batch row time"], times: int) -> Rows:
 
 
 def tell(
-    tokenizer: nn.Module,
+    tokenizer: Tells,
     patches: PatchCodec,
     seen: Batch,
     asked: Batch,
@@ -47,16 +62,15 @@ def tell(
 
 
 def decoded(
-    tokenizer: nn.Module, patches: PatchCodec, vectors: Tensor, level: object, asked: Batch
+    tokenizer: Tells, patches: PatchCodec, vectors: Tensor, level: Level, asked: Batch
 ) -> Float[Tensor, "batch sensor time"]:
     """What the sensors of `asked` measure where the sources' codes say these vectors, (row, times, width)."""
-    waves = patches.decode(vectors, level).flatten(1).unflatten(0, (len(asked), -1))  # type: ignore[arg-type]
-    told: Tensor = tokenizer.decode(waves, asked)
-    return told
+    waves = patches.decode(vectors, level).flatten(1).unflatten(0, (len(asked), -1))
+    return tokenizer.decode(waves, asked)
 
 
-def sensors_loss(tokenizer: nn.Module, patches: PatchCodec, batch: Batch, generator: torch.Generator) -> Loss:
-    """The codec's losses on every sensor, each scaled by its own window, while a share of them is not shown, the rest with noise."""
+def sensors_loss(tokenizer: Tells, patches: PatchCodec, batch: Batch, generator: torch.Generator) -> Loss:
+    """The codec's losses on every sensor, each scaled by its own window; a share is not shown, the rest with noise."""
     whole = without_padding(batch)
     told = tell(
         tokenizer, patches, shown(whole, patches.part.drop, patches.part.noise, generator), whole, generator
@@ -69,7 +83,7 @@ def sensors_loss(tokenizer: nn.Module, patches: PatchCodec, batch: Batch, genera
 
 
 def shown(batch: Batch, drop: float, noise: float, generator: torch.Generator) -> Batch:
-    """The same windows without a random share of the sensors, one choice for all of them, and with white noise of this deviation."""
+    """The same windows without a random share of the sensors, one choice for all, and with white noise."""
     sensors = batch.signal.shape[1]
     order = torch.randperm(sensors, generator=generator)
     kept = order[: max(min(FEWEST, sensors), round((1 - drop) * sensors))].sort().values

@@ -106,8 +106,8 @@ def words(run: str | Path, card: str, out: Path, options: Options | None = None)
     found = ranked(stream, text, evaluation, options)
     pictures = [drawn(codec, stream, text, label, found, options) for label in evaluation.windows.labels]
     sentence = (
-        "Runs of codes on one sensor, those first whose evidence for the label is largest: how much more frequent they are in its "
-        "windows, on the log scale, times how often they occur there. Waveforms are means of stretches that were shifted in time "
+        "Runs of codes on one sensor, those first whose evidence for the label is largest: how much more frequent they are in "
+        "its windows, on the log scale, times how often they occur there. Waveforms are means of stretches shifted in time "
         "to fit their mean (Woody 1967), so noise alone would leave a little of a wave, too; grey: one standard deviation."
     )
     sections: list[Section] = [

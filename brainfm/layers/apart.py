@@ -44,7 +44,7 @@ def amplitude_l1(told: Float[Tensor, "row time"], held: Float[Tensor, "row time"
 
 
 def angle_l1(told: Float[Tensor, "row time"], held: Float[Tensor, "row time"]) -> Float[Tensor, ""]:
-    """Mean absolute difference of the phases in radians (BrainOmni, §3.2), which is not unwrapped: −π and π are far apart there."""
+    """Mean absolute difference of the phases in radians (BrainOmni, §3.2), not unwrapped: −π and π are far apart there."""
     a, b = hamming(told, held)
     return F.l1_loss(torch.atan2(a.imag, a.real + 1e-12), torch.atan2(b.imag, b.real + 1e-12))
 
