@@ -88,8 +88,8 @@ def continued(
             counts[0, draw.of(told), now] += 1
     rows, samples = counts[0, :, there:].nonzero(as_tuple=True)
     often = counts[0, :, there:][rows, samples].long()
-    rows, samples = rows.repeat_interleave(often).numpy(), samples.repeat_interleave(often).numpy()
-    trains = [(samples[rows == row] + 0.5) / prefix.sfreq for row in range(counts.shape[1])]
+    who, when = rows.repeat_interleave(often).numpy(), samples.repeat_interleave(often).numpy()
+    trains = [(when[who == row] + 0.5) / prefix.sfreq for row in range(counts.shape[1])]
     return SpikeTimes.of([np.asarray(train, np.float64) for train in trains], seconds, prefix.sfreq)
 
 

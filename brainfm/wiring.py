@@ -80,7 +80,7 @@ def stimulated(batch: Batch, generator: torch.Generator) -> Batch:
     counts = (batch.signal * before.unsqueeze(1)).repeat_interleave(neurons, dim=0)
     made = torch.arange(neurons).repeat(len(batch))
     counts[torch.arange(len(counts)), made, moment.repeat_interleave(neurons)] = 1
-    fields = {
+    fields: dict[str, Any] = {
         name: value.repeat_interleave(neurons, dim=0)
         for name, value in vars(batch).items()
         if isinstance(value, Tensor) and name != "signal"

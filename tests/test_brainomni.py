@@ -92,7 +92,9 @@ def reference_sources(weights: dict[str, Tensor], batch: Batch, heads: int) -> T
     place = linear(torch.cat([torch.sin(angle), torch.cos(angle)], -1), weights, "geometry.where.project")
     known = place + weights["geometry.kind"][batch.kind]
     known = linear(F.gelu(linear(known, weights, "geometry.mlp.0")), weights, "geometry.mlp.2")
-    known = F.layer_norm(known, known.shape[-1:], weights["geometry.mlp.3.weight"], weights["geometry.mlp.3.bias"])
+    known = F.layer_norm(
+        known, known.shape[-1:], weights["geometry.mlp.3.weight"], weights["geometry.mlp.3.bias"]
+    )
     query = weights["query"]
     sources, _, hidden = query.shape
     key = linear(known, weights, "key").reshape(*known.shape[:2], heads, hidden)
@@ -109,15 +111,25 @@ def reference_sources(weights: dict[str, Tensor], batch: Batch, heads: int) -> T
 
 
 @pytest.mark.parametrize("name", ["eeg", "meg"])
-def test_sources_and_codes_are_those_of_a_plain_reference(codec: Codec, streams: dict[str, Stream], name: str) -> None:
+def test_sources_and_codes_are_those_of_a_plain_reference(
+    codec: Codec, streams: dict[str, Stream], name: str
+) -> None:
     """Cross-attention, the patch's network and residual nearest codes, written out with torch's functions alone."""
     batch = streams[name].batch(np.arange(5))
     weights = {key: value.detach() for key, value in codec.state_dict().items()}
-    own = {key.removeprefix("tokenizer."): value for key, value in weights.items() if key.startswith("tokenizer.")}
+    own = {
+        key.removeprefix("tokenizer."): value
+        for key, value in weights.items()
+        if key.startswith("tokenizer.")
+    }
     waves = reference_sources(own, batch, codec.recipe.tokenizer.heads)
     torch.testing.assert_close(codec.tokenizer.encode(batch), waves, rtol=1e-4, atol=1e-5)
     patches = waves.reshape(5, 6, -1, codec.recipe.tokenizer.times) / weights["patches.spread"]
-    mine = {key.removeprefix("patches.encoder."): value for key, value in weights.items() if "patches.encoder" in key}
+    mine = {
+        key.removeprefix("patches.encoder."): value
+        for key, value in weights.items()
+        if "patches.encoder" in key
+    }
     x = F.gelu(linear(F.gelu(linear(patches, mine, "bent.0")), mine, "bent.2"))
     left = linear(patches, mine, "straight") + linear(x, mine, "bent.4")
     codes = []
@@ -166,7 +178,11 @@ def test_an_axial_block_is_that_of_a_plain_reference() -> None:
             score = score.masked_fill(~inside[head >= heads // 2], -torch.inf)
             out.append(score.softmax(-1) @ v[..., part])
         x = x + F.linear(torch.cat(out, -1), w[name + "out.weight"])
-        mlp = {key.removeprefix(name + "mlp."): value for key, value in w.items() if key.startswith(name + "mlp.")}
+        mlp = {
+            key.removeprefix(name + "mlp."): value
+            for key, value in w.items()
+            if key.startswith(name + "mlp.")
+        }
         h = F.layer_norm(x, (width,), mlp["norm.weight"])
         x = x + linear(F.gelu(linear(h, mlp, "widen")), mlp, "narrow")
     expected = F.layer_norm(x, (width,), w["norm.weight"])
@@ -177,7 +193,10 @@ def test_an_axial_block_is_that_of_a_plain_reference() -> None:
 def test_losses_are_those_of_a_plain_reference() -> None:
     rng = np.random.default_rng(0)
     told, held = rng.normal(size=(2, 3, 64))
-    a, b = (np.fft.rfft(x * (0.54 - 0.46 * np.cos(2 * np.pi * np.arange(64) / 64)), norm="ortho") for x in (told, held))
+    a, b = (
+        np.fft.rfft(x * (0.54 - 0.46 * np.cos(2 * np.pi * np.arange(64) / 64)), norm="ortho")
+        for x in (told, held)
+    )
     expected = {
         "l1": np.abs(told - held).mean(),
         "correlation": np.mean([np.exp(-np.corrcoef(*pair)[0, 1]) for pair in zip(told, held, strict=True)]),
@@ -189,12 +208,17 @@ def test_losses_are_those_of_a_plain_reference() -> None:
         assert float(found) == pytest.approx(value, rel=1e-3), name
 
 
-def test_training_tells_sensors_that_are_not_shown(recipe: TokenizeRecipe, streams: dict[str, Stream], codec: Codec) -> None:
+def test_training_tells_sensors_that_are_not_shown(
+    recipe: TokenizeRecipe, streams: dict[str, Stream], codec: Codec
+) -> None:
     untrained = codec_of(recipe, streams)
 
     def error(one: Codec, name: str) -> float:
         batch = streams[name].batch(np.arange(8))
-        seen, asked = batch.sensors(torch.arange(0, batch.signal.shape[1], 2)), batch.sensors(torch.tensor([1, 3, 5]))
+        seen, asked = (
+            batch.sensors(torch.arange(0, batch.signal.shape[1], 2)),
+            batch.sensors(torch.tensor([1, 3, 5])),
+        )
         with torch.no_grad():
             told = tell(one.tokenizer, one.patches, seen, asked).sensors
         return float((told - asked.signal).square().mean() / asked.signal.square().mean())
@@ -206,7 +230,9 @@ def test_training_tells_sensors_that_are_not_shown(recipe: TokenizeRecipe, strea
 def test_what_is_shown_lacks_sensors_and_has_noise(streams: dict[str, Stream]) -> None:
     batch = streams["meg"].batch(np.arange(4))
     some = shown(batch, 0.25, 0.0, torch.Generator().manual_seed(0))
-    assert some.signal.shape[1] == 9 and torch.equal(shown(batch, 0.0, 0.0, torch.Generator()).signal, batch.signal)
+    assert some.signal.shape[1] == 9 and torch.equal(
+        shown(batch, 0.0, 0.0, torch.Generator()).signal, batch.signal
+    )
     noisy = shown(batch, 0.0, 0.5, torch.Generator().manual_seed(0))
     assert float((noisy.signal - batch.signal).std()) == pytest.approx(0.5, rel=0.1)
 
@@ -236,7 +262,9 @@ def test_both_instruments_are_told_in_one_stream(codec: Codec, streams: dict[str
     net = network(codec, streams)
     batches = tuple(one.batch(np.arange(8)) for one in streams.values())
     loss = net(batches, Chance(0))
-    assert loss.weights["codes"] == 1.0 and float(loss.parts["codes"].detach()) == pytest.approx(math.log(16), rel=0.5)
+    assert loss.weights["codes"] == 1.0 and float(loss.parts["codes"].detach()) == pytest.approx(
+        math.log(16), rel=0.5
+    )
     optimiser = torch.optim.AdamW([one for one in net.parameters() if one.requires_grad], 3e-3)
     for step in range(60):
         optimiser.zero_grad()
@@ -265,7 +293,9 @@ def test_hidden_tokens_are_hidden_in_place(codec: Codec, streams: dict[str, Stre
     before = objective.hide(piece, view)
     said = piece.tokenized.tokens.embedding.clone()
     said.scatter_(1, piece.hidden.hidden.unsqueeze(-1).expand(-1, -1, said.shape[-1]), 100.0)
-    other = replace(piece, tokenized=replace(piece.tokenized, tokens=piece.tokenized.tokens.with_embedding(said)))
+    other = replace(
+        piece, tokenized=replace(piece.tokenized, tokens=piece.tokenized.tokens.with_embedding(said))
+    )
     again = net.view(tuple(one.batch(np.arange(8)) for one in streams.values()), Chance(3))
     assert torch.equal(objective.hide(other, again).embedding, before.embedding)
     hidden = piece.hidden.mask()
@@ -297,12 +327,18 @@ def test_the_published_size_of_the_tokenizer() -> None:
     """5.05 M there. Ours has the sensor encoder, the cross-attention, a network for a patch; 3.7 M are SEANet and its LSTMs."""
     with torch.device("meta"):
         codec = Codec(TokenizeRecipe.load("brainomni_published"))
-    mixing = sum(one.numel() for name, one in codec.tokenizer.named_parameters() if not name.startswith(("embed", "name")))
+    mixing = sum(
+        one.numel()
+        for name, one in codec.tokenizer.named_parameters()
+        if not name.startswith(("embed", "name"))
+    )
     coding = sum(one.numel() for one in codec.patches.parameters())
     assert (mixing, coding) == (799296, 525888)
     assert mixing + coding < 5.05e6
     lstms = 2 * 2 * 4 * (2 * 256 * 256 + 2 * 256)  # two layers of 256 in the encoder and in the decoder
-    assert 5.05e6 - mixing - coding - lstms == pytest.approx(1.6e6, rel=0.05), "what SEANet's convolutions have"
+    assert 5.05e6 - mixing - coding - lstms == pytest.approx(1.6e6, rel=0.05), (
+        "what SEANet's convolutions have"
+    )
 
 
 def test_one_stream_holds_the_tokens_of_both(codec: Codec, streams: dict[str, Stream]) -> None:

@@ -14,7 +14,7 @@ from brainfm.layers.rotary import rotate, rotation
 
 PLAIN = 512**2  # the largest matrix of attention weights, tokens × tokens, that plain products are used for
 
-L = TypeVar("L", nn.Linear, Halves)
+L = TypeVar("L", bound=nn.Linear | Halves)
 Heads = Float[Tensor, "batch token head size"]
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Who attends to whom: queries, keys and values (each `Heads`) to what every query then holds."""
@@ -160,5 +160,5 @@ def heads_for(width: int) -> int:
 def residual(linear: L, depth: int) -> L:
     """Shrink what a layer adds by √(2·depth), so that the sum over the blocks keeps its size (Radford et al. 2019, §2.3)."""
     with torch.no_grad():
-        linear.weight /= math.sqrt(2 * depth)
+        linear.weight.div_(math.sqrt(2 * depth))
     return linear
