@@ -10,7 +10,7 @@ from brainfm.layers.along import Along
 from brainfm.layers.apart import APART
 from brainfm.layers.codebook import Quantised
 from brainfm.objectives import Loss
-from brainfm.recipe import Codes
+from brainfm.recipe_codes import Codes
 
 Rows = Float[Tensor, "row times sample"]
 """What the tokens of one row of one window hold, in order of time."""

@@ -30,7 +30,7 @@ ORDER = [
     "tokenizers", "encoders", "objectives", "heads", "answers", "quantizers", "blocks", "rates", "added_layers",
     "adaptation",
     "images",
-    "sizes", "precision", "recipe_yaml recipe_corpus", "recipe", "corpus", "features", "manifest", "checkpoint", "model",
+    "sizes", "precision", "recipe_yaml recipe_corpus recipe_codes", "recipe", "corpus", "features", "manifest", "checkpoint", "model",
     "patch_codec", "sensor_codec", "codec",
     "gather", "average", "learner", "event_model", "spike_likelihood generation wiring",
     "shards feed", "held_out", "progress", "run_folder", "launch", "train",

@@ -1,0 +1,81 @@
+"""What a recipe says of codes: of what they are, how many, and what must be told by them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, SerializeAsAny, field_validator
+
+from brainfm.layers.apart import APART, OF_WAVES
+from brainfm.part import Settings, suggest
+from brainfm.quantizers import Quantizer
+
+
+class Codes(Settings):
+    """How what the tokens of one modality hold becomes discrete codes."""
+
+    modality: str
+    also: list[str] = Field(
+        default=[], description="other instruments that the same codes are of, by a tokenizer that reads both"
+    )
+    of: Literal["signal", "amplitude"] = Field(
+        default="signal",
+        description="what is coded of each patch: its samples, or its amplitude spectrum (EEGFormer)",
+    )
+    quantizer: SerializeAsAny[Quantizer]
+    hidden: int = Field(default=128, ge=1, description="width of the layers between signal and codes")
+    width: int = Field(default=32, ge=1, description="of a code's vector")
+    context: int = Field(
+        default=1, ge=0, description="tokens before and after that the decoder sees beside one"
+    )
+    depth: int = Field(
+        default=0, ge=0, description="blocks in which tokens of one row hear each other before they are coded"
+    )
+    decoder_depth: int = Field(default=0, ge=0, description="the same behind the codes; 0: a convolution")
+    spectrum: float = Field(default=0.3, ge=0, description="weight of the spectrum beside the signal")
+    losses: dict[str, Annotated[float, Field(ge=0)]] = Field(
+        default={},
+        description="name in layers/apart.py → weight; by default smooth L1 with `spectrum`, of amplitudes the squared error",
+    )
+    tells: Literal["rows", "sensors"] = Field(
+        default="rows",
+        description="what must be told: what each row of tokens holds, or what sensors measure, by a tokenizer that can be asked "
+        "for any; it then learns, too",
+    )
+    drop: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the sensors that is told without being shown; of tells: sensors",
+    )
+    noise: float = Field(default=0.0, ge=0, description="deviation of white noise on what is shown; the same")
+    usage: float = Field(
+        default=0.8, ge=0, le=1, description="share of the codes that must occur in held-out windows"
+    )
+
+    @property
+    def modalities(self) -> list[str]:
+        """All instruments that the codes are of."""
+        return [self.modality, *self.also]
+
+    @property
+    def apart(self) -> dict[str, float]:
+        """The losses that count, with their weights."""
+        if self.losses:
+            return {name: weight for name, weight in self.losses.items() if weight}
+        if self.of == "amplitude":
+            return {"squared": 1.0}
+        beside = {"amplitude": self.spectrum, "phase": self.spectrum} if self.spectrum else {}
+        return {"signal": 1.0, **beside}
+
+    @field_validator("losses")
+    @classmethod
+    def _known(cls, value: dict[str, float], info: Any) -> dict[str, float]:
+        for name in value:
+            if name not in APART:
+                raise ValueError(f"{name!r} is no loss of codes{suggest(name, APART)}")
+            if name in OF_WAVES and info.data.get("of") == "amplitude":
+                raise ValueError(
+                    f"{name} is of waveforms, and these codes are of amplitudes; take squared or l1"
+                )
+        if value and not any(value.values()):
+            raise ValueError("every loss weighs nothing; give one a weight")
+        return value
