@@ -14,11 +14,7 @@ from brainfm.layers.rotary import rotate, rotation
 
 PLAIN = 512**2  # the largest matrix of attention weights, tokens × tokens, that plain products are used for
 
-<<<<<<< HEAD
 L = TypeVar("L", bound=nn.Linear | Halves)
-=======
-Linear = TypeVar("Linear", bound=nn.Module)
->>>>>>> deeper
 Heads = Float[Tensor, "batch token head size"]
 Mix = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Who attends to whom: queries, keys and values (each `Heads`) to what every query then holds."""
@@ -161,14 +157,8 @@ def heads_for(width: int) -> int:
     return min((n for n in range(1, width) if width % (2 * n) == 0), key=lambda n: abs(width / n - 64))
 
 
-def residual(linear: Linear, depth: int) -> Linear:
+def residual(linear: L, depth: int) -> L:
     """Shrink what a layer adds by √(2·depth), so that the sum over the blocks keeps its size (Radford et al. 2019, §2.3)."""
     with torch.no_grad():
-<<<<<<< HEAD
         linear.weight.div_(math.sqrt(2 * depth))
-=======
-        weight = linear.weight
-        assert isinstance(weight, Tensor)
-        weight.div_(math.sqrt(2 * depth))
->>>>>>> deeper
     return linear
