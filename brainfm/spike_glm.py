@@ -17,7 +17,9 @@ from sklearn.linear_model import PoissonRegressor
 Array = NDArray[np.float64]
 Counts = NDArray[Any]
 SILENT = 4_000
-"""Samples without a spike that train, at most."""
+"""Samples without a spike that train, at most, of each stratum."""
+SINCE = (0.005, 0.02, 0.1)
+"""Seconds since the last spike of any neuron that part the strata: most samples are silent, and what is seldom is near spikes."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +57,17 @@ class SpikeGLM:
     def fit(self, counts: Counts, samples: NDArray[np.int64]) -> "FittedGLM":
         """Of the rates in these samples, whose past may lie outside them."""
         rng = np.random.default_rng(self.seed)
-        busy = samples[counts[:, samples].any(axis=0)]
-        quiet = samples[~counts[:, samples].any(axis=0)]
-        drawn = np.sort(rng.choice(quiet, min(SILENT, len(quiet)), replace=False))
-        chosen = np.concatenate([busy, drawn])
-        weight = np.concatenate([np.ones(len(busy)), np.full(len(drawn), len(quiet) / max(1, len(drawn)))])
+        fired = counts.any(axis=0)
+        quiet = samples[~fired[samples]]
+        since = quiet - last_before(np.flatnonzero(fired), quiet)
+        parts = [samples[fired[samples]]]
+        weights = [np.ones(len(parts[0]))]
+        stratum = np.searchsorted(np.array(SINCE) * self.sfreq, since)
+        for one in np.unique(stratum):
+            many = quiet[stratum == one]
+            parts.append(np.sort(rng.choice(many, min(SILENT, len(many)), replace=False)))
+            weights.append(np.full(len(parts[-1]), len(many) / len(parts[-1])))
+        chosen, weight = np.concatenate(parts), np.concatenate(weights)
         x = self.design(counts, chosen)
         scale = np.maximum(x.std(axis=0), 1e-9)
         penalties = np.broadcast_to(self.penalty, len(counts))
@@ -114,7 +122,7 @@ def chosen(
     counts: Counts,
     samples: NDArray[np.int64],
     sfreq: float,
-    penalties: Sequence[float] = (30.0, 300.0, 3000.0),
+    penalties: Sequence[float] = (10.0, 100.0, 1000.0),
     longest: float = 0.5,
     seed: int = 0,
 ) -> FittedGLM:
@@ -126,6 +134,12 @@ def chosen(
     ]
     best = tuple(float(penalties[row]) for row in np.argmax(inner, axis=0))
     return SpikeGLM(sfreq, longest, penalty=best, seed=seed).fit(counts, samples)
+
+
+def last_before(at: NDArray[np.int64], samples: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The last of rising `at` before each sample, long ago where there is none."""
+    place = np.searchsorted(at, samples)
+    return np.where(place > 0, at[np.maximum(place, 1) - 1] if len(at) else 0, -(10**9))
 
 
 def filtered(at: NDArray[np.int64], often: Counts, samples: NDArray[np.int64], basis: Array) -> Array:
