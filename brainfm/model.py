@@ -292,7 +292,8 @@ class BrainFM(PreTrainedModel):
                 "train it with the `prepare` and `tokenizer` of the model's recipe"
             )
         if codec.tells_sensors:
-            self.tokenizers[modality].take(codec.tokenizer)
+            tokenizer: Any = self.tokenizers[modality]
+            tokenizer.take(codec.tokenizer)
         self.codecs[modality] = codec.to(self.device).eval()
 
     def rows(self, recording: Recording, modality: str) -> tuple[str, ...]:
