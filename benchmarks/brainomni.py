@@ -23,6 +23,7 @@ from claims import Claim, found, lines
 from numpy.typing import NDArray
 from scipy.stats import t
 
+from brainfm import folders
 from brainfm.batch import Batch
 from brainfm.codec import Codec
 from brainfm.corpus import Stream
@@ -99,7 +100,8 @@ def people(asked: Asked, modality: str, sensors: int, seed: int, subjects: int, 
 
 def devices(asked: Asked) -> list[Claim]:
     """Sensors of a device that no training saw, told from others of it, beside what interpolates between those."""
-    cards = [people(asked, modality, count, 21, 12, 60.0) for modality, count in OLD.items()]
+    size = (12, 60.0) if asked.limit is None else (3, 20.0)
+    cards = [people(asked, modality, count, 21, *size) for modality, count in OLD.items()]
     data = f"data={{cards: [{', '.join(map(str, cards))}]}}"
     codec = codec_of(asked, "devices", [data])
     nowhere = codec_of(asked, "nowhere", [data, NOWHERE])
@@ -186,10 +188,10 @@ def interval(gap: NDArray[np.float64]) -> tuple[float, float, float]:
 
 def joint(asked: Asked, steps: int = STEPS, seeds: Sequence[int] = (0,)) -> list[Claim]:
     """Frozen features of a network that read both at once, beside those of networks of one instrument each."""
-    codec_of(asked, "codec", [])
+    data, first, evaluation = simultaneous(asked)
+    codec_of(asked, "codec", [data])
     folder = asked.out / "codec"
     arms = {"EEG and MEG": ["eeg", "meg"], "EEG": ["eeg"], "MEG": ["meg"]}
-    evaluation = scored_people(asked)
     told: dict[str, list[Probabilities]] = {}
     for seed in seeds:
         for name, modalities in arms.items():
@@ -199,6 +201,7 @@ def joint(asked: Asked, steps: int = STEPS, seeds: Sequence[int] = (0,)) -> list
                 f"codecs={{{', '.join(f'{one}: {folder}' for one in modalities)}}}",
                 f"train.steps={asked.steps(steps)}",
                 f"seed={seed}",
+                data,
                 *([] if len(modalities) > 1 else ["together=[]"]),
             ]
             pretrain(PretrainRecipe.load("brainomni", overrides), where, quiet=True)
@@ -206,7 +209,10 @@ def joint(asked: Asked, steps: int = STEPS, seeds: Sequence[int] = (0,)) -> list
             told.setdefault(name, []).append(probed(model, evaluation, modalities))
             if len(modalities) > 1:
                 told.setdefault("untrained", []).append(probed(model.twin(seed), evaluation, modalities))
-    on = f"{CARD}, {evaluation.unit}, {len(evaluation.windows)} windows of 2 s, {len(seeds)} seeds, {asked.steps(steps)} steps"
+    on = (
+        f"{CARD}, {first} people trained on, {evaluation.unit}, {len(evaluation.windows)} windows of 2 s, "
+        f"{len(seeds)} seed{'s' * (len(seeds) > 1)}, {asked.steps(steps)} steps"
+    )
     return [
         compared("EEG and MEG together tell more than EEG", on, evaluation, "EEG and MEG", "EEG", told),
         compared("EEG and MEG together tell more than MEG", on, evaluation, "EEG and MEG", "MEG", told),
@@ -231,12 +237,23 @@ def compared(
     return Claim(says, on, f"{evaluation.metric}: {figure}", (gap.score, gap.low, gap.high))
 
 
-def scored_people(asked: Asked) -> Evaluation:
-    """The task of the people whom nothing was trained on, each scored by a probe of the others."""
-    whole = Evaluation.of(DataCard.load(CARD))
-    kept = whole.windows.rows(np.flatnonzero(whole.windows.recording >= FIRST))
-    folds = split("CrossSubject", kept, whole.recordings, 4)
-    return Evaluation(whole.card, whole.recordings, kept, "CrossSubject", folds, whole.metric)
+def simultaneous(asked: Asked) -> tuple[str, int, Evaluation]:
+    """The corpus as an override, how many people are trained on, and the task of the others, scored by a probe of one another."""
+    card, first = CARD, FIRST
+    if asked.limit is not None:  # a check: few people and short sessions
+        text = folders.find("data_cards", CARD, ".md").read_text(encoding="utf-8")
+        few = asked.out / "few.md"
+        few.write_text(
+            text.replace("subjects: 16, seconds: 120.0", "subjects: 4, seconds: 40.0"), encoding="utf-8"
+        )
+        card, first = str(few), 2
+    whole = Evaluation.of(DataCard.load(card))
+    held = [one.subject for one in whole.recordings[first:]]
+    kept = whole.windows.rows(np.flatnonzero(whole.windows.recording >= first))
+    folds = split("CrossSubject", kept, whole.recordings, min(4, len(held)))
+    names = ", ".join(f'"{name}"' for name in held)
+    data = f"data={{cards: [{card}], hold_out: {{{Path(card).stem}: [{names}]}}}}"
+    return data, first, Evaluation(whole.card, whole.recordings, kept, "CrossSubject", folds, whole.metric)
 
 
 @torch.inference_mode()
