@@ -26,12 +26,14 @@ class Section:
     """What `measured` is told beside what is asked."""
     dropped: Path | None = None
     """A file that the script itself writes after hours; the whole section is taken from it where it is there."""
+    function: str = "measured"
+    """What of the module measures."""
 
     def measured(self, asked: Asked) -> Found:
         """What goes to JSON."""
         if self.dropped is not None and self.dropped.exists() and asked.limit is None:
             return {"tables": json.loads(self.dropped.read_text(encoding="utf-8"))}
-        found: Found = self._function("measured")(asked, **self.given)
+        found: Found = self._function(self.function)(asked, **self.given)
         return found
 
     def lines(self, found: Found) -> list[str]:

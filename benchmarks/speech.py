@@ -13,9 +13,12 @@ import argparse
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from asked import Asked
+from claims import Claim, found, lines
 from numpy.typing import NDArray
 
 from brainfm import folders
@@ -51,6 +54,7 @@ AGAINST = {
     "trf": "full",
     "trf of all": "full",
 }
+__all__ = ["lines", "measured"]
 
 
 def main() -> None:
@@ -73,6 +77,41 @@ def main() -> None:
         for arm in (*LINEAR, *ARMS):
             said(arm, seed, chosen.out, sets)
     print(table(chosen.out, sets, chosen.seeds))  # noqa: T201 - this is the command's output
+
+
+CLAIMS = {
+    "no subject layer": "a layer for each subject helps",
+    "regression": "the contrastive loss beats regression",
+    "artefacts, no clamp": "the clamp of amplitudes helps where sensors jump",
+    "trf": "the network beats a ridge (TRF) of each person's own",
+    "trf of all": "the network beats a ridge (TRF) of all people",
+}
+
+
+def measured(asked: Asked) -> dict[str, Any]:
+    """The claims about top-10 of one seed, for `systems.py`."""
+    torch.set_num_threads(1)
+    sets = () if asked.limit is None else (f"train.steps={asked.limit}",)
+    full = said("full", 0, asked.out, sets)
+    ten = evaluation_of("full", asked.out, sets)
+    row, chance = ten.row("full", [full]), ten.chance().score
+    on = f"simulated_speech, {ten.unit}, one seed, one fifth of the sentences"
+    above = (row.score - chance, row.low - chance, row.high - chance)
+    claims = [
+        Claim("segments that were heard are found", on, f"top-10 {row.score:.3f}, chance {chance:.3f}", above)
+    ]
+    for arm, words in CLAIMS.items():
+        whole = AGAINST[arm]
+        ten = evaluation_of(arm, asked.out, sets)
+        pair = [said(one, 0, asked.out, sets) for one in (whole, arm)]
+        gap = ten.difference(whole, pair[:1], arm, pair[1:])
+        scores = [ten.row(one, [values]).score for one, values in zip((whole, arm), pair, strict=True)]
+        claims.append(
+            Claim(
+                words, on, f"top-10 {scores[0]:.3f}, without {scores[1]:.3f}", (gap.score, gap.low, gap.high)
+            )
+        )
+    return found(claims)
 
 
 def recipe(arm: str, out: Path, sets: tuple[str, ...] = ()) -> FinetuneRecipe:

@@ -5,7 +5,7 @@ from typing import Literal, Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor
@@ -15,6 +15,8 @@ from brainfm.part import Settings
 
 IGNORED = -1
 """The label of what has none."""
+OF_LABELS = ("classes", "sequences")
+"""What a head tells of by logits of labels."""
 SAME = 1e-4
 """Of the longest vector's length: segments that are no farther apart are one, which two people heard."""
 
@@ -39,7 +41,7 @@ class Answer(Settings):
     are those of the training windows, one for each output.
     """
 
-    of: Literal["classes", "values", "rates", "segments"] = "classes"
+    of: Literal["classes", "values", "rates", "segments", "sequences"] = "classes"
     mean: list[float] = []
     scale: list[float] = []
     unit: str = ""
@@ -49,8 +51,8 @@ class Answer(Settings):
     @classmethod
     def to(cls, targets: Targets, matching: Matching | None = None) -> Self:
         """The answer to the targets of training windows."""
-        if targets.of == "classes":
-            return cls()
+        if targets.of in OF_LABELS:
+            return cls(of=targets.of)
         flat = targets.value.reshape(-1, targets.value.shape[-1]).astype(np.float64)
         spread = flat.std(axis=0)
         return cls(
@@ -64,12 +66,15 @@ class Answer(Settings):
     def loss(
         self, output: Float[Tensor, "batch ..."], true: Tensor, weight: Float[Tensor, " class"] | None = None
     ) -> tuple[str, Float[Tensor, ""]]:
-        """The name of a loss, and its mean over windows; `true` is (window[, part]) labels or (window, part, output) numbers."""
+        """The name of a loss, and its mean over windows; `true` is (window[, part]) labels, (window, place) of sequences, or
+        (window, part, output) numbers."""
         if self.of == "classes":
             # the mean over a batch of what carries a label; one without any gives 0, not NaN
             known = (true != IGNORED).any()
             found = F.cross_entropy(output.flatten(0, -2), true.flatten(), weight, ignore_index=IGNORED)
             return "cross_entropy", found if known else output.sum() * 0.0
+        if self.of == "sequences":
+            return "ctc", spelled(output, true)
         told = output.reshape(true.shape)
         mean, scale = (torch.tensor(one, device=told.device) for one in (self.mean, self.scale))
         if self.of == "values" or (self.of == "segments" and self.matching.loss == "squared_error"):
@@ -83,10 +88,22 @@ class Answer(Settings):
     def told(self, output: Float[Tensor, "batch ... output"]) -> Float[Tensor, "batch ... output"]:
         """Probabilities, values in the target's unit, or expected counts."""
         output = output.double()
-        if self.of == "classes":
+        if self.of in OF_LABELS:
             return output.softmax(dim=-1)
         mean, scale = (torch.tensor(one, device=output.device).double() for one in (self.mean, self.scale))
         return (output + mean.log()).exp() if self.of == "rates" else output * scale + mean
+
+
+def spelled(output: Float[Tensor, "batch time label"], true: Int[Tensor, "batch place"]) -> Float[Tensor, ""]:
+    """How surprising a sequence is that was said at unknown moments, by symbol: CTC (Graves et al. 2006, equation 8), mean over
+    windows. The last label is the blank; `true` is −1 behind a window's last symbol."""
+    length = (true != IGNORED).sum(dim=1)
+    moments = torch.full_like(length, output.shape[1])
+    logs = output.float().log_softmax(dim=-1).transpose(0, 1)
+    found: Tensor = F.ctc_loss(
+        logs, true.clamp(min=0), moments, length, blank=output.shape[-1] - 1, reduction="mean"
+    )
+    return found
 
 
 def matched(

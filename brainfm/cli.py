@@ -84,14 +84,14 @@ def demo(
         result.print()
 
 
-@app.command(epilog="Example: brainfm show smoke --set size=small")
+@app.command(epilog="Example: brainfm show smoke --set size=small    (or: brainfm show --systems)")
 def show(
     recipe: Annotated[
-        str,
+        str | None,
         typer.Argument(
-            help="A name in pretrain/ or finetune/ (finetune/smoke where both have one), or a path."
+            help="A name in pretrain/ or finetune/ (finetune/smoke where both have one), or a path; of --systems, one of them."
         ),
-    ],
+    ] = None,
     set_: Set = None,
     cost: Annotated[
         bool,
@@ -99,9 +99,21 @@ def show(
             help="Instead, what a pretraining asks for: weights, tokens, operations, memory, hours."
         ),
     ] = False,
+    systems: Annotated[
+        bool,
+        typer.Option(
+            "--systems",
+            help="Instead, the published systems that recipes stand for: parts, weights beside the paper's, what was shown.",
+        ),
+    ] = False,
     json_: Json = False,
 ) -> None:
     """Print a recipe as it resolves: every value explicit, with the hash that travels with checkpoints and reports."""
+    if systems:
+        show_systems(recipe, json_)
+        return
+    if recipe is None:
+        raise BrainfmError("name a recipe, for example `brainfm show smoke`, or ask for --systems")
     from brainfm.any_recipe import load
 
     resolved: Any = load(recipe, set_ or ())
@@ -111,6 +123,17 @@ def show(
         show_json({**resolved.model_dump(mode="json"), "hash": resolved.hash})
     else:
         typer.echo(f"{resolved.text}# hash {resolved.hash}")
+
+
+def show_systems(name: str | None, as_json: bool) -> None:
+    """All published systems, or one of them in full."""
+    from brainfm.jobs.systems import rows, table
+
+    found = rows([name] if name else ())
+    if as_json:
+        show_json({"rows": [row.json for row in found]})
+    else:
+        typer.echo(found[0].text if name else table(found))
 
 
 def show_cost(recipe: Any, as_json: bool) -> None:

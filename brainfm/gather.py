@@ -17,7 +17,8 @@ from brainfm.data.windows import Windows, measured, place, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import DataError
 from brainfm.manifest import Manifest
-from brainfm.recipe import Corpus, PretrainRecipe, SignalRecipe, Simultaneous, span
+from brainfm.recipe import PretrainRecipe, SignalRecipe, Simultaneous
+from brainfm.recipe_corpus import Corpus, span
 
 FITTED_ON = 512  # windows that the corpus's statistics are learnt from
 FEWEST = 8  # events of a window that is trained on

@@ -32,12 +32,26 @@ from brainfm.metrics import METRICS, OF_RATES, OF_SEGMENTS, OF_VALUES, Metric, P
 from brainfm.probes import RidgeProbe
 from brainfm.regressors import Regressor
 from brainfm.ridge import Ridge
+from brainfm.sequence_probe import SequenceProbe
+from brainfm.sequence_scores import OF_SEQUENCES
 from brainfm.sounds import Sound
 
 FLOOR = 0.05
 """Of a neuron's mean count in training: a linear probe can tell less than nothing, and is then taken to mean this."""
-SCORES = {"values": OF_VALUES, "rates": OF_RATES, "classes": METRICS, "segments": OF_SEGMENTS}
-USUAL = {"values": "r2", "rates": "co_bps", "classes": "balanced_accuracy", "segments": "top_10"}
+SCORES = {
+    "values": OF_VALUES,
+    "rates": OF_RATES,
+    "classes": METRICS,
+    "segments": OF_SEGMENTS,
+    "sequences": OF_SEQUENCES,
+}
+USUAL = {
+    "values": "r2",
+    "rates": "co_bps",
+    "classes": "balanced_accuracy",
+    "segments": "top_10",
+    "sequences": "symbol_accuracy",
+}
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Targeted(Evaluation):
     @property
     def parts(self) -> int:
         """Of each window."""
-        return self.targets.value.shape[1]
+        return self.targets.parts
 
     @property
     def classes(self) -> int:
@@ -158,6 +172,8 @@ class Targeted(Evaluation):
         for the rows of the targets in training.
         """
         of = fold.train if rows is None else rows[fold.train]
+        if self.targets.of == "sequences":
+            return self._sequences(features, fold, of)
         apart = features.reshape(len(features) * self.parts, -1)
         train, test = (self._every_part(one) for one in (fold.train, fold.test))
         groups = np.repeat(self.inner(fold), self.parts)
@@ -174,8 +190,17 @@ class Targeted(Evaluation):
             out = self._possible(Ridge().fit(apart[train], flat, groups).predict(apart[test]), flat)
         return out.reshape(len(fold.test), self.parts, -1)
 
+    def _sequences(self, features: NDArray[np.float32], fold: Fold, of: NDArray[np.int64]) -> Probabilities:
+        """CTC on the features of every moment, which ridge has no answer for."""
+        moments = features.reshape(len(features), self.parts, -1)
+        groups = self.inner(fold)
+        probe = SequenceProbe(inner_folds(np.zeros(len(groups), np.int64), groups), self.classes)
+        return probe.fit(moments[fold.train], self.targets.value[of]).predict_proba(moments[fold.test])
+
     def baseline(self, part: Any) -> Probabilities:
         """Out-of-fold predictions of a classical regressor, each part of a window by its own signal alone."""
+        if self.targets.of == "sequences":
+            raise DataError("a regression tells numbers, and sequences are labels; leave regressors away")
         prepared = prepare(self.recordings, part.steps(), self.modality)
         first = prepared[0].signal(self.modality)
 

@@ -20,8 +20,8 @@ from brainfm.recipe import (
     Recipe,
     SignalRecipe,
     TokenizeRecipe,
-    span,
 )
+from brainfm.recipe_corpus import span
 from brainfm.recipe_reconstruct import ReconstructRecipe
 from brainfm.recipe_yaml import parse_yaml, read_yaml, to_yaml
 from brainfm.sizes import SIZES, learning_rate

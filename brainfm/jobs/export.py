@@ -18,6 +18,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from brainfm.answers import OF_LABELS
 from brainfm.batch import Batch
 from brainfm.corpus import Stream
 from brainfm.data.cards import DataCard
@@ -303,7 +304,7 @@ def description(
 ) -> dict[str, Any]:
     """What belongs into the graph and what comes out, for whoever has the file alone."""
     decoder, signal = model.decoder, stream.recordings[0].signal(stream.modality)
-    name = ("logits" if decoder.answer.of == "classes" else "numbers") if decoder else "features"
+    name = ("logits" if decoder.answer.of in OF_LABELS else "numbers") if decoder else "features"
     raw = decoder.sensors if decoder else list(recording.signal(stream.modality).sensors.name)
     steps = [step.model_dump(mode="json") for step in model.signals[stream.modality].prepare]
     return {

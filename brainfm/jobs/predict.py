@@ -18,6 +18,7 @@ from brainfm.data.windows import Windows
 from brainfm.data.windows.trials import Trials
 from brainfm.errors import CheckpointError, DataError
 from brainfm.model import BrainFM, DecoderSettings, throughout
+from brainfm.sequence_scores import collapsed
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,35 @@ class Predictions:
         return text.getvalue()
 
 
-def predict(decoder: str | Path, file: Path, subject: str = "") -> Predictions:
+@dataclass(frozen=True)
+class Spelled:
+    """One row a window, for decoders of sequences: `start` in seconds, all `seconds` long, and the labels in their order."""
+
+    labels: Sequence[str]
+    start: NDArray[np.float64]
+    seconds: float
+    sequence: list[list[str]]
+    cut: str
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What `predict --json` prints."""
+        pairs = zip(self.start, self.sequence, strict=True)
+        rows = [{"start": float(start), "sequence": sequence} for start, sequence in pairs]
+        shared = {"labels": list(self.labels), "seconds": self.seconds, "cut": self.cut}
+        return {**shared, "of": "sequences", "windows": rows}
+
+    def csv(self) -> str:
+        """A table with a header: start, seconds, and the labels with blanks between them."""
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(["start", "seconds", "sequence"])
+        for start, sequence in zip(self.start, self.sequence, strict=True):
+            table.writerow([f"{start:.3f}", f"{self.seconds:g}", " ".join(sequence)])
+        return text.getvalue()
+
+
+def predict(decoder: str | Path, file: Path, subject: str = "") -> Predictions | Spelled:
     """Decode a file window by window: at its events where the decoder learnt trials and the file has events, else throughout.
 
     `subject` is whose it is, by the name of the decoder's training set. Raises `DataError` where the file lacks a sensor that the
@@ -84,11 +113,15 @@ def predict(decoder: str | Path, file: Path, subject: str = "") -> Predictions:
     stream = model.stream(prepared, windows, model.decoder.modality)
     found = model.probabilities(stream, np.arange(len(windows)))
     answer = model.decoder.answer
+    labels = model.decoder.labels
+    if answer.of == "sequences":
+        spelled = [[labels[symbol] for symbol in one] for one in collapsed(found)]
+        return Spelled(labels[:-1], windows.start, windows.seconds, spelled, cut)
     parts = found.shape[1] if found.ndim == 3 else 1
     seconds = windows.seconds / parts
     start = (windows.start[:, None] + seconds * np.arange(parts)).reshape(-1)
     told = found.reshape(len(start), -1)
-    return Predictions(model.decoder.labels, start, seconds, told, cut, answer.of, answer.unit)
+    return Predictions(labels, start, seconds, told, cut, answer.of, answer.unit)
 
 
 def read(settings: DecoderSettings, file: Path) -> Recording:

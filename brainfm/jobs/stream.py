@@ -12,6 +12,7 @@ import psutil  # type: ignore[import-untyped]  # comes with accelerate
 import torch
 from numpy.typing import NDArray
 
+from brainfm.answers import OF_LABELS
 from brainfm.batch import Batch
 from brainfm.data.live import Block, Played, Source
 from brainfm.data.lsl import Lsl
@@ -73,7 +74,7 @@ class Decision:
         """The same for the line that changes."""
         numbers = ", ".join(f"{name} {value:.3g}" for name, value in self.told.items())
         said = (
-            f"{self.label} {self.told[self.label]:.2f}" if self.of == "classes" else f"{numbers} {self.unit}"
+            f"{self.label} {self.told[self.label]:.2f}" if self.of in OF_LABELS else f"{numbers} {self.unit}"
         )
         return f"{self.time:.1f} s · {said.strip()} · {self.latency_ms:.1f} ms"
 
@@ -83,7 +84,7 @@ class Decision:
         told = dict(self.told)
         said = (
             {"label": self.label, "probabilities": told}
-            if self.of == "classes"
+            if self.of in OF_LABELS
             else {"value": told, "of": self.of, "unit": self.unit}
         )
         return {"time": round(self.time, 6), **said, "latency_ms": round(self.latency_ms, 3)}

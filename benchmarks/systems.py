@@ -1,0 +1,134 @@
+"""Run every published system's tiny recipe end to end, and say of each claim whether it holds here. One command, resumable.
+
+    BRAINFM_DATA=recordings python benchmarks/systems.py                   # all of them, half an hour on two cores
+    python benchmarks/systems.py --only du_in barista
+    python benchmarks/systems.py --long --only du_in                       # also what takes longer than a few minutes
+    python benchmarks/systems.py --limit 2 --out runs/systems-check        # a check: two steps, sets and seeds of each
+
+A file of `brainfm/systems/` names the script that measures a system. OUT keeps what was measured, so a killed command goes on;
+OUT belongs to one state of the code and one limit. Tables go between the markers of SYSTEMS.md, the claims beside the system's
+file, where `brainfm show --systems` finds them; with --limit both stay in OUT.
+"""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import results_page
+from claims import lines
+from results import THREADS, claim, made, say
+from results_sections import Section
+
+from brainfm.errors import BrainfmError
+from brainfm.files import write_json, write_text
+from brainfm.jobs.systems import matrix, rows
+from brainfm.published import FOLDER, System, names, verdict
+
+PAGE = Path(__file__).resolve().parent / "SYSTEMS.md"
+HOUSE = PAGE.parents[1] / "ARCHITECTURE.md"
+"""Where the parts × systems table stands."""
+MINUTES, LONG_MINUTES = 6, 45
+"""Budgets of a system, of one core."""
+LONG = "_long"
+
+
+def main() -> int:
+    """Measure what is asked for; 0 only if all of it was measured."""
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument("--out", type=Path, default=Path("runs/systems"))
+    arguments.add_argument("--only", nargs="+", default=[], metavar="SYSTEM", help=f"of {', '.join(names())}")
+    arguments.add_argument(
+        "--limit", type=int, help="at most so many training steps, sets and seeds: a check"
+    )
+    arguments.add_argument("--long", action="store_true", help="also claims that take longer")
+    arguments.add_argument("--side-by-side", type=int, default=2, help="systems at once, one thread each")
+    arguments.add_argument("--keep", action="store_true", help="go on in a folder that other code began")
+    asked = arguments.parse_args()
+    os.environ.update(dict.fromkeys(THREADS, "1"))  # before a script imports numpy
+    began = time.monotonic()
+    try:
+        sections = chosen(asked.only or names(), asked.long)
+        claim(asked.out, asked.limit, asked.keep)
+        lacking = together(sections, asked.out, asked.limit, asked.side_by_side)
+        written(asked.only or names(), asked.out, asked.limit)
+    except BrainfmError as error:
+        say(str(error))
+        return 1
+    say(
+        f"{(time.monotonic() - began) / 60:.1f} min"
+        + (f"; not measured: {', '.join(lacking)}" if lacking else "")
+    )
+    return int(bool(lacking))
+
+
+def chosen(keys: Sequence[str], long: bool) -> list[Section]:
+    """What measures these systems. Raises `BrainfmError` for a name that is none."""
+    out = []
+    for key in keys:
+        system = System.load(key)
+        if system.benchmark is not None:
+            out.append(Section(key, system.benchmark, MINUTES, system.given))
+            if long and has_long(system.benchmark):
+                out.append(Section(key + LONG, system.benchmark, LONG_MINUTES, function="measured_long"))
+    return out
+
+
+def has_long(benchmark: str) -> bool:
+    """Whether a script has claims that take longer; read, not imported, since an import takes seconds."""
+    return "def measured_long(" in (PAGE.parent / f"{benchmark}.py").read_text(encoding="utf-8")
+
+
+def together(sections: Sequence[Section], out: Path, limit: int | None, side_by_side: int) -> list[str]:
+    """Measure sections side by side; the names of those that were not."""
+    context = multiprocessing.get_context("spawn")  # a fork would inherit torch's threads
+    with ProcessPoolExecutor(side_by_side, mp_context=context) as pool:
+        done = list(pool.map(one, sections, [out] * len(sections), [limit] * len(sections)))
+    return [section.name for section, there in zip(sections, done, strict=True) if not there]
+
+
+def one(section: Section, out: Path, limit: int | None) -> bool:
+    """Measure one, whatever becomes of the others."""
+    try:
+        return made(section, out, limit)
+    except Exception as error:  # the other systems are to be measured all the same
+        say(f"{section.name}: {type(error).__name__}: {error}")
+        return False
+
+
+def written(keys: Sequence[str], out: Path, limit: int | None) -> None:
+    """Put what was measured into the page and beside the systems' files, and say a line of each claim."""
+    tables, folder = {}, FOLDER if limit is None else out
+    for key in keys:
+        measured = {name: claims_in(out / f"{name}.json") for name in (key, key + LONG)}
+        before = claims_in(FOLDER / f"{key}.json")
+        long = measured[key + LONG] or [one for one in before if one.get("long")]
+        claims = measured[key] + [{**one, "long": True} for one in long]
+        if not measured[key]:
+            continue
+        write_json(folder / f"{key}.json", {"claims": claims})
+        tables[key] = lines({"claims": claims})
+        say(f"{System.load(key).name}: {verdict(claims)}")
+        for found in claims:
+            say(f"  {found['verdict']:>9}  {found['says']}: {found['figure']}")
+    page = PAGE if limit is None else out / PAGE.name
+    write_text(page, results_page.rewritten(PAGE.read_text(encoding="utf-8"), tables))
+    if limit is None:
+        house = HOUSE.read_text(encoding="utf-8")
+        write_text(HOUSE, results_page.rewritten(house, {"systems": matrix(rows())}))
+
+
+def claims_in(path: Path) -> list[dict[str, object]]:
+    """The claims of a file; none where it is not there."""
+    return json.loads(path.read_text(encoding="utf-8"))["claims"] if path.exists() else []
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,138 @@
+"""Published systems as recipes: every file says what is so, its parts are those of its recipes, its weights near the paper's."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import results_page
+import systems
+from claims import Claim, found, lines
+
+from brainfm import folders
+from brainfm.cli import app
+from brainfm.errors import RecipeError
+from brainfm.jobs.systems import matrix, row, rows, table, weights_of
+from brainfm.published import Count, System, claims_of, load, names, verdict
+from brainfm.recipe_yaml import read_yaml
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("key", names())
+def test_every_system_is_made_of_recipes_that_say_so(key: str) -> None:
+    system = System.load(key)
+    assert system.parts
+    for recipe in [*system.recipes, *(count.recipe for count in system.published)]:
+        assert load(recipe, [])
+        folder, _, name = recipe.partition("/")
+        text = folders.find(folder, name, ".yaml").read_text(encoding="utf-8")
+        assert text.startswith("#") and ("# Run: " in text or "brainfm " in text.partition("\n\n")[0]), recipe
+
+
+@pytest.mark.parametrize("key", names())
+def test_every_system_has_its_script_and_its_place_on_the_page(key: str) -> None:
+    system = System.load(key)
+    assert system.benchmark and (ROOT / "benchmarks" / f"{system.benchmark}.py").exists()
+    assert key in results_page.tables(systems.PAGE.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("key", names())
+def test_what_the_page_says_is_what_was_measured(key: str) -> None:
+    inside = results_page.tables(systems.PAGE.read_text(encoding="utf-8"))[key]
+    claims = claims_of(key)
+    assert inside.split() == " ".join(lines({"claims": claims}) if claims else []).split()
+
+
+@pytest.mark.parametrize("key", names())
+def test_weights_are_counted_beside_the_papers(key: str) -> None:
+    for count, ours in row(key).counts:
+        assert 0.3 < ours / count.weights < 3, f"{count.recipe} is of another size than {count.source} says"
+
+
+def test_the_house_says_which_part_is_whose() -> None:
+    """`python benchmarks/systems.py` writes the table anew."""
+    inside = results_page.tables(systems.HOUSE.read_text(encoding="utf-8"))["systems"]
+    assert inside.split() == " ".join(matrix(rows())).split()
+
+
+def test_a_size_that_is_not_the_papers_is_seen() -> None:
+    count = Count(recipe="finetune/speech_published", of="encoder", weights=6_108_800, source="code")
+    assert weights_of(count) == 6_108_800
+    narrower = count.model_copy(update={"overrides": ["network.encoder.hidden=160"]})
+    assert weights_of(narrower) < 3_000_000
+
+
+def test_a_task_without_a_network_has_nothing_to_count() -> None:
+    with pytest.raises(RecipeError, match="no network of its own"):
+        weights_of(Count(recipe="finetune/smoke", of="encoder", weights=1, source="nobody"))
+
+
+def test_the_table_has_a_line_for_each_and_the_page_of_one_says_all() -> None:
+    printed = table(rows())
+    assert all(System.load(key).name in printed for key in names())
+    one = row("speech")
+    assert "spatial_attention" in one.text and one.system.unknown in one.text
+
+
+def test_show_prints_systems_as_json_and_refuses_what_is_none() -> None:
+    result = CliRunner().invoke(app, ["show", "--systems", "speech", "--json"])
+    (only,) = json.loads(result.stdout)["rows"]
+    assert only["parameters"] == only["published_parameters"] == 6_108_800
+    assert only.keys() >= {"system", "recipe", "parameters", "published_parameters", "shown", "verdict"}
+    with pytest.raises(RecipeError, match="did you mean 'speech'"):
+        rows(["spech"])
+
+
+def claim(low: float, high: float) -> Claim:
+    return Claim("it helps", "nobody", "1 beside 2", ((low + high) / 2, low, high))
+
+
+def test_a_claim_is_decided_by_its_interval() -> None:
+    assert [claim(*ends).verdict for ends in ((0.1, 0.2), (-0.1, 0.2), (-0.2, -0.1), (0.0, 0.1))] == [
+        "shown", "not shown", "against", "not shown",
+    ]  # fmt: skip
+    assert Claim("equal", "nobody", "4 of 4", holds=True).verdict == "shown"
+    with pytest.raises(ValueError, match="interval"):
+        Claim("both", "nobody", "", (0.0, 0.0, 0.0), holds=True)
+
+
+def test_claims_are_counted_in_words() -> None:
+    claims = found([claim(0.1, 0.2), claim(-0.1, 0.2), claim(0.3, 0.4)])["claims"]
+    assert verdict(claims) == "2 shown, 1 not shown"
+    assert verdict([]) == "not run"
+
+
+def test_one_command_measures_writes_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two systems of which one fails: the other is kept, and what was measured is not measured again."""
+    folder, page = tmp_path / "systems", tmp_path / "SYSTEMS.md"
+    folder.mkdir()
+    page.write_text("<!-- table: speech -->\n<!-- /table -->\n", encoding="utf-8")
+    house = tmp_path / "ARCHITECTURE.md"
+    house.write_text("<!-- table: systems -->\n<!-- /table -->\n", encoding="utf-8")
+    monkeypatch.setattr(systems, "FOLDER", folder)
+    monkeypatch.setattr(systems, "PAGE", page)
+    monkeypatch.setattr(systems, "HOUSE", house)
+    (tmp_path / "speech.json").write_text(json.dumps(found([claim(0.1, 0.2)])), encoding="utf-8")
+    (folder / "speech.json").write_text(
+        json.dumps({"claims": [{**claim(-2.0, -1.0).json, "long": True}]}), encoding="utf-8"
+    )
+    systems.written(["speech", "brain_it"], tmp_path, None)
+    assert "| +0.150 [+0.100, +0.200] | shown |" in page.read_text(encoding="utf-8")
+    kept = json.loads((folder / "speech.json").read_text(encoding="utf-8"))["claims"]
+    assert [one["verdict"] for one in kept] == ["shown", "against"], (
+        "claims that take long stay until made again"
+    )
+    assert not (folder / "brain_it.json").exists()
+
+
+def test_recipes_of_systems_are_named_in_their_comment() -> None:
+    """A user finds the paper where the recipe is."""
+    for key in names():
+        system = System.load(key)
+        folder, _, name = system.recipes[-1].partition("/")
+        path = folders.find(folder, name, ".yaml")
+        assert read_yaml(path) and "arXiv" in path.read_text(encoding="utf-8")
