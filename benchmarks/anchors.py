@@ -52,9 +52,9 @@ def main() -> None:
     print("\n".join(lines((measured_long if chosen.long else measured)(asked))))  # noqa: T201
 
 
-def measured(asked: Asked) -> dict[str, Any]:
-    """One seed."""
-    return claims(asked, SEEDS, STEPS)
+def measured(asked: Asked, of: str | None = None) -> dict[str, Any]:
+    """One seed; of one system, or of all side by side."""
+    return claims(asked, SEEDS, STEPS, of)
 
 
 def measured_long(asked: Asked) -> dict[str, Any]:
@@ -62,12 +62,14 @@ def measured_long(asked: Asked) -> dict[str, Any]:
     return claims(replace(asked, out=asked.out / "long"), LONG_SEEDS, 3 * STEPS)
 
 
-def claims(asked: Asked, seeds: Sequence[int], steps: int) -> dict[str, Any]:
+def claims(asked: Asked, seeds: Sequence[int], steps: int, of: str | None = None) -> dict[str, Any]:
     """Whether each learns anything, and whether REVE's vector of the window helps."""
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
     names = [name for name in ANCHORS if asked.limit is None or name != NO_CODEC]
     names = [*asked.few(names), *([NO_SUMMARY] if asked.limit is None else [])]
+    if of is not None:
+        names = [name for name in names if name.partition(",")[0] == of]
     codec = asked.out / "codec"
     if NO_CODEC in names:
         train_codes(TokenizeRecipe.load("codes_labram", ["train.precision=no"]), codec, quiet=True)
