@@ -1,6 +1,7 @@
 """A model that listens to some of its sensors alone."""
 
 import copy
+from typing import Any
 
 from brainfm.corpus import Stream
 from brainfm.errors import RecipeError
@@ -12,9 +13,10 @@ def narrowed(start: BrainFM, first: BrainFM, choice: ListeningTo, seen: Stream) 
     """A copy of `start` without the sensors that weigh least in `first`, of the people whose windows are `seen`."""
     require(start, seen.modality)
     people = [batch.identity[0][batch.valid[0]].tolist() for batch in seen.of_each()]
-    quiet = choice.quiet(first.tokenizers[seen.modality].loudness(), people)
+    weighed: Any = first.tokenizers[seen.modality]
+    quiet = choice.quiet(weighed.loudness(), people)
     found = copy.deepcopy(start)
-    tokenizer = found.tokenizers[seen.modality]
+    tokenizer: Any = found.tokenizers[seen.modality]
     tokenizer.leave_out(quiet)
     found.config.known = {**found.config.known, seen.modality: tokenizer.known()}
     return found
