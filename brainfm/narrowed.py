@@ -13,8 +13,8 @@ def narrowed(start: BrainFM, first: BrainFM, choice: ListeningTo, seen: Stream) 
     """A copy of `start` without the sensors that weigh least in `first`, of the people whose windows are `seen`."""
     require(start, seen.modality)
     people = [batch.identity[0][batch.valid[0]].tolist() for batch in seen.of_each()]
-    judge: Any = first.tokenizers[seen.modality]
-    quiet = choice.quiet(judge.loudness(), people)
+    weighed: Any = first.tokenizers[seen.modality]
+    quiet = choice.quiet(weighed.loudness(), people)
     found = copy.deepcopy(start)
     tokenizer: Any = found.tokenizers[seen.modality]
     tokenizer.leave_out(quiet)
