@@ -96,8 +96,8 @@ def one_neuron(x: Array, train: Counts, weight: Array, penalty: float) -> tuple[
 class FittedGLM:
     """`coefficient` (neuron, neuron · filter) and `intercept` (neuron,) of the log-rates a sample.
 
-    No rate is told that is above the highest in training (`ceiling`): one burst that is longer than any there would else cost more
-    than all that was told well.
+    No rate is told that is above the highest in training (`ceiling`): one burst longer than any there would else cost more than
+    all that was told well.
     """
 
     part: SpikeGLM
