@@ -76,7 +76,8 @@ class SpikeGLM:
             for train, penalty in zip(counts[:, chosen], penalties, strict=True)
         ]
         coefficient = np.stack([one / scale for one, _ in fits])
-        return FittedGLM(self, coefficient, np.array([intercept for _, intercept in fits]))
+        intercept = np.array([one for _, one in fits])
+        return FittedGLM(self, coefficient, intercept, (x @ coefficient.T + intercept).max(axis=0))
 
 
 def one_neuron(x: Array, train: Counts, weight: Array, penalty: float) -> tuple[Array, float]:
@@ -93,18 +94,25 @@ def one_neuron(x: Array, train: Counts, weight: Array, penalty: float) -> tuple[
 
 @dataclass(frozen=True)
 class FittedGLM:
-    """`coefficient` (neuron, neuron · filter) and `intercept` (neuron,) of the log-rates a sample."""
+    """`coefficient` (neuron, neuron · filter) and `intercept` (neuron,) of the log-rates a sample.
+
+    No rate is told that is above the highest in training (`ceiling`): one burst longer than any there would else cost more than
+    all that was told well.
+    """
 
     part: SpikeGLM
     coefficient: Array
     intercept: Array
+    ceiling: Array
 
     def log_likelihood(self, counts: Counts, samples: NDArray[np.int64], at_once: int = 50_000) -> Array:
         """(sample, neuron) nats of how often each neuron fires in these samples, given all before them."""
         found = []
         for first in range(0, len(samples), at_once):
             part = samples[first : first + at_once]
-            said = np.minimum(self.part.design(counts, part) @ self.coefficient.T + self.intercept, 2.0)
+            said = np.minimum(
+                self.part.design(counts, part) @ self.coefficient.T + self.intercept, self.ceiling
+            )
             true = counts[:, part].T
             found.append(true * said - np.exp(said) - gammaln(true + 1.0))
         return np.concatenate(found)

@@ -77,7 +77,7 @@ def changed(before: nn.Module, after: nn.Module) -> set[str]:
 
 
 def test_every_way_is_tried() -> None:
-    assert known(Adaptation) == sorted(["frozen", "full", "lp_ft", *PEFT])
+    assert known(Adaptation) == sorted(["frozen", "full", "lp_ft", "sensors", *PEFT])
 
 
 def test_frozen_moves_the_head_and_nothing_else(adapted: Adapt) -> None:

@@ -19,7 +19,7 @@ class Sensors(Adaptation):
     Raises `DataError` where no tokenizer knows sensors by name.
     """
 
-    row: ClassVar[str] = "sensors"
+    row: ClassVar[str] = "finetuned:sensors"
     keeps_head: ClassVar[bool] = True
 
     def phases(self, model: nn.Module, head: float) -> list[Phase]:
