@@ -179,7 +179,7 @@ def seizures(asked: Asked, title: str, name: str, codes: str) -> list[Claim]:
     codec = codec_of(asked, name, recipe_of(asked, name))
     stream = windows_of(codec, evaluation)
     text = coded(codec, stream)
-    words = told(evaluation, text, Options(longest=LONGEST, shuffles=SHUFFLES, least=2))
+    words = told(evaluation, text, Options(longest=LONGEST, shuffles=shuffles, least=2))
     logistic = [evaluation.out_of_fold(lambda _, fold: band_logistic(evaluation, fold))]
     ridge = [evaluation.baseline(BandPower())]
     rare = [two(rarity(codec, usual, text))[evaluation.tested]]
