@@ -81,7 +81,7 @@ def codec_of(asked: Asked, name: str, recipe: TokenizeRecipe) -> Codec:
 
 def planted(asked: Asked) -> list[Claim]:
     """Words of waveforms that are known to be there."""
-    steps = asked.steps(400)
+    steps, shuffles = asked.steps(400), len(asked.few(range(SHUFFLES)))
     evaluation = Evaluation.of(DataCard.load("simulated_waveforms"))
     label = evaluation.windows.label
     first = evaluation.windows.recording < FIRST
@@ -93,7 +93,7 @@ def planted(asked: Asked) -> list[Claim]:
         codec = codec_of(asked, arm.replace(" ", "-"), TokenizeRecipe.load("eegformer", overrides))
         texts[arm] = coded(codec, windows_of(codec, one))
     told_ = {
-        (arm, longest): told(one, text, Options(longest=longest, shuffles=SHUFFLES))
+        (arm, longest): told(one, text, Options(longest=longest, shuffles=shuffles))
         for arm, text in texts.items()
         for longest in ((1, LONGEST) if arm == "amplitudes" else (LONGEST,))
     }
@@ -175,10 +175,11 @@ def compared(
 def seizures(asked: Asked, title: str, name: str, codes: str) -> list[Claim]:
     """Words, errors and rare words of a codec that was trained without labels on normal recordings, beside band powers."""
     evaluation, usual = laid_out(asked, name, codes)
+    shuffles = len(asked.few(range(SHUFFLES)))
     codec = codec_of(asked, name, recipe_of(asked, name))
     stream = windows_of(codec, evaluation)
     text = coded(codec, stream)
-    words = told(evaluation, text, Options(longest=LONGEST, shuffles=SHUFFLES, least=2))
+    words = told(evaluation, text, Options(longest=LONGEST, shuffles=shuffles, least=2))
     logistic = [evaluation.out_of_fold(lambda _, fold: band_logistic(evaluation, fold))]
     ridge = [evaluation.baseline(BandPower())]
     rare = [two(rarity(codec, usual, text))[evaluation.tested]]
