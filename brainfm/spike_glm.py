@@ -57,7 +57,7 @@ class SpikeGLM:
     def fit(self, counts: Counts, samples: NDArray[np.int64]) -> "FittedGLM":
         """Of the rates in these samples, whose past may lie outside them."""
         rng = np.random.default_rng(self.seed)
-        fired = counts.any(axis=0)
+        fired: NDArray[np.bool_] = np.asarray(counts.any(axis=0))
         quiet = samples[~fired[samples]]
         since = quiet - last_before(np.flatnonzero(fired), quiet)
         parts = [samples[fired[samples]]]
