@@ -51,10 +51,15 @@ SHARES = (0.1, 1.0)
 AGAIN = "spk_nelpy_again"
 
 
-def measured(asked: Asked) -> dict[str, Any]:
-    """Every claim."""
+POSSM = "possm"
+"""The arm of another system, which has claims of its own."""
+
+
+def measured(asked: Asked, of: str | None = None) -> dict[str, Any]:
+    """Every claim, or those about `poyo` or `possm` alone."""
     torch.set_num_threads(1)
-    return claims.found([*side_by_side(asked), *new_neurons(asked)])
+    more = [] if of == POSSM else new_neurons(asked)
+    return claims.found([*side_by_side(asked, of), *more])
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
@@ -68,10 +73,23 @@ def recipe_of(asked: Asked, changes: list[str]) -> FinetuneRecipe:
     return FinetuneRecipe.load("poyo", [*changes, f"train.steps={asked.steps(whole.train.steps)}"])
 
 
-def side_by_side(asked: Asked) -> list[Claim]:
+PAIRS = (
+    ("single spikes tell the place better than a Wiener filter of counts", "poyo", "wiener"),
+    ("than the field's own Bayesian decoder", "poyo", "bayesian"),
+    ("than a transformer of counts", "poyo", "counts"),
+    ("latents that read the whole window help", "poyo", "own stretch"),
+    ("a query that stands at its moment helps", "poyo", "no moment"),
+    ("a recurrent core tells the place better than a Wiener filter of counts", POSSM, "wiener"),
+    ("a recurrent core tells it better than latents that see the whole window", POSSM, "poyo"),
+)
+
+
+def side_by_side(asked: Asked, of: str | None) -> list[Claim]:
     """Single spikes beside counts, and what latents and moments add."""
     told: dict[str, Probabilities] = {}
-    for arm, changes in ARMS.items():
+    pairs = [pair for pair in PAIRS if of is None or pair[1] == of]
+    for arm in [arm for arm in ARMS if any(arm in pair for pair in pairs)]:
+        changes = ARMS[arm]
         recipe = recipe_of(asked, changes)
         model = started(recipe, None)
         panel = Panel.of([model], laid_out(recipe, model))
@@ -81,15 +99,6 @@ def side_by_side(asked: Asked) -> list[Claim]:
     told["wiener"] = evaluation.baseline(Wiener(bins=4))
     told["bayesian"] = evaluation.baseline(Bayesian())
     on = f"spk_nelpy_ca1, {len(evaluation.tested)} windows, 5 folds"
-    pairs = (
-        ("single spikes tell the place better than a Wiener filter of counts", "poyo", "wiener"),
-        ("than the field's own Bayesian decoder", "poyo", "bayesian"),
-        ("than a transformer of counts", "poyo", "counts"),
-        ("latents that read the whole window help", "poyo", "own stretch"),
-        ("a query that stands at its moment helps", "poyo", "no moment"),
-        ("a recurrent core (POSSM) tells it better than a Wiener filter", "possm", "wiener"),
-        ("a recurrent core tells it better than latents that see the whole window", "possm", "poyo"),
-    )
     return [compared(says, on, told, ours, other, evaluation) for says, ours, other in pairs]
 
 
