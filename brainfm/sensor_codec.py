@@ -5,7 +5,7 @@ not shown too. So the codes, and what mixes sensors into sources, learn together
 """
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -20,8 +20,9 @@ from brainfm.patch_codec import Level, PatchCodec, Rows
 from brainfm.tokenizers.sources import FEWEST
 
 
+@runtime_checkable
 class Tells(Protocol):
-    """The module of a tokenizer that `tells`: sensors to the waveforms of its rows, and back to any sensors."""
+    """The module of a tokenizer that `decodes`: sensors to the waveforms of its rows, and back to any sensors."""
 
     part: Any
 
@@ -42,7 +43,7 @@ class Told:
     coded: Quantised
 
 
-def rows_of(waves: Float[Tensor, "batch row time"], times: int) -> Rows:
+def rows_of(waves: Float[Tensor, "batch source time"], times: int) -> Rows:
     """The waveforms of each row of each window as patches of `times` samples."""
     return waves.flatten(0, 1).unflatten(-1, (-1, times))
 
