@@ -81,9 +81,14 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "surface_patch": [{"grid": [8, 8], "patch": 4}],
     "spike_counts": [{}, {"scale": "counts"}],
     "region": [{"scale": scale} for scale in ("channel", "parcel")],
-    "transformer": [{}, {"gated": True}, *PLACES_AND_MOMENTS],
+    "transformer": [{}, {"gated": True, "head_size": 12, "widen": 1.5}, *PLACES_AND_MOMENTS],
     "axial": [{}, {"halves": True}],
-    "bottleneck": [{}, {"latents": 4, "fold": 2}, {"latents": 4, "across": True}],
+    "bottleneck": [
+        {},
+        {"latents": 4, "fold": 2},
+        {"latents": 4, "across": True},
+        {"latents": 4, "head_size": 8, "gated": True},
+    ],
     "recurrent": [{"latents": 2}],
     "masked_patches": [
         {"decoder_depth": 1},

@@ -13,14 +13,14 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from brainfm.encoders import Encoder
-from brainfm.layers.attention import Block, everyone, heads_for
+from brainfm.encoders import Shaped
+from brainfm.layers.attention import everyone, heads_for
 from brainfm.layers.bins import Bins
 from brainfm.layers.placed import Placed
 from brainfm.tokens import Tokens
 
 
-class Bottleneck(Encoder):
+class Bottleneck(Shaped):
     """Linear cost in the number of tokens: `depth` blocks run over latents alone, whose number follows from the window's length.
 
     `fold` latents stand side by side in the blocks, which are `width · fold` wide: tokens can then be narrow, and cheap.
@@ -56,9 +56,9 @@ class BottleneckEncoder(Placed):
         self.part = part
         heads, depth = heads_for(part.width), part.depth + 2
         self.ask = nn.Parameter(torch.randn(part.latents, part.width) / math.sqrt(part.width))
-        self.read = Block(part.width, heads, depth, cross=True)
-        self.blocks = nn.ModuleList(Block(part.inner, part.heads, depth) for _ in range(part.depth))
-        self.write = Block(part.width, heads, depth, cross=True)
+        self.read = part.block(part.width, heads, depth, cross=True)
+        self.blocks = nn.ModuleList(part.block(part.inner, part.heads, depth) for _ in range(part.depth))
+        self.write = part.block(part.width, heads, depth, cross=True)
         self.norm = nn.LayerNorm(part.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:

@@ -2,19 +2,16 @@
 
 from torch import nn
 
-from brainfm.encoders import Encoder
-from brainfm.layers.attention import Block, earlier, everyone
+from brainfm.encoders import Shaped
+from brainfm.layers.attention import earlier, everyone
 from brainfm.layers.placed import Placed
 from brainfm.tokens import Tokens
 
 
-class Transformer(Encoder):
+class Transformer(Shaped):
     """Full attention. The cost of a layer grows with the square of the tokens it sees, so hide many (He et al. 2022, §3)."""
 
     causal = True
-
-    gated: bool = False
-    """Whether its MLPs have a gate (`layers.attention.GatedMLP`)."""
 
     def build(self, modalities: int) -> "TransformerEncoder":
         return TransformerEncoder(self, modalities)
@@ -26,9 +23,7 @@ class TransformerEncoder(Placed):
     def __init__(self, part: Transformer, modalities: int) -> None:
         super().__init__(part.width, modalities, part.where, part.when)
         self.part = part
-        self.blocks = nn.ModuleList(
-            Block(part.width, part.heads, part.depth, gated=part.gated) for _ in range(part.depth)
-        )
+        self.blocks = nn.ModuleList(part.block(part.width, part.heads, part.depth) for _ in range(part.depth))
         self.norm = nn.LayerNorm(part.width, bias=False)
 
     def forward(self, tokens: Tokens) -> Tokens:

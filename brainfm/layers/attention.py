@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from brainfm.layers.halves import Halves
 from brainfm.layers.rotary import rotate, rotation
 
+WIDEN = 4.0
+"""How many times wider than a token its own network is, unless a recipe says otherwise."""
 PLAIN = 512**2  # the largest matrix of attention weights, tokens × tokens, that plain products are used for
 
 L = TypeVar("L", bound=nn.Linear | Halves)
@@ -25,8 +27,8 @@ class Block(nn.Module):
 
     Who attends to whom is an argument of the call (`Mix`), so that full, axial and bottleneck encoders are made of this one.
     With `halves` the first half of the heads reads and writes the first half of the features alone, the others the second: where
-    they look along two axes, each axis has features of its own until the MLP mixes them. No dropout: masking regularises, and its
-    random numbers are dear.
+    they look along two axes, each axis has features of its own until the MLP mixes them. Heads share the width unless each has a
+    `size`, and the MLP is `widen` times as wide. No dropout: masking regularises, and its random numbers are dear.
     """
 
     def __init__(
@@ -37,18 +39,21 @@ class Block(nn.Module):
         cross: bool = False,
         halves: bool = False,
         gated: bool = False,
+        size: int | None = None,
+        widen: float = WIDEN,
     ) -> None:
         super().__init__()
         self.heads, self.cross = heads, cross
+        inner = width if size is None else heads * size
         self.norm = nn.LayerNorm(width, bias=False)
         if cross:
             self.norm_context = nn.LayerNorm(width, bias=False)
-            self.q = nn.Linear(width, width, bias=False)
-            self.kv = nn.Linear(width, 2 * width, bias=False)
+            self.q = nn.Linear(width, inner, bias=False)
+            self.kv = nn.Linear(width, 2 * inner, bias=False)
         else:
-            self.qkv = Halves(width, 3) if halves else nn.Linear(width, 3 * width, bias=False)
-        self.out = residual(Halves(width) if halves else nn.Linear(width, width, bias=False), depth)
-        self.mlp = GatedMLP(width, depth) if gated else MLP(width, depth)
+            self.qkv = Halves(width, 3) if halves else nn.Linear(width, 3 * inner, bias=False)
+        self.out = residual(Halves(width) if halves else nn.Linear(inner, width, bias=False), depth)
+        self.mlp = (GatedMLP if gated else MLP)(width, depth, round(widen * width))
 
     def forward(
         self,
@@ -128,13 +133,13 @@ def attend(
 
 
 class MLP(nn.Module):
-    """Norm, widen fourfold, exact GELU (its tanh form is four times slower on a CPU), narrow."""
+    """Norm, widen to `hidden`, exact GELU (its tanh form is four times slower on a CPU), narrow."""
 
-    def __init__(self, width: int, depth: int) -> None:
+    def __init__(self, width: int, depth: int, hidden: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width, bias=False)
-        self.widen = nn.Linear(width, 4 * width)
-        self.narrow = residual(nn.Linear(4 * width, width), depth)
+        self.widen = nn.Linear(width, hidden)
+        self.narrow = residual(nn.Linear(hidden, width), depth)
 
     def forward(self, x: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token width"]:
         return self.narrow(F.gelu(self.widen(self.norm(x))))
@@ -143,9 +148,9 @@ class MLP(nn.Module):
 class GatedMLP(MLP):
     """The same with a gate on each of the wide features: half as many weights again (Shazeer 2020, arXiv:2002.05202, GEGLU)."""
 
-    def __init__(self, width: int, depth: int) -> None:
-        super().__init__(width, depth)
-        self.gate = nn.Linear(width, 4 * width)
+    def __init__(self, width: int, depth: int, hidden: int) -> None:
+        super().__init__(width, depth, hidden)
+        self.gate = nn.Linear(width, hidden)
 
     def forward(self, x: Float[Tensor, "batch token width"]) -> Float[Tensor, "batch token width"]:
         normed = self.norm(x)
