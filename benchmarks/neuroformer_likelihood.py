@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from brainfm.data.cards import DataCard
 from brainfm.data.windows import Windows
 from brainfm.event_model import EventModel
-from brainfm.recipe import span
+from brainfm.recipe_corpus import span
 from brainfm.spike_glm import SpikeGLM, chosen
 from brainfm.spike_likelihood import log_likelihood, poisson
 

@@ -58,7 +58,7 @@ class PatchCodec(nn.Module):
         self.spread = nn.Buffer(torch.ones(()))
         self.weights = {**part.apart, "commitment": 1.0}
 
-    def held(self, patches: Rows) -> Rows:
+    def held(self, patches: Float[Tensor, "row times time"]) -> Float[Tensor, "row times number"]:
         """What is coded of patches: their signal, or the amplitude of each frequency from 0 to half the rate."""
         return torch.fft.rfft(patches.float(), norm="ortho").abs() if self.spectra else patches
 

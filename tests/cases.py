@@ -74,7 +74,7 @@ TRY: dict[str, list[dict[str, Any]]] = {
     "subject_linear": [
         {},
         {"channels": 4, "embed": "convolution"},
-        {"channels": 4, "tells": True, "start": 0.1},
+        {"channels": 4, "tells": True, "start": 1.0},
     ],
     "named_patch": [{}, {"told": "level"}],
     "voxel_clusters": [{"clusters": 6, "hidden": 16}],
