@@ -9,7 +9,6 @@ Scores are balanced accuracies of a ridge on frozen features, intervals over the
 test of whether the recipes learn, not of who is best: they are small, and the people are simulated.
 """
 
-import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 from arms import Arms, Probed, untrained
-from asked import Asked
+from asked import Asked, command
 from claims import Claim, found, lines
 
 from brainfm.jobs.tokenize import train_codes
@@ -41,15 +40,7 @@ WITH_CODEC = "LaBraM"
 
 def main() -> None:
     """Train what is not trained yet, print the table."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/anchors"))
-    arguments.add_argument("--limit", type=int, help="steps and systems at most")
-    arguments.add_argument("--long", action="store_true", help="two seeds of 900 steps")
-    chosen = arguments.parse_args()
-    asked = Asked(chosen.out, chosen.limit)
-    print("\n".join(lines((measured_long if chosen.long else measured)(asked))))  # noqa: T201
+    command(__doc__, "anchors", measured, lines, "steps and systems", measured_long, tuple(ANCHORS))
 
 
 def measured(asked: Asked, of: str | None = None) -> dict[str, Any]:
@@ -57,9 +48,9 @@ def measured(asked: Asked, of: str | None = None) -> dict[str, Any]:
     return claims(asked, SEEDS, STEPS, of)
 
 
-def measured_long(asked: Asked) -> dict[str, Any]:
+def measured_long(asked: Asked, of: str | None = None) -> dict[str, Any]:
     """Two seeds of three times as many steps."""
-    return claims(replace(asked, out=asked.out / "long"), LONG_SEEDS, 3 * STEPS)
+    return claims(replace(asked, out=asked.out / "long"), LONG_SEEDS, 3 * STEPS, of)
 
 
 def claims(asked: Asked, seeds: Sequence[int], steps: int, of: str | None = None) -> dict[str, Any]:

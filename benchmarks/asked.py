@@ -49,14 +49,25 @@ def command(
     measured: Callable[[Asked], Any],
     lines: Callable[[Any], list[str]],
     limited: str = "",
+    long: Callable[[Asked], Any] | None = None,
+    of: Sequence[str] = (),
 ) -> None:
-    """A benchmark by itself: measure into --out, keep the JSON there, print the table. `limited` says what --limit bounds."""
+    """A benchmark by itself: measure into --out, keep the JSON there, print the table.
+
+    `limited` says what --limit bounds, `long` measures with --long, and `of` are what --of may name, which `measured` then gets.
+    """
     arguments = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--out", type=Path, default=Path("runs") / name)
     if limited:
         arguments.add_argument("--limit", type=int, help=limited)
+    if long is not None:
+        arguments.add_argument("--long", action="store_true", help=(long.__doc__ or "").partition("\n")[0])
+    if of:
+        arguments.add_argument("--of", choices=of, help="this one alone")
     chosen = arguments.parse_args()
-    found = measured(Asked(chosen.out, getattr(chosen, "limit", None)))
+    given = {"of": chosen.of} if of and chosen.of else {}
+    measure = long if long is not None and chosen.long else measured
+    found = measure(Asked(chosen.out, getattr(chosen, "limit", None)), **given)
     chosen.out.mkdir(parents=True, exist_ok=True)
     (chosen.out / "scores.json").write_text(json.dumps(found, indent=1), encoding="utf-8")
     print("\n".join(lines(found)))  # noqa: T201 - this is the command's output

@@ -10,7 +10,6 @@ command, resumable:
 `--long` fills in all nine pairs of scales and one more target, three seeds each.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -31,7 +30,6 @@ from brainfm.recipe import PretrainRecipe
 
 CARD = "simulated_talk"
 SCALES = ("channel", "parcel", "lobe")
-LONG = "--long"
 TELLS, HIDES = "signals.seeg.tokenizer.scale", "mask.scale"
 LATENT = "objectives.latent_prediction"
 FULL = "parcel, channel"
@@ -49,11 +47,7 @@ SHORT = (FULL, "channel, channel", "lobe, channel", "no teacher")
 
 def main() -> None:
     """Pretrain what is not pretrained yet, print a table."""
-    if LONG in sys.argv:
-        sys.argv.remove(LONG)
-        command(__doc__, "barista", measured_long, table, "steps and seeds")
-    else:
-        command(__doc__, "barista", measured, lines, "steps and seeds")
+    command(__doc__, "barista", measured, lines, "steps and seeds", measured_long)
 
 
 def measured(asked: Asked) -> dict[str, Any]:
@@ -89,25 +83,22 @@ def claims(evaluation: Evaluation, predictions: Mapping[str, Sequence[Probabilit
 def measured_long(asked: Asked) -> dict[str, Any]:
     """The claims by three seeds of each arm, and beside them the score of every pair of scales with its interval."""
     evaluation, predictions = probed(asked, list(ARMS), (0, 1, 2))
-    rows = {name: vars(evaluation.row(name, several)) for name, several in predictions.items()}
-    return {**found(claims(evaluation, predictions)), "unit": evaluation.unit, "rows": rows}
+    return found(claims(evaluation, predictions), table(evaluation, predictions))
 
 
-def table(found: Mapping[str, Any]) -> list[str]:
+def table(evaluation: Evaluation, predictions: Mapping[str, Sequence[Probabilities]]) -> list[str]:
     """Rows: how places are told; columns: how they are hidden."""
-    rows = found["rows"]
 
     def cell(name: str) -> str:
-        return (
-            f"{decimals(rows[name]['score'])} [{decimals(rows[name]['low'])}, {decimals(rows[name]['high'])}]"
-        )
+        row = evaluation.row(name, predictions[name])
+        return f"{decimals(row.score)} [{decimals(row.low)}, {decimals(row.high)}]"
 
     body = [[tells, *(cell(f"{tells}, {hides}") for hides in SCALES)] for tells in SCALES]
     head = ["told by", *(f"hidden by {hides}" for hides in SCALES)]
     return [
         *markdown(head, body),
         "",
-        f"Untrained {cell('untrained')}; AUROC, intervals over {found['unit']}.",
+        f"Untrained {cell('untrained')}; AUROC, intervals over {evaluation.unit}.",
     ]
 
 

@@ -11,7 +11,6 @@ Everything is simulated, since no small public set has both at once; people who 
 question of devices: trained on one layout of sensors, asked for sensors where none was (half of a cap or helmet).
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -60,9 +59,7 @@ NOWHERE = (
 
 def main() -> None:
     """Train what is not trained yet, print the table."""
-    long = "--long" in sys.argv
-    sys.argv = [word for word in sys.argv if word != "--long"]
-    command(__doc__, "brainomni", measured_long if long else measured, lines, "training steps and people")
+    command(__doc__, "brainomni", measured, lines, "training steps and people", measured_long)
 
 
 def measured(asked: Asked) -> dict[str, Any]:

@@ -43,15 +43,17 @@ class Claim:
         return {**asdict(self), "verdict": self.verdict}
 
 
-def found(claims: Sequence[Claim]) -> dict[str, Any]:
-    """What `measured` gives of a system."""
-    return {"claims": [claim.json for claim in claims]}
+def found(claims: Sequence[Claim], table: Sequence[str] = ()) -> dict[str, Any]:
+    """What `measured` gives of a system; a `table` in Markdown stands under the claims."""
+    more = {"table": list(table)} if table else {}
+    return {"claims": [claim.json for claim in claims], **more}
 
 
 def lines(found: Mapping[str, Any]) -> list[str]:
     """A Markdown table of what `found` gave."""
     head = ["| what is said | on | measured | difference | verdict |", "|---|---|---|---|---|"]
-    return head + [f"| {' | '.join(_cells(claim))} |" for claim in found["claims"]]
+    rows = [f"| {' | '.join(_cells(claim))} |" for claim in found["claims"]]
+    return [*head, *rows, *(["", *found["table"]] if found.get("table") else [])]
 
 
 def _cells(claim: Mapping[str, Any]) -> list[str]:

@@ -9,17 +9,15 @@ statistics head tells is looked at on the same people's windows, as they are and
 coupling is known.
 """
 
-import argparse
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from arms import Arms, Probed, over_people, untrained
-from asked import Asked
+from asked import Asked, command
 from claims import Claim, found, lines
 from numpy.typing import NDArray
 
@@ -66,15 +64,7 @@ Plant = Callable[[Batch, np.random.Generator], Batch]
 
 def main() -> None:
     """Train what is not trained yet, print the claims."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/deeperbrain"))
-    arguments.add_argument("--limit", type=int, help="steps and seeds at most")
-    arguments.add_argument("--long", action="store_true", help="three seeds of 900 steps")
-    chosen = arguments.parse_args()
-    asked = Asked(chosen.out, chosen.limit)
-    print("\n".join(lines((measured_long if chosen.long else measured)(asked))))  # noqa: T201
+    command(__doc__, "deeperbrain", measured, lines, "steps and seeds", measured_long)
 
 
 def measured(asked: Asked) -> dict[str, Any]:

@@ -9,7 +9,6 @@ blocks of all people, unlabelled, and the contacts that were chosen. One command
 `--long` adds networks of three seeds each.
 """
 
-import sys
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -37,7 +36,6 @@ from brainfm.tasks import laid_out
 
 BLOCK, BLOCKS = 2, 5
 """Which fifth of each session tests."""
-LONG = "--long"
 FEW = 0.33
 """Share of the training windows whose labels a decoder has where labels are few."""
 SINGLE = [
@@ -52,11 +50,7 @@ over contacts at each moment. They learn their training windows by heart in half
 
 def main() -> None:
     """Train what is not trained yet, print a table."""
-    whole = measured
-    if LONG in sys.argv:
-        sys.argv.remove(LONG)
-        whole = measured_long
-    command(__doc__, "du_in", whole, lines, "steps and people")
+    command(__doc__, "du_in", measured, lines, "steps and people", measured_long)
 
 
 def measured(asked: Asked) -> dict[str, Any]:

@@ -38,21 +38,29 @@ COUNTS = [
     "tokenizer: {kind: spike_counts, seconds: 0.25, sfreq: 40.0}}}, encoder: {kind: transformer, depth: 2, width: 64, heads: 2}}",
     "head={kind: linear, pool: all}",
 ]
+POSSM = "possm"
+"""The arm of another system, which has claims of its own."""
 ARMS = {
     "poyo": [],
     "counts": COUNTS,
     "own stretch": ["network.encoder.across=false"],
     "no moment": ["head={kind: attentive}"],
-    "possm": ["network.encoder={kind: recurrent, seconds: 0.05, latents: 1, depth: 1, width: 64, heads: 2}"],
+    POSSM: ["network.encoder={kind: recurrent, seconds: 0.05, latents: 1, depth: 1, width: 64, heads: 2}"],
 }
+PAIRS = (
+    ("single spikes tell the place better than a Wiener filter of counts", "poyo", "wiener"),
+    ("than the field's own Bayesian decoder", "poyo", "bayesian"),
+    ("than a transformer of counts", "poyo", "counts"),
+    ("latents that read the whole window help", "poyo", "own stretch"),
+    ("a query that stands at its moment helps", "poyo", "no moment"),
+    ("a recurrent core tells the place better than a Wiener filter of counts", POSSM, "wiener"),
+    ("a recurrent core tells it better than latents that see the whole window", POSSM, "poyo"),
+)
+"""What is said, and which of two arms must be ahead for it."""
 BASE, TOLD, TESTED = (0.0, 600.0), (602.0, 790.0), (793.0, 985.0)
 """Seconds of the recording that the decoder, its new neurons and the test see."""
 SHARES = (0.1, 1.0)
 AGAIN = "spk_nelpy_again"
-
-
-POSSM = "possm"
-"""The arm of another system, which has claims of its own."""
 
 
 def measured(asked: Asked, of: str | None = None) -> dict[str, Any]:
@@ -71,17 +79,6 @@ def recipe_of(asked: Asked, changes: list[str]) -> FinetuneRecipe:
     """The tiny recipe with these changes, of as many steps as are asked for."""
     whole = FinetuneRecipe.load("poyo", changes)
     return FinetuneRecipe.load("poyo", [*changes, f"train.steps={asked.steps(whole.train.steps)}"])
-
-
-PAIRS = (
-    ("single spikes tell the place better than a Wiener filter of counts", "poyo", "wiener"),
-    ("than the field's own Bayesian decoder", "poyo", "bayesian"),
-    ("than a transformer of counts", "poyo", "counts"),
-    ("latents that read the whole window help", "poyo", "own stretch"),
-    ("a query that stands at its moment helps", "poyo", "no moment"),
-    ("a recurrent core tells the place better than a Wiener filter of counts", POSSM, "wiener"),
-    ("a recurrent core tells it better than latents that see the whole window", POSSM, "poyo"),
-)
 
 
 def side_by_side(asked: Asked, of: str | None) -> list[Claim]:
@@ -162,4 +159,4 @@ def compared(
 
 
 if __name__ == "__main__":
-    command(__doc__, "poyo", measured, lines, "steps and shares of labels")
+    command(__doc__, "poyo", measured, lines, "steps and shares of labels", of=("poyo", POSSM))

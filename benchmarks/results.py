@@ -39,23 +39,10 @@ LIBRARIES = ("torch", "numpy", "scipy", "scikit-learn", "mne", "pyriemann", "tra
 
 def main() -> int:
     """Make what is asked for; 0 only if all of it was made."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/results"))
-    arguments.add_argument(
-        "--only", nargs="+", default=[], metavar="SECTION", help="of those that --list has"
-    )
-    arguments.add_argument(
-        "--limit", type=int, help="at most so many training steps, sets and seeds: a check"
-    )
+    arguments = options(__doc__, "results", "of those that --list has")
     arguments.add_argument("--list", action="store_true", help="sections and their budgets")
-    arguments.add_argument("--side-by-side", type=int, default=2, help="runs at once, one thread each")
-    arguments.add_argument("--keep", action="store_true", help="go on in a folder that other code began")
     asked = arguments.parse_args()
-    os.environ.update(
-        dict.fromkeys(THREADS, "1")
-    )  # before a section imports numpy: others give other last digits
+    one_thread()
     if asked.list:
         say(listed())
         return 0
@@ -71,6 +58,24 @@ def main() -> int:
     if lacking:
         say(f"not made: {', '.join(lacking)}")
     return int(bool(lacking))
+
+
+def options(doc: str | None, name: str, which: str) -> argparse.ArgumentParser:
+    """What can be asked of a command that makes a page: where, which parts of it, how small, how many at once."""
+    arguments = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--out", type=Path, default=Path("runs") / name)
+    arguments.add_argument("--only", nargs="+", default=[], metavar="NAME", help=which)
+    arguments.add_argument(
+        "--limit", type=int, help="at most so many training steps, sets and seeds: a check"
+    )
+    arguments.add_argument("--side-by-side", type=int, default=2, help="runs at once, one thread each")
+    arguments.add_argument("--keep", action="store_true", help="go on in a folder that other code began")
+    return arguments
+
+
+def one_thread() -> None:
+    """Before a section imports numpy: another number of threads gives other last digits."""
+    os.environ.update(dict.fromkeys(THREADS, "1"))
 
 
 def listed() -> str:

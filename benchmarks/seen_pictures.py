@@ -1,18 +1,16 @@
 """Do pictures follow the brain in a recipe that makes pictures of responses, and what is left of them with another's response?
 
-    python benchmarks/seen_pictures.py --out runs/seen_pictures                # brain_it; --recipe neuropictor
+    python benchmarks/seen_pictures.py --out runs/seen_pictures                # brain_it; --of neuropictor
 
 One network of all stages of the recipe on the simulated visual cortex, then `brainfm reconstruct` with its controls. Two-way
 identification by pixels; intervals over test pictures, which nobody trained on. Resumable.
 """
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
-from asked import Asked
+from asked import Asked, command
 from claims import Claim, found, lines
 
 from brainfm.files import write_json
@@ -20,6 +18,7 @@ from brainfm.jobs.fit_reconstruction import fit
 from brainfm.jobs.reconstruct import reconstruct
 from brainfm.recipe_reconstruct import ReconstructRecipe
 
+RECIPES = ("brain_it", "neuropictor")
 SCORE = "two-way of pixels"
 FEW = 8
 """Test pictures of each person in a check."""
@@ -27,28 +26,21 @@ FEW = 8
 
 def main() -> None:
     """Fit what is not fitted yet, print the claims."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/seen_pictures"))
-    arguments.add_argument("--recipe", default="brain_it")
-    arguments.add_argument("--limit", type=int, help="steps of each stage")
-    chosen = arguments.parse_args()
-    print("\n".join(lines(measured(Asked(chosen.out, chosen.limit), chosen.recipe))))  # noqa: T201
+    command(__doc__, "seen_pictures", measured, lines, "steps of each stage", of=RECIPES)
 
 
-def measured(asked: Asked, recipe: str = "brain_it") -> dict[str, Any]:
+def measured(asked: Asked, of: str = RECIPES[0]) -> dict[str, Any]:
     """The claims of each person."""
     torch.set_num_threads(1)
     path = asked.out / "people.json"
     if not path.exists():
-        made = shortened(ReconstructRecipe.load(recipe), asked)
+        made = shortened(ReconstructRecipe.load(of), asked)
         fit(made, asked.out / "run", quiet=True)
         few = None if asked.limit is None else FEW
         seen = reconstruct(asked.out / "run", out=asked.out / "seen", limit=few, quiet=True)
         write_json(path, seen.json["people"])
     people = json.loads(path.read_text(encoding="utf-8"))
-    return found([followed(one, recipe) for one in people])
+    return found([followed(one) for one in people])
 
 
 def shortened(recipe: ReconstructRecipe, asked: Asked) -> ReconstructRecipe:
@@ -65,7 +57,7 @@ def shortened(recipe: ReconstructRecipe, asked: Asked) -> ReconstructRecipe:
     return recipe.model_copy(update={"stages": stages, "clusters": trained(recipe.clusters), **fewer})
 
 
-def followed(person: dict[str, Any], recipe: str) -> Claim:
+def followed(person: dict[str, Any]) -> Claim:
     """Whether this person's pictures are nearer to what was seen than pictures of shuffled responses are."""
     score, shuffled = person["metrics"][SCORE], person["controls"]["shuffled trials"][SCORE]
     who = "a new person, a tenth of the trials" if person["new"] else "a person"

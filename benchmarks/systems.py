@@ -10,25 +10,25 @@ OUT belongs to one state of the code and one limit. Tables go between the marker
 file, where `brainfm show --systems` finds them; with --limit both stay in OUT.
 """
 
-import argparse
 import json
 import multiprocessing
-import os
 import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import results_page
 from claims import lines
-from results import THREADS, claim, made, say
-from results_sections import Section
+from results import claim as claimed
+from results import made, one_thread, options, say
+from results_sections import Found, Section
 
 from brainfm.errors import BrainfmError
 from brainfm.files import write_json, write_text
 from brainfm.jobs.systems import matrix, rows
-from brainfm.published import FOLDER, System, names, verdict
+from brainfm.published import FOLDER, System, names, shown, verdict
 
 PAGE = Path(__file__).resolve().parent / "SYSTEMS.md"
 HOUSE = PAGE.parents[1] / "ARCHITECTURE.md"
@@ -40,23 +40,14 @@ LONG = "_long"
 
 def main() -> int:
     """Measure what is asked for; 0 only if all of it was measured."""
-    arguments = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    arguments.add_argument("--out", type=Path, default=Path("runs/systems"))
-    arguments.add_argument("--only", nargs="+", default=[], metavar="SYSTEM", help=f"of {', '.join(names())}")
-    arguments.add_argument(
-        "--limit", type=int, help="at most so many training steps, sets and seeds: a check"
-    )
+    arguments = options(__doc__, "systems", f"of {', '.join(names())}")
     arguments.add_argument("--long", action="store_true", help="also claims that take longer")
-    arguments.add_argument("--side-by-side", type=int, default=2, help="systems at once, one thread each")
-    arguments.add_argument("--keep", action="store_true", help="go on in a folder that other code began")
     asked = arguments.parse_args()
-    os.environ.update(dict.fromkeys(THREADS, "1"))  # before a script imports numpy
+    one_thread()
     began = time.monotonic()
     try:
         sections = chosen(asked.only or names(), asked.long)
-        claim(asked.out, asked.limit, asked.keep)
+        claimed(asked.out, asked.limit, asked.keep)
         lacking = together(sections, asked.out, asked.limit, asked.side_by_side)
         written(asked.only or names(), asked.out, asked.limit)
     except BrainfmError as error:
@@ -74,10 +65,10 @@ def chosen(keys: Sequence[str], long: bool) -> list[Section]:
     out = []
     for key in keys:
         system = System.load(key)
-        if system.benchmark is not None:
-            out.append(Section(key, system.benchmark, MINUTES, system.given))
-            if long and has_long(system.benchmark):
-                out.append(Section(key + LONG, system.benchmark, LONG_MINUTES, function="measured_long"))
+        given = {} if system.of is None else {"of": system.of}
+        out.append(Section(key, system.benchmark, MINUTES, given))
+        if long and has_long(system.benchmark):
+            out.append(Section(key + LONG, system.benchmark, LONG_MINUTES, given, function="measured_long"))
     return out
 
 
@@ -105,19 +96,17 @@ def one(section: Section, out: Path, limit: int | None) -> bool:
 
 def written(keys: Sequence[str], out: Path, limit: int | None) -> None:
     """Put what was measured into the page and beside the systems' files, and say a line of each claim."""
-    tables, folder = {}, FOLDER if limit is None else out
+    tables = {}
     for key in keys:
-        measured = {name: claims_in(out / f"{name}.json") for name in (key, key + LONG)}
-        before = claims_in(FOLDER / f"{key}.json")
-        long = measured[key + LONG] or [one for one in before if one.get("long")]
-        claims = measured[key] + [{**one, "long": True} for one in long]
-        if not measured[key]:
+        if not (out / f"{key}.json").exists():
             continue
-        write_json(folder / f"{key}.json", {"claims": claims})
-        tables[key] = lines({"claims": claims})
-        say(f"{System.load(key).name}: {verdict(claims)}")
-        for found in claims:
-            say(f"  {found['verdict']:>9}  {found['says']}: {found['figure']}")
+        found = joined(read(out / f"{key}.json"), read(out / f"{key}{LONG}.json"), shown(key))
+        tables[key] = lines(found)
+        if limit is None:
+            write_json(FOLDER / f"{key}.json", found)
+        say(f"{System.load(key).name}: {verdict(found['claims'])}")
+        for claim in found["claims"]:
+            say(f"  {claim['verdict']:>9}  {claim['says']}: {claim['figure']}")
     page = PAGE if limit is None else out / PAGE.name
     write_text(page, results_page.rewritten(PAGE.read_text(encoding="utf-8"), tables))
     if limit is None:
@@ -125,9 +114,17 @@ def written(keys: Sequence[str], out: Path, limit: int | None) -> None:
         write_text(HOUSE, results_page.rewritten(house, {"systems": matrix(rows())}))
 
 
-def claims_in(path: Path) -> list[dict[str, object]]:
-    """The claims of a file; none where it is not there."""
-    return json.loads(path.read_text(encoding="utf-8"))["claims"] if path.exists() else []
+def joined(short: Found, long: Found, before: Found) -> dict[str, Any]:
+    """What was measured now; claims that take long, and their table, stay as they were until they are measured again."""
+    later = long or {**before, "claims": [claim for claim in before["claims"] if claim.get("long")]}
+    claims = [*short["claims"], *({**claim, "long": True} for claim in later["claims"])]
+    return {"claims": claims, **({"table": later["table"]} if "table" in later else {})}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What a script left; nothing where it did not."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ class System(Settings):
     provisional: bool
     """Whether the paper's own numbers were not to be had."""
     unknown: str
-    benchmark: str | None
+    benchmark: str
     """The script of `benchmarks/` that measures the claims."""
-    given: dict[str, str] = {}
-    """What its `measured` is told beside what is asked."""
+    of: str | None = None
+    """Which one, where a script measures several."""
 
     @classmethod
     def load(cls, name: str) -> Self:
@@ -75,11 +75,11 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-def claims_of(name: str) -> list[dict[str, Any]]:
-    """What was measured of a system (`benchmarks/claims.py`); nothing where it was not run."""
+def shown(name: str) -> dict[str, Any]:
+    """What was measured of a system (`benchmarks/claims.py`); no claims where it was not run."""
     path = FOLDER / f"{name}.json"
-    claims: list[dict[str, Any]] = json.loads(path.read_text("utf-8"))["claims"] if path.exists() else []
-    return claims
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {"claims": []}
+    return found
 
 
 def verdict(claims: list[dict[str, Any]]) -> str:

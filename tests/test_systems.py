@@ -12,11 +12,11 @@ import results_page
 import systems
 from claims import Claim, found, lines
 
-from brainfm import folders
+from brainfm import folders, published
 from brainfm.cli import app
 from brainfm.errors import RecipeError
 from brainfm.jobs.systems import matrix, row, rows, table, weights_of
-from brainfm.published import Count, System, claims_of, load, names, verdict
+from brainfm.published import Count, System, load, names, shown, verdict
 from brainfm.recipe_yaml import read_yaml
 
 ROOT = Path(__file__).parents[1]
@@ -43,8 +43,8 @@ def test_every_system_has_its_script_and_its_place_on_the_page(key: str) -> None
 @pytest.mark.parametrize("key", names())
 def test_what_the_page_says_is_what_was_measured(key: str) -> None:
     inside = results_page.tables(systems.PAGE.read_text(encoding="utf-8"))[key]
-    claims = claims_of(key)
-    assert inside.split() == " ".join(lines({"claims": claims}) if claims else []).split()
+    measured = shown(key)
+    assert inside.split() == " ".join(lines(measured) if measured["claims"] else []).split()
 
 
 @pytest.mark.parametrize("key", names())
@@ -106,22 +106,36 @@ def test_claims_are_counted_in_words() -> None:
     assert verdict([]) == "not run"
 
 
-def test_one_command_measures_writes_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two systems of which one fails: the other is kept, and what was measured is not measured again."""
-    folder, page = tmp_path / "systems", tmp_path / "SYSTEMS.md"
+def test_one_command_writes_what_was_measured_and_keeps_what_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two systems one was measured; a check leaves the systems' files alone and adds nothing to what it measured."""
+    whole, system = rows(["speech"]), System.load("speech")
+    folder, page, house = tmp_path / "systems", tmp_path / "SYSTEMS.md", tmp_path / "ARCHITECTURE.md"
     folder.mkdir()
     page.write_text("<!-- table: speech -->\n<!-- /table -->\n", encoding="utf-8")
-    house = tmp_path / "ARCHITECTURE.md"
     house.write_text("<!-- table: systems -->\n<!-- /table -->\n", encoding="utf-8")
-    monkeypatch.setattr(systems, "FOLDER", folder)
-    monkeypatch.setattr(systems, "PAGE", page)
-    monkeypatch.setattr(systems, "HOUSE", house)
-    (tmp_path / "speech.json").write_text(json.dumps(found([claim(0.1, 0.2)])), encoding="utf-8")
-    (folder / "speech.json").write_text(
-        json.dumps({"claims": [{**claim(-2.0, -1.0).json, "long": True}]}), encoding="utf-8"
+    for module, name, value in (
+        (systems, "FOLDER", folder), (published, "FOLDER", folder), (systems, "PAGE", page), (systems, "HOUSE", house),
+        (systems, "rows", lambda: whole), (systems.System, "load", lambda key: system),
+    ):  # fmt: skip
+        monkeypatch.setattr(module, name, value)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "speech.json").write_text(json.dumps(found([claim(0.1, 0.2)])), encoding="utf-8")
+    before = found([claim(-2.0, -1.0)], ["| a | b |"])
+    before["claims"][0]["long"] = True
+    (folder / "speech.json").write_text(json.dumps(before), encoding="utf-8")
+    for _ in range(2):
+        systems.written(["speech", "brain_it"], out, 2)
+    now = found([claim(0.1, 0.2)])["claims"]
+    assert json.loads((out / "speech.json").read_text(encoding="utf-8"))["claims"] == json.loads(
+        json.dumps(now)
     )
-    systems.written(["speech", "brain_it"], tmp_path, None)
-    assert "| +0.150 [+0.100, +0.200] | shown |" in page.read_text(encoding="utf-8")
+    assert json.loads((folder / "speech.json").read_text(encoding="utf-8")) == json.loads(json.dumps(before))
+    systems.written(["speech", "brain_it"], out, None)
+    text = page.read_text(encoding="utf-8")
+    assert "| +0.150 [+0.100, +0.200] | shown |" in text and "| a | b |" in text
     kept = json.loads((folder / "speech.json").read_text(encoding="utf-8"))["claims"]
     assert [one["verdict"] for one in kept] == ["shown", "against"], (
         "claims that take long stay until made again"

@@ -18,7 +18,7 @@ class Adapter(Part):
 
     def build(self) -> Foreign:
         """The model under its contract. Raises `CheckpointError` where it can't be had."""
-        raise NotImplementedError  # as above
+        raise NotImplementedError  # a family's base class; every part in this folder has its own
 
 
 def named(where: str) -> Foreign | None:

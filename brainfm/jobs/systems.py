@@ -11,7 +11,7 @@ from brainfm.codec import Codec
 from brainfm.encoders import Encoder
 from brainfm.errors import RecipeError
 from brainfm.jobs.cost_of_pictures import cost_of_pictures
-from brainfm.published import Count, System, claims_of, load, names, verdict
+from brainfm.published import Count, System, load, names, shown, verdict
 from brainfm.recipe import FinetuneRecipe, PretrainRecipe, SignalRecipe, TokenizeRecipe
 from brainfm.recipe_reconstruct import ReconstructRecipe
 
@@ -70,8 +70,7 @@ class Row:
                 lines.append("  difference {:+.3f} [{:+.3f}, {:+.3f}]".format(*claim["difference"]))
         if not self.claims:
             lines += ["", "nothing was measured of it yet"]
-        if system.benchmark:
-            lines += ["", f"measured by: python benchmarks/{system.benchmark}.py"]
+        lines += ["", f"measured by: python benchmarks/{system.benchmark}.py"]
         return "\n".join(lines)
 
 
@@ -84,7 +83,7 @@ def row(key: str) -> Row:
     """One system, its weights counted."""
     system = System.load(key)
     counts = tuple((count, weights_of(count)) for count in system.published)
-    return Row(key, system, counts, claims_of(key))
+    return Row(key, system, counts, shown(key)["claims"])
 
 
 def table(found: Sequence[Row]) -> str:
