@@ -98,8 +98,8 @@ class Batch:
         }
         return replace(self, **changed)
 
-    def windows(self, part: slice) -> "Batch":
-        """Some of the windows, with all their sensors."""
+    def windows(self, part: slice | Int[Tensor, " row"]) -> "Batch":
+        """Some of the windows, any as often as it is named, with all their sensors."""
         tensors = [field.name for field in fields(self) if isinstance(getattr(self, field.name), Tensor)]
         return replace(self, **{name: getattr(self, name)[part] for name in tensors})
 

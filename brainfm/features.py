@@ -10,16 +10,23 @@ from torch import Tensor, nn
 
 from brainfm.corpus import Stream
 
-Told = Callable[[NDArray[np.int64]], Float[Tensor, "row feature"]]
-"""From windows of one layout to a vector of each."""
+Told = Callable[[NDArray[np.int64]], Float[Tensor, "row ..."]]
+"""From windows of one layout to what is told of each."""
 
 
 @torch.inference_mode()
+def told_of(stream: Stream, rows: NDArray[np.int64], batch: int, told: Told) -> list[Tensor]:
+    """What is told of each of these windows of the stream."""
+    found: dict[int, Tensor] = {}
+    layout = stream.layout[rows]
+    for one in np.unique(layout):
+        alike = rows[layout == one]
+        for part in np.array_split(alike, -(-len(alike) // batch)):
+            found |= dict(zip(part.tolist(), told(part), strict=True))
+    return [found[row] for row in rows.tolist()]
+
+
 def by_layout(stream: Stream, batch: int, told: Told) -> NDArray[np.float32]:
     """(window, feature) of every window of the stream; rows that are shorter than the longest end in zeros."""
-    vectors: dict[int, Tensor] = {}
-    for rows in stream.layouts:
-        for part in np.array_split(rows, -(-len(rows) // batch)):
-            vectors |= dict(zip(part.tolist(), told(part), strict=True))
-    ordered = [vectors[row] for row in range(len(stream.windows))]
-    return nn.utils.rnn.pad_sequence(ordered, batch_first=True).float().cpu().numpy()
+    vectors = told_of(stream, np.arange(len(stream.windows)), batch, told)
+    return nn.utils.rnn.pad_sequence(vectors, batch_first=True).float().cpu().numpy()

@@ -28,7 +28,7 @@ from brainfm.data.windows import Cut, Windows, measured, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
 from brainfm.errors import CheckpointError, DataError, RecipeError
-from brainfm.features import by_layout
+from brainfm.features import by_layout, told_of
 from brainfm.heads import Head
 from brainfm.layers.subjects import SubjectLayer
 from brainfm.layers.vocabulary import Knowing
@@ -248,15 +248,9 @@ class BrainFM(PreTrainedModel):
         Of a decoder of numbers, what it tells instead of probabilities, in the unit of its target.
         """
         self.eval()
-        layout = stream.layout[rows] if stream.ragged else np.zeros(len(rows), np.int64)
-        alike = [
-            np.flatnonzero(layout == one) for one in np.unique(layout)
-        ]  # events pad, and are padded alike
-        parts = [part for many in alike for part in np.array_split(many, -(-len(many) // batch))]
-        output = torch.cat([self.decode(stream.batch(rows[part]).to(self.device)) for part in parts])
-        output = output[torch.from_numpy(np.argsort(np.concatenate(parts))).to(output.device)]
+        output = told_of(stream, rows, batch, lambda part: self.decode(stream.batch(part).to(self.device)))
         answer = self.decoder.answer if self.decoder is not None else Answer()
-        return answer.told(output).cpu().numpy()
+        return answer.told(torch.stack(output)).cpu().numpy()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Every module has initialised itself; transformers must not do it again."""

@@ -30,7 +30,7 @@ def log_likelihood(
     first spike. Windows whose `end` is the next one's `begin` add up to a recording.
     """
     heard = model.heard(batches)
-    clock, sample = model.clock(heard), heard.sample
+    clock, sample, there = model.clock(heard), heard.sample, heard.tokens.valid
     told = model.waits(heard).double()
     following, _ = successor(heard.tokens)
     wait = ((following - heard.tokens.time) * heard.batch.sfreq).round().long().clamp(min=1)
@@ -41,9 +41,9 @@ def log_likelihood(
         [
             one_window(
                 clock,
-                sample[row][heard.tokens.valid[row]],
-                told[row],
-                which[row],
+                sample[row][there[row]],
+                told[row][there[row]],
+                which[row][there[row]],
                 counts[row],
                 (first, last),
                 torch.from_numpy(rates) / heard.batch.sfreq,
@@ -66,21 +66,19 @@ def one_window(
     first, last = among
     moments = [one for one in sample.unique().tolist() if one < last]
     before = [one for one in moments if one < first]
-    total, begin = 0.0, first
+    total, begin, after = 0.0, first, moments[len(before) :]
     if not before:  # nothing was heard yet
-        begin = min(moments[0] + 1, last) if moments else last
-        total += float(poisson(counts[:, first:begin], rates.unsqueeze(1)))
-        before, moments = moments[:1], moments[1:]
-    else:
-        moments = moments[len(before) :]
-    if not before:
-        return total
+        begin = after[0] + 1 if after else last
+        total = float(poisson(counts[:, first:begin], rates.unsqueeze(1)))
+        if not after:
+            return total
+        before, after = after[:1], after[1:]
     now = before[-1]
-    for following in moments:
+    for following in after:
         rows = sample == now
         fired = counts[:, following]
-        parts = clock.at(told[: len(sample)][rows], torch.tensor(following - now).expand(int(rows.sum())))
-        parts = parts + (which[: len(sample)][rows] * fired).sum(dim=-1)
+        parts = clock.at(told[rows], torch.tensor(following - now).expand(int(rows.sum())))
+        parts = parts + (which[rows] * fired).sum(dim=-1)
         total += mixed(parts) + at_once(clock, fired) - survived(clock, sample, told, now, begin)
         now, begin = following, following + 1
     return total + survived(clock, sample, told, now, last) - survived(clock, sample, told, now, begin)
@@ -93,7 +91,7 @@ def survived(
     rows = sample == now
     if until <= now + 1:
         return 0.0
-    return mixed(clock.beyond(told[: len(sample)][rows], torch.tensor(until - now).expand(int(rows.sum()))))
+    return mixed(clock.beyond(told[rows], torch.tensor(until - now).expand(int(rows.sum()))))
 
 
 def mixed(parts: Float[Tensor, " token"]) -> float:

@@ -64,8 +64,7 @@ class View:
     @cached_property
     def whole(self) -> tuple[Tokens, ...]:
         """What it makes of all tokens, nothing hidden."""
-        encoded = self.encoder(join([piece.tokenized.tokens for piece in self.pieces]))
-        return self._apart(encoded, [piece.tokenized.tokens for piece in self.pieces])
+        return self.changed([piece.tokenized.tokens for piece in self.pieces])
 
     @cached_property
     def past(self) -> tuple[Tokens, ...]:
@@ -73,18 +72,14 @@ class View:
         return self.changed([in_order(piece.tokenized.tokens) for piece in self.pieces])
 
     def changed(self, streams: Sequence[Tokens]) -> tuple[Tokens, ...]:
-        """What it makes of all tokens where an objective changed what some of them say, one stream for each instrument."""
-        return self._apart(self.encoder(join(streams)), streams)
+        """What it makes of tokens that were chosen or changed, those of each instrument, which it sees as one stream."""
+        parts = self.encoder(join(streams)).embedding.split([one.count for one in streams], dim=1)
+        return tuple(one.with_embedding(part) for one, part in zip(streams, parts, strict=True))
 
     def _encoded(self, which: Sequence[Int[Tensor, "batch kept"]]) -> tuple[Tokens, ...]:
-        """The encoder sees the instruments' tokens as one stream; they come back apart."""
-        taken = [piece.tokenized.tokens.take(index) for piece, index in zip(self.pieces, which, strict=True)]
-        return self._apart(self.encoder(join(taken)), taken)
-
-    def _apart(self, encoded: Tokens, taken: Sequence[Tokens]) -> tuple[Tokens, ...]:
-        """The tokens of each instrument out of the one stream."""
-        parts = encoded.embedding.split([one.count for one in taken], dim=1)
-        return tuple(one.with_embedding(part) for one, part in zip(taken, parts, strict=True))
+        """What it makes of these tokens of each instrument alone."""
+        pairs = zip(self.pieces, which, strict=True)
+        return self.changed([piece.tokenized.tokens.take(index) for piece, index in pairs])
 
 
 def in_order(tokens: Tokens) -> Tokens:

@@ -21,7 +21,7 @@ from brainfm.chance import generator_of
 from brainfm.corpus import Stream
 from brainfm.errors import DataError
 from brainfm.event_model import EventModel, Heard
-from brainfm.layers.attention import Block, everyone
+from brainfm.layers.attention import Block, everyone, itself_and_earlier
 from brainfm.objectives.next_event import fired, successor
 
 AT_ONCE = 512
@@ -76,20 +76,18 @@ def stimulated(batch: Batch, generator: torch.Generator) -> Batch:
     """Each window as often as there are neurons: what came before a random moment, and then a spike of each of them."""
     neurons, times = batch.signal.shape[1:]
     moment = times // 2 + torch.randint(times - times // 2, (len(batch),), generator=generator)
-    before = torch.arange(times) < moment.unsqueeze(1)
-    counts = (batch.signal * before.unsqueeze(1)).repeat_interleave(neurons, dim=0)
-    made = torch.arange(neurons).repeat(len(batch))
-    counts[torch.arange(len(counts)), made, moment.repeat_interleave(neurons)] = 1
-    fields: dict[str, Any] = {
-        name: value.repeat_interleave(neurons, dim=0)
-        for name, value in vars(batch).items()
-        if isinstance(value, Tensor) and name != "signal"
-    }
-    return replace(batch, signal=counts, **fields)
+    window = torch.arange(len(batch)).repeat_interleave(neurons)
+    each, moment = batch.windows(window), moment[window]
+    counts = each.signal * (torch.arange(times) < moment[:, None, None])
+    counts[torch.arange(len(counts)), torch.arange(neurons).repeat(len(batch)), moment] = 1
+    return replace(each, signal=counts)
 
 
 def rates_after(model: EventModel, batch: Batch, within: float) -> Float[Tensor, "window sensor"]:
-    """The logarithm of the probability that each neuron fires next and within so many seconds of each window's last spike."""
+    """The logarithm of the probability that each neuron fires next and within so many seconds of each window's last spike.
+
+    To the end of the bin in which these seconds are over: a network tells waits by bins.
+    """
     heard = model.heard([batch])
     last = torch.where(heard.tokens.valid, heard.tokens.time, -torch.inf).argmax(dim=1, keepdim=True)
     ends = replace(heard, tokens=heard.tokens.take(last))
@@ -100,18 +98,19 @@ def rates_after(model: EventModel, batch: Batch, within: float) -> Float[Tensor,
 
 
 @torch.no_grad()
-def attended(
-    model: EventModel, batches: Sequence[Batch], heads: Literal["mean", "least"] = "mean"
-) -> NDArray[np.float64]:
-    """Attention of what tells each spike to every spike before it, from neuron to neuron, over how many such pairs there are."""
+def attended(model: EventModel, batches: Sequence[Batch]) -> NDArray[np.float64]:
+    """Attention of what tells each spike to every spike before it, from neuron to neuron, over how many such pairs there are.
+
+    The mean over heads, summed over blocks.
+    """
     neurons = batches[0].signal.shape[1]
     paid, pairs = torch.zeros(neurons, neurons), torch.zeros(neurons, neurons)
     for batch in batches:
         with watched(model.model.encoder) as weights:
             heard = model.heard([batch])
-        each = [one.mean(dim=2) if heads == "mean" else one.amin(dim=2) for one in weights]
         told, could, whose = told_by(heard)
-        paid += torch.einsum("bqk,bqi,bkj->ij", torch.stack(each).sum(dim=0) * could, told, whose)
+        weight = torch.stack(weights).mean(dim=3).sum(dim=0)
+        paid += torch.einsum("bqk,bqi,bkj->ij", weight * could, told, whose)
         pairs += torch.einsum("bqk,bqi,bkj->ij", could, told, whose)
     return np.asarray((paid / pairs.clamp(min=1)).double().numpy())
 
@@ -121,9 +120,9 @@ def told_by(heard: Heard) -> tuple[Tensor, Tensor, Tensor]:
     tokens = heard.tokens
     following, asked = successor(tokens)
     told = fired(heard.batch.signal, following, heard.batch.sfreq) * asked.unsqueeze(-1)
-    could = (tokens.time.unsqueeze(1) < tokens.time.unsqueeze(2)) | torch.eye(tokens.count, dtype=torch.bool)
+    could = itself_and_earlier(tokens.time, tokens.valid)
     whose = torch.nn.functional.one_hot(tokens.sensor, heard.batch.signal.shape[1]).float()
-    return told, (could & tokens.valid.unsqueeze(1)).float(), whose * tokens.valid.unsqueeze(-1)
+    return told, could.float(), whose * tokens.valid.unsqueeze(-1)
 
 
 @contextmanager

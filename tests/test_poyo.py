@@ -68,6 +68,8 @@ def test_a_recurrent_core_hears_the_past_and_its_own_stretch() -> None:
         found = told(changed)
         assert float(found[:first].sum()) == 0
         assert bool((found[first:] > 1e-5).all())
+    with pytest.raises(ValueError, match="tells nothing before it came"):
+        Recurrent(depth=1, width=32, heads=2, across=True)
 
 
 def test_an_answer_depends_on_when_it_is_asked_for_and_how_long_ago_spikes_were() -> None:

@@ -217,7 +217,7 @@ def digest(model: BrainFM) -> str:
 def test_frozen_is_frozen(
     card: Path, clean: Path, protocol: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("brainfm.attentive.MOST", 10)
+    monkeypatch.setattr("brainfm.stepwise.MOST", 10)
     weights = clean / "checkpoints" / "step-00000006" / "model.safetensors"
     stored = weights.read_bytes()
     model = BrainFM.from_pretrained(clean)

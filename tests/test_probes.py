@@ -1,15 +1,19 @@
 """Probes: the ridge probe beside scikit-learn's, its penalty chosen on inner folds alone, and nothing found in noise."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.utils.class_weight import compute_sample_weight
 
-from brainfm.attentive import CHECK_EVERY
+from brainfm.attentive import AttentiveProbe
 from brainfm.baselines import inner_folds
 from brainfm.probes import PENALTIES, TEMPERATURE, Neighbours, RidgeProbe, classifier
+from brainfm.stepwise import Stepwise
 
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
@@ -185,7 +189,7 @@ def test_attention_finds_the_token_that_tells_where_the_mean_does_not() -> None:
 
 
 def test_attention_ignores_padding_and_draws_from_its_seed_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brainfm.attentive.MOST", 30)
+    monkeypatch.setattr("brainfm.stepwise.MOST", 30)
     rng = np.random.default_rng(11)
     label = rng.integers(2, size=60).astype(np.int64)
     seen = tokens(rng, label)
@@ -196,7 +200,42 @@ def test_attention_ignores_padding_and_draws_from_its_seed_alone(monkeypatch: py
     assert not np.array_equal(probe.predict_proba(seen), other.predict_proba(seen))
     longer = np.concatenate([seen, np.full_like(seen[:, :3], np.nan)], axis=1)
     np.testing.assert_allclose(probe.predict_proba(longer), probe.predict_proba(seen), atol=1e-6)
-    assert probe.steps in range(CHECK_EVERY, 30 + 1, CHECK_EVERY)
+    every = AttentiveProbe.check_every
+    assert probe.steps in range(every, 30 + 1, every)
+
+
+class Scripted(Stepwise[list[int]]):
+    """A probe whose held-out losses are written down: of the inner fold that holds out window n, row n."""
+
+    check_every = 50
+    losses = ((9.0, 5.0, 2.0, 1.0), (9.0, 1.0, 3.0, 4.0), (1.0, 5.0, 2.0, 9.0), (0.0, 99.0, 99.0, 99.0))
+
+    def _scale(self, features: np.ndarray) -> None:
+        self.scaled = features[:, 0].tolist()
+
+    def _ready(self, features: np.ndarray) -> list[int]:
+        return features[:, 0].astype(int).tolist()
+
+    def _learn(self, ready: list[int], true: np.ndarray, steps: int) -> Iterator[int]:
+        self.learnt = ready
+        for self.taken in range(1, steps + 1):
+            yield self.taken
+
+    def _loss(self, ready: list[int], true: np.ndarray) -> torch.Tensor:
+        assert ready == true.tolist()
+        assert set(ready).isdisjoint(self.learnt)
+        assert self.scaled == self.learnt, "scaled by what it learns from"
+        return torch.tensor(self.losses[ready[0]][self.taken // self.check_every - 1])
+
+
+def test_as_many_steps_are_taken_as_tell_held_out_windows_best() -> None:
+    """On the mean of the first three inner folds, whose single bests are others; then on all windows."""
+    window = np.arange(4)
+    folds = [(np.delete(window, one), window[[one]]) for one in window]
+    probe = Scripted(folds).fit(window[:, None].astype(np.float32), window)
+    assert probe.steps == probe.taken == 150
+    assert probe.learnt == probe.scaled == [0, 1, 2, 3]
+    assert Scripted([]).fit(window[:, None].astype(np.float32), window).steps == 100
 
 
 @pytest.mark.parametrize("protocol", ["ridge", "logistic", "knn", "attentive"])
@@ -204,7 +243,7 @@ def test_an_outlier_in_the_test_fold_changes_nothing_that_is_fitted(
     protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Scale, choices and weights come from the training rows: other test windows get the same answers to the bit."""
-    monkeypatch.setattr("brainfm.attentive.MOST", 30)
+    monkeypatch.setattr("brainfm.stepwise.MOST", 30)
     rng = np.random.default_rng(12)
     label = rng.integers(2, size=80).astype(np.int64)
     features = tokens(rng, label) if protocol == "attentive" else data(rng, 80)[0]

@@ -38,7 +38,7 @@ ORDER = [
     "stages", "operations", "feature_losses", "trials", "brain_features clusterer",
     "condition_noise", "picture_features", "brains", "recipe_reconstruct", "any_recipe", "published", "reconstructor",
     "foreign_model", "adapters", "embedder window_encoder", "model_card",
-    "evaluation narrowed", "sessions", "attentive", "probes", "sequence_probe",
+    "evaluation narrowed", "sessions", "stepwise", "attentive", "probes", "sequence_probe",
     "targeted", "estimator", "opening", "panel", "tasks",
     "few_shot identity nuisance robustness new_session", "worth", "jobs",
     "options", "cli_data cli_live cli_pictures cli_tokenize", "cli",

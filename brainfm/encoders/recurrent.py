@@ -7,6 +7,7 @@ is that of `bottleneck`; the core takes the place of its blocks over all stretch
 
 import torch
 from jaxtyping import Float
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from brainfm.encoders.bottleneck import Bottleneck, BottleneckEncoder
@@ -14,9 +15,19 @@ from brainfm.layers.bins import Bins
 
 
 class Recurrent(Bottleneck):
-    """`depth` layers of a GRU, `latents` of a stretch side by side; `heads` mean nothing to them. What a token holds in the end
-    comes from its own stretch and those before it. A stretch without tokens leaves the state as it was.
+    """`depth` layers of a GRU, `latents` of a stretch side by side; `heads` and `fold` mean nothing to them.
+
+    What a token holds in the end comes from its own stretch and those before it. A stretch without tokens leaves the state as
+    it was.
     """
+
+    @model_validator(mode="after")
+    def _past_alone(self) -> "Recurrent":
+        if self.across:
+            raise ValueError(
+                "a recurrent core tells nothing before it came, and latents that read across all stretches would"
+            )
+        return self
 
     def build(self, modalities: int) -> "RecurrentEncoder":
         return RecurrentEncoder(self, modalities)

@@ -103,9 +103,16 @@ def everyone(valid: Bool[Tensor, "batch other"] | None = None) -> Mix:
 
 def earlier(time: Float[Tensor, "batch token"], valid: Bool[Tensor, "batch token"]) -> Mix:
     """Every token attends to itself and to what is valid and strictly earlier: not to what comes at the same time."""
-    mask = (time.unsqueeze(1) < time.unsqueeze(2)) & valid.unsqueeze(1)
-    mask = (mask | torch.eye(time.shape[1], dtype=torch.bool, device=time.device)).unsqueeze(1)
+    mask = itself_and_earlier(time, valid).unsqueeze(1)
     return lambda q, k, v: attend(q, k, v, mask)
+
+
+def itself_and_earlier(
+    time: Float[Tensor, "batch token"], valid: Bool[Tensor, "batch token"]
+) -> Bool[Tensor, "batch token other"]:
+    """Which others a token hears that is told by the past alone."""
+    before = (time.unsqueeze(1) < time.unsqueeze(2)) & valid.unsqueeze(1)
+    return before | torch.eye(time.shape[1], dtype=torch.bool, device=time.device)
 
 
 def attend(

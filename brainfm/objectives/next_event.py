@@ -74,7 +74,10 @@ class NextEventLoss(nn.Module):
 
     @torch.no_grad()
     def fit(self, sampled: Sampled) -> None:
-        """Count what the bins leave open, each as if it had been seen once more than it was."""
+        """Count what the bins leave open.
+
+        As if there had been one late wait more, of `longest` and that again, and a hundredth of a moment more of each number.
+        """
         late, moments = torch.tensor([self.part.longest, 1.0]), torch.ones(MOST) * 1e-2
         for batch, tokenized in sampled:
             if tokenized.who is None:
