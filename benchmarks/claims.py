@@ -8,6 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from brainfm.evaluation import Evaluation
+from brainfm.metrics import Interval, Probabilities
+from brainfm.scores import Row
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -41,6 +45,25 @@ class Claim:
     def json(self) -> dict[str, Any]:
         """As it goes to a file."""
         return {**asdict(self), "verdict": self.verdict}
+
+
+def compared(
+    says: str,
+    on: str,
+    evaluation: Evaluation,
+    ours: tuple[str, Sequence[Probabilities]],
+    theirs: tuple[str, Sequence[Probabilities]],
+) -> Claim:
+    """One row of a card's task less another, each a name and what its draws say, on the same bootstrap draws."""
+    gap = evaluation.difference(*ours, *theirs)
+    rows = [evaluation.row(*one) for one in (ours, theirs)]
+    figure = ", ".join(f"{row.name} {between(row)}" for row in rows)
+    return Claim(says, on, f"{evaluation.metric}: {figure}", (gap.score, gap.low, gap.high))
+
+
+def between(row: Row | Interval) -> str:
+    """A score and its interval."""
+    return f"{row.score:.3f} [{row.low:.3f}, {row.high:.3f}]"
 
 
 def found(claims: Sequence[Claim], table: Sequence[str] = ()) -> dict[str, Any]:

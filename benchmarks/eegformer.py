@@ -8,7 +8,6 @@ Waveforms are planted in simulated people (`data/waveforms.py`): codecs and naiv
 on twelve others. Seizures are real: a codec is trained without labels on normal recordings that no fold tests.
 """
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from asked import Asked, command
-from claims import Claim, found, lines
+from claims import Claim, between, compared, found, lines
 from numpy.typing import NDArray
 
 from brainfm.baselines.band_power import BandPower, log_power
@@ -29,9 +28,9 @@ from brainfm.data.leaks import Fold
 from brainfm.data.splits import split
 from brainfm.data.windows import take
 from brainfm.evaluation import Evaluation
-from brainfm.jobs.tokenize import train_codes
+from brainfm.jobs.tokenize import gather, train_codes
 from brainfm.jobs.words import Options, coded, pieces, told, windows_of
-from brainfm.metrics import METRICS, Interval, Probabilities, bootstrap, paired_difference
+from brainfm.metrics import METRICS, Probabilities, bootstrap, paired_difference
 from brainfm.recipe import TokenizeRecipe
 
 LONGEST = 3
@@ -83,7 +82,6 @@ def planted(asked: Asked) -> list[Claim]:
     """Words of waveforms that are known to be there."""
     steps, shuffles = asked.steps(400), len(asked.few(range(SHUFFLES)))
     evaluation = Evaluation.of(DataCard.load("simulated_waveforms"))
-    label = evaluation.windows.label
     first = evaluation.windows.recording < FIRST
     fold = Fold(np.flatnonzero(first), np.flatnonzero(~first), "twelve people")
     one = replace(evaluation, folds=[fold])
@@ -104,28 +102,20 @@ def planted(asked: Asked) -> list[Claim]:
         if name != "nothing"
     ]
     whole = told_["amplitudes", LONGEST]
-    claims.append(
-        compared(
-            "words tell four kinds of window", on, one, "words", whole["words"], "shuffled", whole["shuffled"]
-        )
-    )
-    claims.append(
-        compared("runs of three codes say more than single codes", on, one, "up to three", whole["words"],
-                 "single", told_["amplitudes", 1]["words"])
-    )  # fmt: skip
+    words = ("words", whole["words"])
+    claims += [
+        compared("words tell four kinds of window", on, one, words, ("shuffled", whole["shuffled"])),
+        compared("runs of three codes say more than single codes", on, one, ("up to three", whole["words"]),
+                 ("single", told_["amplitudes", 1]["words"])),
+    ]  # fmt: skip
     for arm, says in (
         ("signal", "codes of amplitudes say more than codes of the signal itself"),
         ("no blocks", "blocks along a sensor's patches say more than each patch alone"),
     ):
-        other = told_[arm, LONGEST]["words"]
-        claims.append(compared(says, on, one, "amplitudes, blocks", whole["words"], arm, other))
-    classical = [one.baseline(BandPower())]
-    assert len(label) == texts["amplitudes"].count
-    claims.append(
-        compared("words say more than band powers of the window", on, one, "words", whole["words"],
-                 "band_power", classical)
-    )  # fmt: skip
-    return claims
+        other = (arm, told_[arm, LONGEST]["words"])
+        claims.append(compared(says, on, one, ("amplitudes, blocks", whole["words"]), other))
+    classical = ("band_power", [one.baseline(BandPower())])
+    return [*claims, compared("words say more than band powers of the window", on, one, words, classical)]
 
 
 def top_word(evaluation: Evaluation, fold: Fold, text: Text, label: int, on: str) -> Claim:
@@ -156,22 +146,6 @@ def top_word(evaluation: Evaluation, fold: Fold, text: Text, label: int, on: str
     )
 
 
-def compared(
-    says: str,
-    on: str,
-    evaluation: Evaluation,
-    ours: str,
-    a: Sequence[Probabilities],
-    theirs: str,
-    b: Sequence[Probabilities],
-) -> Claim:
-    """One row against another, on the same draws."""
-    gap = evaluation.difference(ours, a, theirs, b)
-    rows = [evaluation.row(*pair) for pair in ((ours, a), (theirs, b))]
-    figure = ", ".join(f"{row.name} {row.score:.3f} [{row.low:.3f}, {row.high:.3f}]" for row in rows)
-    return Claim(says, on, f"{evaluation.metric}: {figure}", (gap.score, gap.low, gap.high))
-
-
 def seizures(asked: Asked, title: str, name: str, codes: str) -> list[Claim]:
     """Words, errors and rare words of a codec that was trained without labels on normal recordings, beside band powers."""
     evaluation, usual = laid_out(asked, name, codes)
@@ -179,21 +153,22 @@ def seizures(asked: Asked, title: str, name: str, codes: str) -> list[Claim]:
     codec = codec_of(asked, name, recipe_of(asked, name))
     stream = windows_of(codec, evaluation)
     text = coded(codec, stream)
-    words = told(evaluation, text, Options(longest=LONGEST, shuffles=shuffles, least=2))
-    logistic = [evaluation.out_of_fold(lambda _, fold: band_logistic(evaluation, fold))]
-    ridge = [evaluation.baseline(BandPower())]
-    rare = [two(rarity(codec, usual, text))[evaluation.tested]]
-    error = [two(errors(codec, stream))[evaluation.tested]]
-    nothing = [two(np.zeros(text.count))[evaluation.tested]]
+    said = told(evaluation, text, Options(longest=LONGEST, shuffles=shuffles, least=2))
+    words = ("words", said["words"])
+    logistic = ("logistic", [band_logistic(evaluation)])
+    ridge = ("band_power", [evaluation.baseline(BandPower())])
+    rare = ("rare", [two(rarity(codec, usual, text))[evaluation.tested]])
+    error = ("error", [two(errors(codec, stream))[evaluation.tested]])
+    chance = ("chance", [two(np.zeros(text.count))[evaluation.tested]])
     on = f"{title}, {evaluation.unit}, 10 folds; folds may share patients"
     short = SHORT[name]
     return [
-        compared(f"{short}: words tell seizures", on, evaluation, "words", words["words"], "shuffled", words["shuffled"]),
-        compared(f"{short}: words say more than band powers", on, evaluation, "words", words["words"], "logistic", logistic),
-        compared(f"{short}: words say more than our band_power", on, evaluation, "words", words["words"], "band_power", ridge),
-        compared(f"{short}: without labels, what is badly said is a seizure", on, evaluation, "error", error, "chance", nothing),
-        compared(f"{short}: without labels, rare words are a seizure", on, evaluation, "rare", rare, "chance", nothing),
-    ]  # fmt: skip
+        compared(f"{short}: words tell seizures", on, evaluation, words, ("shuffled", said["shuffled"])),
+        compared(f"{short}: words say more than band powers", on, evaluation, words, logistic),
+        compared(f"{short}: words say more than our band_power", on, evaluation, words, ridge),
+        compared(f"{short}: without labels, what is badly said is a seizure", on, evaluation, error, chance),
+        compared(f"{short}: without labels, rare words are a seizure", on, evaluation, rare, chance),
+    ]
 
 
 def card(asked: Asked, name: str, reader: str, codes: str, labels: str, modality: str) -> Path:
@@ -263,8 +238,6 @@ def rarity(codec: Codec, usual: Evaluation | None, text: Text) -> NDArray[np.flo
 
 def trained_on(codec: Codec) -> Stream:
     """The windows that a codec was trained on."""
-    from brainfm.jobs.tokenize import gather
-
     return gather(codec.recipe).train
 
 
@@ -278,31 +251,29 @@ def errors(codec: Codec, stream: Stream) -> NDArray[np.float64]:
     return out
 
 
-def band_logistic(evaluation: Evaluation, fold: Fold) -> Probabilities:
-    """(test window, class) by logistic regression of log band powers."""
+def band_logistic(evaluation: Evaluation) -> Probabilities:
+    """(tested window, class) out of fold by logistic regression of log band powers."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    signal = evaluation.recordings[0].signal(evaluation.modality)
-    x = take(
-        evaluation.recordings, evaluation.windows, np.arange(len(evaluation.windows)), evaluation.modality
+    windows, modality = evaluation.windows, evaluation.modality
+    x = take(evaluation.recordings, windows, np.arange(len(windows)), modality)
+    features = log_power(
+        x / np.std(x), evaluation.recordings[0].signal(modality).sfreq, BandPower().bands, 2.0
     )
-    scale = np.std(x)
-    features = log_power(x / scale, signal.sfreq, BandPower().bands, 2.0)
-    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
-    model.fit(features[fold.train], evaluation.windows.label[fold.train])
-    return np.asarray(model.predict_proba(features[fold.test]))
+
+    def of_fold(_: int, fold: Fold) -> Probabilities:
+        model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
+        model.fit(features[fold.train], windows.label[fold.train])
+        return np.asarray(model.predict_proba(features[fold.test]))
+
+    return evaluation.out_of_fold(of_fold)
 
 
 def two(score: NDArray[np.float64]) -> Probabilities:
     """(window, 2) a score as what the area under the curve takes."""
     return np.stack([-score, score], axis=1)
-
-
-def between(row: Interval) -> str:
-    """A score and its interval."""
-    return f"{row.score:.3f} [{row.low:.3f}, {row.high:.3f}]"
 
 
 if __name__ == "__main__":

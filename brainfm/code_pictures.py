@@ -73,7 +73,7 @@ def waveforms(
     """The mean stretch of signal where each word occurs, (time,), and how far single ones lie from it, (time,)."""
     with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(7.4, 1.8), layout="constrained")
-        row = np.atleast_1d(figure.subplots(1, max(1, len(words)), sharey=True, squeeze=False)[0])
+        row = figure.subplots(1, max(1, len(words)), sharey=True, squeeze=False)[0]
         for axes, (name, middle, spread) in zip(row, words, strict=False):
             seconds = np.arange(len(middle)) / sfreq
             for edge in (middle - spread, middle + spread):

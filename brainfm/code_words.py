@@ -138,12 +138,17 @@ def bayes(counts: Any, labels: NDArray[np.int64]) -> Any:
     return MultinomialNB(fit_prior=False).fit(counts, labels)
 
 
+def by_class(counts: Any, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
+    """(class, word) how often each word occurs in the windows of each class."""
+    return np.stack([np.asarray(counts[labels == one].sum(axis=0)).ravel() for one in range(classes)])
+
+
 def log_odds(counts: Any, labels: NDArray[np.int64], classes: int) -> NDArray[np.float64]:
     """(class, word) log of how much more frequent a word is in a class than in all others together, one added to each count."""
-    within = np.stack([np.asarray(counts[labels == one].sum(axis=0)).ravel() for one in range(classes)])
+    own = by_class(counts, labels, classes)
     share, rest = (
         np.log(part + 1) - np.log((part + 1).sum(axis=1, keepdims=True))
-        for part in (within, within.sum(axis=0) - within)
+        for part in (own, own.sum(axis=0) - own)
     )
     return np.asarray(share - rest)
 
@@ -153,8 +158,8 @@ def telling(counts: Any, labels: NDArray[np.int64], classes: int) -> NDArray[np.
 
     A word's odds alone rank first what occurred a few times by luck.
     """
-    within = np.stack([np.asarray(counts[labels == one].sum(axis=0)).ravel() for one in range(classes)])
-    share = within / np.maximum(within.sum(axis=1, keepdims=True), 1)
+    own = by_class(counts, labels, classes)
+    share = own / np.maximum(own.sum(axis=1, keepdims=True), 1)
     return log_odds(counts, labels, classes) * share
 
 

@@ -122,15 +122,20 @@ class Codec(nn.Module):
     @torch.no_grad()
     def codes(self, batch: Batch) -> Int[Tensor, "batch token quantizer"]:
         """The codes of every token of a batch."""
-        tokenized, times = self.held(batch)
+        return self.codes_of(*self.held(batch))
+
+    @torch.no_grad()
+    def codes_of(self, tokenized: Tokenized, times: int) -> Int[Tensor, "batch token quantizer"]:
+        """The codes of tokens, of which each row has so many."""
         patches = tokenized.targets[modality_of(tokenized)].value
         codes = self.patches.encode(self.patches.held(patches.unflatten(1, (-1, times)).flatten(0, 1))).codes
         return codes.unflatten(0, (len(patches), -1)).flatten(1, 2)
 
     def tokenize(self, batch: Batch) -> Tokenized:
         """The tokens of a batch with their codes."""
-        tokenized, _ = self.held(batch)
-        return replace(tokenized, tokens=replace(tokenized.tokens, code=self.codes(batch)))
+        tokenized, times = self.held(batch)
+        code = self.codes_of(tokenized, times)
+        return replace(tokenized, tokens=replace(tokenized.tokens, code=code))
 
     @torch.no_grad()
     def reconstruct(self, batch: Batch, say: "Say | None" = None) -> "Reconstructed":

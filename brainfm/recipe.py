@@ -265,9 +265,10 @@ class TokenizeRecipe(SignalRecipe, Recipe):
     @classmethod
     def derive(cls, data: dict[str, Any]) -> dict[str, Any]:
         if "tokenizer" in data and "codes" not in data:
-            coded = ", ".join(
-                name for name in folders.names(cls.folder, ".yaml") if name.startswith("codes_")
-            )
+            paths = {
+                name: folders.find(cls.folder, name, ".yaml") for name in folders.names(cls.folder, ".yaml")
+            }
+            coded = ", ".join(name for name, path in paths.items() if "codes" in read_yaml(path))
             raise RecipeError(
                 f"this tokenizer has no `codes:` section, so there is nothing to train; these have: {coded}"
             )
@@ -278,11 +279,16 @@ class TokenizeRecipe(SignalRecipe, Recipe):
         if self.train.average:
             raise ValueError("codes follow the last weights, not their mean; leave train.average at 0")
         for modality in self.codes.modalities:
-            if modality in self.tokenizer.reads:
-                continue
+            if modality not in self.tokenizer.reads:
+                raise ValueError(
+                    f"{modality} can't be read by the tokenizer {self.tokenizer.kind}, "
+                    f"which is for {', '.join(self.tokenizer.reads)}"
+                )
+        learning = [step.kind for step in self.prepare if step.learns]
+        if self.codes.also and learning:
             raise ValueError(
-                f"{modality} can't be read by the tokenizer {self.tokenizer.kind}, "
-                f"which is for {', '.join(self.tokenizer.reads)}"
+                f"prepare: {learning[0]} would learn from {self.codes.modality} alone, and the codes are also of "
+                f"{', '.join(self.codes.also)}; take one that learns nothing, such as robust_scale with scope recording"
             )
         if self.codes.tells == "sensors" and (not self.tokenizer.decodes or self.codes.of == "amplitude"):
             raise ValueError(

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SerializeAsAny, field_validator
+from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from brainfm.layers.apart import APART, OF_WAVES
 from brainfm.part import Settings, suggest
@@ -65,6 +65,12 @@ class Codes(Settings):
             return {"squared": 1.0}
         beside = {"amplitude": self.spectrum, "phase": self.spectrum} if self.spectrum else {}
         return {"signal": 1.0, **beside}
+
+    @model_validator(mode="after")
+    def _of_sensors(self) -> "Codes":
+        if self.tells == "rows" and (self.drop or self.noise):
+            raise ValueError("drop and noise are of what sensors tell; say tells: sensors or leave them out")
+        return self
 
     @field_validator("losses")
     @classmethod

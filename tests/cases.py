@@ -101,7 +101,11 @@ TRY: dict[str, list[dict[str, Any]]] = {
         {"decoder_depth": 1, "teacher": "none", "directions": 16},
         {"decoder_depth": 1, "of": "tokens", "error": "squared"},
     ],
-    "masked_codes": [{"decoder_depth": 1}, {"decoder_depth": 1, "symmetric": True}],
+    "masked_codes": [
+        {"decoder_depth": 1},
+        {"decoder_depth": 1, "symmetric": True},
+        {"in_place": True, "random": 0.2},
+    ],
     "modality": [{"otherwise": {"kind": "independent"}}],
     "complement": [{"of": {"kind": "block", "share": 0.45}}],
     "neurodynamics": [{}, {"of": known_blocks()}],

@@ -2,9 +2,11 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,6 +21,7 @@ from brainfm.data.recording import Recording
 from brainfm.encoders.axial import Axial
 from brainfm.errors import RecipeError
 from brainfm.gather import stream
+from brainfm.jobs.tokenize import LATER, gather, looked_at
 from brainfm.layers.apart import APART
 from brainfm.learner import Learner, learner
 from brainfm.manifest import Manifest
@@ -311,6 +314,53 @@ def test_a_codec_of_sensors_asks_a_tokenizer_that_tells_them() -> None:
         TokenizeRecipe.load("codes_eeg", ["codes.tells=sensors"])
     with pytest.raises(RecipeError, match="spikes can't be read"):
         TokenizeRecipe.load("codes_brainomni", ["codes.also=[spikes]"])
+    with pytest.raises(
+        RecipeError, match="robust_scale would learn from eeg alone, and the codes are also of meg"
+    ):
+        TokenizeRecipe.load("codes_brainomni", ["prepare=[{kind: robust_scale, scope: training_set}]"])
+
+
+@pytest.mark.parametrize(
+    ("recipe", "override", "words"),
+    [
+        ("brainomni", "objectives.masked_codes.symmetric=true", "symmetric needs a decoder"),
+        (
+            "brainomni",
+            "objectives.masked_codes.in_place=false",
+            "random is of tokens that are hidden in_place",
+        ),
+        ("codes_brainomni", "codes.tells=rows", "drop and noise are of what sensors tell"),
+    ],
+)
+def test_what_would_change_nothing_is_refused(recipe: str, override: str, words: str) -> None:
+    kind = TokenizeRecipe if recipe.startswith("codes") else PretrainRecipe
+    with pytest.raises(RecipeError, match=words):
+        kind.load(recipe, [override])
+
+
+def test_each_instrument_says_which_of_its_windows_were_looked_at(tmp_path: Path) -> None:
+    """Of EEG a person was held out, of MEG nobody."""
+    size = "subjects: 2, seconds: 30.0, sensors: 9"
+    eeg, meg = (
+        tiny.card(
+            tmp_path,
+            f"under_{name}",
+            f"{{kind: simulated, modality: {name}, {size}}}",
+            modality=name,
+            more="",
+        )
+        for name in ("eeg", "meg")
+    )
+    data = f'data={{cards: [{eeg}, {meg}], hold_out: {{under_eeg: ["02"]}}}}'
+    recipe = TokenizeRecipe.load("codes_brainomni", [*SMALL, data])
+    found = gather(recipe)
+    assert found.on == f"eeg: held-out recordings; meg: {LATER}"
+    codec = Codec(found.recipe)
+    codec.manifest = found.manifest
+    cards = [str(eeg), str(meg)]
+    assert looked_at(codec, cards, None)[1] == (
+        f"eeg: 1 recordings of {', '.join(cards)}; meg: {', '.join(cards)}, trained on"
+    )
 
 
 @pytest.mark.parametrize(("width", "heads", "published"), [(256, 8, 8.42e6), (512, 16, 32.71e6)])

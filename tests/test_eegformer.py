@@ -154,8 +154,8 @@ def test_planted_waveforms_are_told_by_words_and_shown_where_they_are(codec: Cod
     found = told(evaluation, text, options)
     words, shuffled = (evaluation.row(name, found[name]).score for name in ("words", "shuffled"))
     assert words > shuffled + 0.15
-    best = next(word for word in ranked(stream, text, evaluation, options) if word.label == "alpha")
     lexicon = Lexicon.of(text, 2, np.arange(text.count), options.least)
+    best = next(word for word in ranked(stream, text, lexicon, options.top) if word.label == "alpha")
     places = lexicon.places(text, best.column)
     places = places[stream.windows.label[places[:, 0]] == KINDS.index("alpha")]
     middle, _ = aligned(stretches(codec, stream, places, len(best.codes)))

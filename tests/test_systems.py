@@ -4,13 +4,15 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from codecs_of_waveforms import evaluation_of
 from typer.testing import CliRunner
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import results_page
 import systems
-from claims import Claim, found, lines
+from claims import Claim, compared, found, lines
 
 from brainfm import folders, published
 from brainfm.cli import app
@@ -98,6 +100,16 @@ def test_a_claim_is_decided_by_its_interval() -> None:
     assert Claim("equal", "nobody", "4 of 4", holds=True).verdict == "shown"
     with pytest.raises(ValueError, match="interval"):
         Claim("both", "nobody", "", (0.0, 0.0, 0.0), holds=True)
+
+
+def test_one_row_less_another_is_a_claim() -> None:
+    evaluation = evaluation_of()
+    true = np.eye(4)[evaluation.windows.label[evaluation.tested]]
+    right, flat = ("right", [true]), ("flat", [np.full_like(true, 0.25)])
+    better = compared("it helps", "nobody", evaluation, right, flat)
+    assert better.verdict == "shown" and better.difference == (0.75, 0.75, 0.75)
+    assert better.figure == "balanced_accuracy: right 1.000 [1.000, 1.000], flat 0.250 [0.250, 0.250]"
+    assert compared("it helps", "nobody", evaluation, flat, right).verdict == "against"
 
 
 def test_claims_are_counted_in_words() -> None:

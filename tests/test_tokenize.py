@@ -317,7 +317,8 @@ def test_mistakes_are_one_sentence(run: Path, card: Path, recipe: Path, tmp_path
     def sentence(*words: Any) -> str:
         return tiny.only_sentence(tiny.brainfm("tokenize", *words))
 
-    assert "has no `codes:` section" in sentence("train", "patch_250ms", "--out", tmp_path / "a")
+    without = sentence("train", "patch_250ms", "--out", tmp_path / "a")
+    assert "has no `codes:` section" in without and "codes_eeg, " in without and "eegformer, " in without
     events = "tokenizer={kind: spike_events, seconds: 0.1, sfreq: 1000.0}"
     assert "which is discrete already and has no codes" in sentence("train", "codes_spikes", "--set", events)
     assert "is no folder" in sentence("inspect", tmp_path / "nothing")

@@ -1,7 +1,7 @@
 """Tokenize: cards → windows → patches → a codec whose codes are used, or a sentence that says which size would be."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -138,7 +138,14 @@ def gather(recipe: TokenizeRecipe, limit: int | None = None) -> Corpora:
     first = of_one(recipe, recipe.codes.modality, raw, store)
     also = [of_one(first.recipe, modality, raw, store) for modality in recipe.codes.also]
     manifest = sum((one.manifest for one in also), first.manifest)
-    return replace(first, manifest=manifest, also=also)
+    on = said_of({one.train.modality: one.on for one in (first, *also)})
+    return replace(first, on=on, manifest=manifest, also=also)
+
+
+def said_of(on: Mapping[str, str]) -> str:
+    """What the windows of each instrument are, once where all are the same."""
+    several = dict.fromkeys(on.values())
+    return next(iter(several)) if len(several) == 1 else "; ".join(map(": ".join, on.items()))
 
 
 def of_one(
@@ -212,14 +219,14 @@ def looked_at(codec: Codec, cards: Sequence[str], limit: int | None) -> tuple[li
         data = gather(codec.recipe, limit)
         return [one.test for one in data.every], data.on
     every = [one for name in cards for one in DataCard.load(name).recordings(limit)]
-    streams, on = [], ""
+    streams, on = [], {}
     for modality in codec.modalities:
         recordings = [one for one in every if modality in one.signals]
         seen = [codec.manifest.verdict(one, modality).startswith("seen") for one in recordings]
         fresh = [one for one, was in zip(recordings, seen, strict=True) if not was]
         if recordings:
             streams.append(stream(fresh or recordings, codec.recipe, modality))
-            on = (
+            on[modality] = (
                 f"{len(fresh)} recordings of {', '.join(cards)}"
                 if fresh
                 else f"{', '.join(cards)}, trained on"
@@ -227,7 +234,7 @@ def looked_at(codec: Codec, cards: Sequence[str], limit: int | None) -> tuple[li
     if not streams:
         modalities = " or ".join(codec.modalities)
         raise DataError(f"the cards {', '.join(cards)} hold no {modalities} recording to look at")
-    return streams, on
+    return streams, said_of(on)
 
 
 def examine(codec: Codec, tests: Sequence[Stream], on: str) -> Examined:

@@ -22,6 +22,7 @@ from brainfm.data.windows import n_samples
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.metrics import Probabilities
+from brainfm.palette import Picture
 from brainfm.report import Figures, Section
 from brainfm.scores import Scores, number, plain
 
@@ -103,8 +104,9 @@ def words(run: str | Path, card: str, out: Path, options: Options | None = None)
     stream = windows_of(codec, evaluation)
     text = coded(codec, stream, options.books)
     scores = scored(codec, evaluation, text, options)
-    found = ranked(stream, text, evaluation, options)
-    pictures = [drawn(codec, stream, text, label, found, options) for label in evaluation.windows.labels]
+    lexicon = Lexicon.of(text, options.longest, np.arange(text.count), options.least)
+    found = ranked(stream, text, lexicon, options.top)
+    pictures = [drawn(codec, stream, text, lexicon, label, found) for label in stream.windows.labels]
     sentence = (
         "Runs of codes on one sensor, those first whose evidence for the label is largest: how much more frequent they are in "
         "its windows, on the log scale, times how often they occur there. Waveforms are means of stretches shifted in time "
@@ -156,7 +158,9 @@ def coded(codec: Codec, stream: Stream, books: int = 1) -> Text:
 
 def by_rows(codec: Codec, batch: Batch) -> Int[Tensor, "batch row times quantizer"]:
     """The codes of a batch, row by row."""
-    return codec.codes(batch).unflatten(1, (-1, codec.held(batch)[1]))
+    tokens = codec.tokenize(batch).tokens
+    assert tokens.code is not None  # a codec's tokens have theirs
+    return tokens.code.unflatten(1, (tokens.rows, -1))
 
 
 def pieces(codec: Codec, batch: Batch) -> Iterator[Batch]:
@@ -212,16 +216,13 @@ def by_words(counts: Any, fold: Fold, label: NDArray[np.int64], classes: int) ->
     return found
 
 
-def ranked(stream: Stream, text: Text, evaluation: Evaluation, options: Options) -> list[Word]:
-    """The words that speak most for each label, over all windows."""
-    every = np.arange(text.count)
-    lexicon = Lexicon.of(text, options.longest, every, options.least)
-    counts, label = lexicon.counts(text), evaluation.windows.label
-    evidence = telling(counts, label, evaluation.classes)
-    odds = log_odds(counts, label, evaluation.classes)
+def ranked(stream: Stream, text: Text, lexicon: Lexicon, top: int) -> list[Word]:
+    """The `top` words of a lexicon that speak most for each label, over all windows."""
+    counts, label, names = lexicon.counts(text), stream.windows.label, stream.windows.labels
+    evidence, odds = telling(counts, label, len(names)), log_odds(counts, label, len(names))
     found = []
-    for number_, name in enumerate(evaluation.windows.labels):
-        for column in np.argsort(-evidence[number_], kind="stable")[: options.top].tolist():
+    for number_, name in enumerate(names):
+        for column in np.argsort(-evidence[number_], kind="stable")[:top].tolist():
             there = np.asarray((counts[:, column] > 0).todense()).ravel()
             places = lexicon.places(text, column)
             own = places[label[places[:, 0]] == number_][:3]
@@ -253,10 +254,9 @@ def said(stream: Stream, place: NDArray[np.int64]) -> str:
 
 
 def drawn(
-    codec: Codec, stream: Stream, text: Text, label: str, found: Sequence[Word], options: Options
-) -> Any:
+    codec: Codec, stream: Stream, text: Text, lexicon: Lexicon, label: str, found: Sequence[Word]
+) -> Picture:
     """The mean waveforms of a label's words, on its own windows."""
-    lexicon = Lexicon.of(text, options.longest, np.arange(text.count), options.least)
     shown = []
     number_ = stream.windows.labels.index(label)
     for word in [one for one in found if one.label == label][:4]:

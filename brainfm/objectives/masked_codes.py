@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from brainfm.layers.decoder import Decoder
@@ -34,11 +34,21 @@ class MaskedCodes(Objective):
         default=0.0,
         ge=0,
         le=1,
-        description="share of those that another seen token stands for (BrainOmni: 0.2)",
+        description="share of those in place that another seen token stands for (BrainOmni: 0.2)",
     )
     symmetric: bool = Field(
         default=False, description="whether the hidden tokens tell the seen ones, too (LaBraM, §2.3)"
     )
+
+    @model_validator(mode="after")
+    def _of_one_way(self) -> "MaskedCodes":
+        if self.in_place and self.symmetric:
+            raise ValueError("symmetric needs a decoder; tokens that are hidden in_place tell no seen ones")
+        if self.random and not self.in_place:
+            raise ValueError(
+                "random is of tokens that are hidden in_place; say in_place: true or leave it out"
+            )
+        return self
 
     def build(self, shapes: Shapes) -> "MaskedCodeLoss":
         return MaskedCodeLoss(self, shapes)
