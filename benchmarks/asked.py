@@ -11,7 +11,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from brainfm.recipe import FinetuneRecipe, PretrainRecipe, TokenizeRecipe
+
+R = TypeVar("R", PretrainRecipe, FinetuneRecipe, TokenizeRecipe)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Asked:
     def steps(self, number: int) -> int:
         """So many steps, or `limit`."""
         return number if self.limit is None else min(number, self.limit)
+
+    def shortened(self, recipe: R) -> R:
+        """The recipe with so many steps at most."""
+        train = recipe.train.model_copy(update={"steps": self.steps(recipe.train.steps)})
+        return recipe.model_copy(update={"train": train})
 
     def beside(self, name: str) -> "Asked":
         """The same of another benchmark, whose runs lie in a folder beside this one's."""

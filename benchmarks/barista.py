@@ -122,13 +122,8 @@ def probed(
 def trained(asked: Asked, arm: str, seed: int) -> Path:
     """The folder of an arm's run, made once."""
     folder = asked.out / "-".join([*arm.replace(",", "").replace("'", "").split(), str(seed)])
-    whole = PretrainRecipe.load("barista", [f"seed={seed}", *ARMS[arm]])
-    steps = asked.steps(whole.train.steps)
-    pretrain(
-        PretrainRecipe.load("barista", [f"seed={seed}", f"train.steps={steps}", *ARMS[arm]]),
-        folder,
-        quiet=True,
-    )
+    recipe = PretrainRecipe.load("barista", [f"seed={seed}", *ARMS[arm]])
+    pretrain(asked.shortened(recipe), folder, quiet=True)
     return folder
 
 

@@ -91,10 +91,9 @@ def claims(asked: Asked, seeds: tuple[int, ...], steps: int | None) -> dict[str,
 
 def recipe(changes: list[str], asked: Asked, steps: int | None, seed: int) -> PretrainRecipe:
     """An arm's recipe."""
-    whole = PretrainRecipe.load("deeperbrain", [f"seed={seed}", "train.precision=no", *changes])
-    return whole.model_copy(
-        update={"train": whole.train.model_copy(update={"steps": asked.steps(steps or whole.train.steps)})}
-    )
+    more = [] if steps is None else [f"train.steps={steps}"]
+    sets = [f"seed={seed}", "train.precision=no", *more, *changes]
+    return asked.shortened(PretrainRecipe.load("deeperbrain", sets))
 
 
 def probed(arms: Arms, on: str) -> list[Claim]:
@@ -184,7 +183,7 @@ def untouched(batch: Batch, rng: np.random.Generator) -> Batch:
 def louder(batch: Batch, rng: np.random.Generator) -> Batch:
     """The same 10 Hz rhythm on every sensor, of another size in every window: none to nearly that of the loudest people."""
     size = torch.from_numpy(rng.uniform(0, LOUD, (len(batch), 1, 1)))
-    wave = rhythm(batch, np.zeros((len(batch), batch.signal.shape[1], batch.signal.shape[2])), rng)
+    wave = rhythm(batch, np.zeros(batch.signal.shape), rng)
     return replace(batch, signal=(batch.signal + size * wave).float())
 
 

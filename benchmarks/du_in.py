@@ -9,6 +9,7 @@ blocks of all people, unlabelled, and the contacts that were chosen. One command
 `--long` adds networks of three seeds each.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -114,8 +115,7 @@ class Words:
 
     def recipe(self, changes: list[str]) -> FinetuneRecipe:
         """The recipe with some things changed."""
-        steps = self.asked.steps(FinetuneRecipe.load("du_in", changes).train.steps)
-        return FinetuneRecipe.load("du_in", [*changes, f"train.steps={steps}"])
+        return self.asked.shortened(FinetuneRecipe.load("du_in", changes))
 
     def bench(self, recipe: FinetuneRecipe, start: BrainFM) -> Bench:
         """Everything that the people's networks share."""
@@ -145,7 +145,7 @@ class Words:
         start = bench.model if recipe.network is None else BrainFM.fresh(bench.model.config, seed)
         return bench.train(start, Full(), rows, seed, self.asked.out / name)
 
-    def predicted(self, bench: Bench, network: Any) -> Probabilities:
+    def predicted(self, bench: Bench, network: Callable[[int, Fold], BrainFM]) -> Probabilities:
         """What each fold's network says of the windows that it never saw."""
 
         def predict(number: int, fold: Fold) -> Probabilities:
@@ -189,15 +189,9 @@ class Words:
         codec, run = self.asked.out / "codec", self.asked.out / "codes"
         without = f"[{', '.join(self.without)}]"
         codes = TokenizeRecipe.load("codes_du_in", [self.corpus, f"tokenizer.without={without}"])
-        steps = self.asked.steps(codes.train.steps)
-        train_codes(
-            codes.model_copy(update={"train": codes.train.model_copy(update={"steps": steps})}),
-            codec,
-            quiet=True,
-        )
+        train_codes(self.asked.shortened(codes), codec, quiet=True)
         changes = [self.corpus, f"signals.seeg.tokenizer.without={without}", f"codecs.seeg={codec}"]
-        steps = self.asked.steps(PretrainRecipe.load("du_in").train.steps)
-        pretrain(PretrainRecipe.load("du_in", [*changes, f"train.steps={steps}"]), run, quiet=True)
+        pretrain(self.asked.shortened(PretrainRecipe.load("du_in", changes)), run, quiet=True)
         return run
 
     def after_codes(self, pretrained: bool, seed: int, few: bool) -> Probabilities:

@@ -113,15 +113,19 @@ def test_it_teaches_with_whole_windows_and_without_a_gradient(make_recipe: MakeR
     teach(network, average)
     batch = next(iter(streams.values())).batches(np.arange(3))[0]
     with torch.no_grad():
-        before = network.model(batch).embedding
+        before = network.model(batch).embedding, network.model.tokenize(batch).tokens.embedding
     walk(network, 1)
-    assert network.teacher is not None
-    told = network.teacher(batch).embedding
-    torch.testing.assert_close(told, before)
-    assert not told.requires_grad
+    teachers = network.teacher, network.teacher_tokens
+    told = []
+    for teacher, wanted in zip(teachers, before, strict=True):
+        assert teacher is not None
+        told.append(teacher(batch).embedding)
+        torch.testing.assert_close(told[-1], wanted)
+        assert not told[-1].requires_grad
     assert not any("teacher" in name for name in network.state_dict())
     average.update(network, 10_000)
-    assert not torch.equal(network.teacher(batch).embedding, told)
+    for teacher, earlier in zip(teachers, told, strict=True):
+        assert teacher is not None and not torch.equal(teacher(batch).embedding, earlier)
 
 
 def test_codes_are_not_averaged() -> None:

@@ -119,6 +119,23 @@ def test_the_teachers_latents_of_hidden_tokens_are_the_target(
         assert float(module(other).parts["latents"]) > 0.1
 
 
+@pytest.mark.parametrize("error", ["smooth_l1", "squared"])
+def test_the_error_is_the_one_that_is_asked_for(
+    make_recipe: MakeRecipe, eeg: Stream, windows: Batch, error: str
+) -> None:
+    found = net(make_recipe, eeg, error=error)
+    module = found.objectives["latent_prediction"]
+    found.teacher = copy.deepcopy(found.model).forward
+    view = found.view((windows,), Chance(0))
+    with torch.no_grad():
+        module.predict.weight.zero_(), module.predict.bias.zero_()
+        index = view.pieces[0].hidden.hidden.unsqueeze(-1).expand(-1, -1, 32)
+        size = normalised(found.teacher(windows)).gather(1, index).abs()
+        smooth = torch.where(size < 1, 0.5 * size.square(), size - 0.5)
+        wanted = (smooth if error == "smooth_l1" else size.square()).mean()
+        torch.testing.assert_close(module(view).parts["latents"], wanted)
+
+
 def spread(found: Learner, windows: Batch) -> float:
     """How much latents differ from token to token, beside how long they are: 0 where all are one."""
     with torch.no_grad():

@@ -11,7 +11,7 @@ from brainfm.masks.block import Block
 from brainfm.masks.complement import Complement
 from brainfm.masks.independent import Independent
 from brainfm.masks.modality import Modality
-from brainfm.masks.region import Region, regions
+from brainfm.masks.region import Region
 from brainfm.masks.sensor import Sensor
 from brainfm.masks.time import Time
 from brainfm.tokens import Tokens
@@ -43,7 +43,7 @@ def in_regions(tokens: Tokens) -> Tokens:
 
 def test_regions_are_numbered_by_label() -> None:
     tokens = in_regions(tokens_of(batch=3))
-    found = regions(tokens)
+    found = Region().places(tokens)
     assert found.shape == (3, SENSORS)
     for row in found:
         groups = [set(row[part].tolist()) for part in (slice(0, 5), slice(5, 9), slice(9, 15))]

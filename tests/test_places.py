@@ -137,6 +137,52 @@ def test_what_asks_for_a_hidden_token_calls_its_place_as_the_encoder_does(where:
     assert decoder(of, of.take(hidden)).shape == (3, hidden.shape[1], WIDTH)
 
 
+@torch.no_grad()
+@BY_PLACE
+def test_its_answer_depends_on_where_that_was(where: Place) -> None:
+    of = tokens()
+    assert of.table is not None
+    asked = of.take(Block().draw(of, Chance(1)).hidden)
+    turned = torch.tensor([-1.0, 1.0, 1.0])
+    elsewhere = replace(
+        asked,
+        position=asked.position * turned,
+        table=replace(of.table, position=of.table.position * turned),
+    )
+    with seeded(0):
+        decoder = Decoder(WIDTH, 1, where, Untold())
+    same = torch.allclose(decoder(of, elsewhere), decoder(of, asked), atol=1e-4)
+    assert same == (where.kind == "none")
+
+
+@torch.no_grad()
+@BY_MOMENT
+def test_its_answer_depends_on_time_as_the_encoders_does(when: Moment) -> None:
+    """How long after what was seen it lay, for all that tell time; how long after the window began, for added codes."""
+    of = tokens()
+    asked = of.take(Block().draw(of, Chance(1)).hidden)
+    with seeded(0):
+        decoder = Decoder(WIDTH, 1, Nowhere(), when)
+    plain, asked_later, both_later = (
+        decoder(replace(of, time=of.time + heard), replace(asked, time=asked.time + own))
+        for heard, own in ((0.0, 0.0), (0.0, 1.0), (1.0, 1.0))
+    )
+    same = [torch.allclose(one, plain, atol=1e-4) for one in (asked_later, both_later)]
+    assert same == [when.kind == "none", when.kind in ("rotary", "none")]
+
+
+@pytest.mark.parametrize("where", [one for one in PLACES if one.kind != "none"], ids=lambda part: part.kind)
+def test_without_a_position_a_token_has_the_learned_vector(where: Place) -> None:
+    of = tokens()
+    with seeded(0):
+        module = where.build(WIDTH)
+    before = module(of).detach()
+    with torch.no_grad():
+        module.nowhere.neg_()
+    moved = (module(of) - before).abs().amax(dim=-1) > 1e-3
+    assert torch.equal(moved, ~of.located)
+
+
 @BY_PLACE
 def test_rows_that_are_padding_or_have_no_position_are_in_no_sum(where: Place) -> None:
     of = tokens()
@@ -241,6 +287,26 @@ def test_what_time_means(kind: type[Any], when: Moment) -> None:
     same = [torch.allclose(one, plain, atol=1e-4) for one in (later, backwards)]
     assert same[0] == (when.kind in ("rotary", "none"))
     assert same[1] == (when.kind == "none")
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rotary", [False, True])
+@pytest.mark.parametrize("kind", [Oscillations, MomentTable])
+def test_attention_turns_beside_an_added_code_where_it_is_asked_to(kind: type[Any], rotary: bool) -> None:
+    """With the code silenced, what is left knows of time what rotation says, or nothing."""
+    of, when = tokens(), kind(rotary=rotary)
+    with seeded(0):
+        encoder = Transformer(**SHAPE, when=when).build(2)
+    for value in encoder.when.parameters():
+        value.zero_()
+    backwards = encoder(replace(of, time=2.0 - of.time)).embedding
+    assert torch.allclose(backwards, encoder(of).embedding, atol=1e-4) != rotary
+
+
+def test_a_table_has_a_row_for_each_stretch() -> None:
+    module = MomentTable(count=8, seconds=0.25).build(WIDTH)
+    added = module(tokens()).unflatten(1, (6, 8))
+    torch.testing.assert_close(added, module.rows.expand_as(added))
 
 
 def test_a_window_longer_than_the_table_is_refused() -> None:

@@ -68,6 +68,11 @@ def test_speech_and_silence_take_turns_and_do_not_overlap() -> None:
     assert label[:4] == ("speech", "silence", "speech", "silence")
     assert (np.diff(onset) > 0).all()
     assert (onset[2::2] - onset[1:-1:2] >= 1.0).all(), "a window of silence ends before the next word"
+    sound = recording.tracks["sound"]
+    for start, word in zip(onset, label, strict=True):
+        first = round(start * sound.rate)
+        loud = np.abs(sound.data[first : first + round(sound.rate)]).max()
+        assert (loud > 0) == (word == "speech")
 
 
 def test_every_contact_has_a_parcel_and_every_parcel_a_lobe() -> None:

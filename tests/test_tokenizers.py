@@ -320,6 +320,21 @@ def test_the_scale_decides_who_shares_a_place() -> None:
     assert merged(batch).tokens.count == 2 * 6
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("merge", [False, True])
+def test_tokens_say_parcel_and_lobe_whatever_the_scale(merge: bool) -> None:
+    """So that a mask may hide at another scale than places are told at; of a merged parcel it is the lobe of its contacts."""
+    labels = ["ctx-lh-precentral", "ctx-lh-precentral", "ctx-rh-cuneus", "ctx-lh-superiortemporal"]
+    batch = labelled(labels)
+    lobes = dict(zip(batch.region[0].tolist(), batch.lobe[0].tolist(), strict=True))
+    for scale in ("parcel",) if merge else ("channel", "parcel", "lobe"):
+        tokenizer = built(Regions(seconds=4.0, sfreq=0.5, scale=scale, merge=merge))
+        tokenizer.adopt(batch)
+        tokens = tokenizer(batch).tokens
+        assert set(tokens.region[0].tolist()) == set(lobes)
+        assert [lobes[one] for one in tokens.region[0].tolist()] == tokens.lobe[0].tolist()
+
+
 @pytest.mark.parametrize(
     ("label", "lobe"),
     [

@@ -34,7 +34,7 @@ class Axial(Encoder):
 
     @model_validator(mode="after")
     def _halves_have_heads(self) -> "Axial":
-        if self.halves and (self.heads % 2 or self.width % 2):
+        if self.halves and self.heads % 2:
             raise ValueError(f"halves need an even number of heads, not {self.heads}")
         return self
 

@@ -36,8 +36,8 @@ class Decoder(nn.Module):
             x = x + self.when(asked)
         if asked.who is not None:
             x = x + asked.who.to(x.dtype)
+        own, heard = (asked.time, seen.time) if self.turns else (None, None)
         for block in self.blocks:
-            times = (asked.time, seen.time) if self.turns else (None, None)
-            x = block(x, times[0], seen.embedding, times[1], seen.valid if seen.padded else None)
+            x = block(x, own, seen.embedding, heard, seen.valid if seen.padded else None)
         normed: Tensor = self.norm(x)
         return normed

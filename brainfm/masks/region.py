@@ -44,11 +44,6 @@ class Region(ShareMask):
         return numbered(tokens.lobe, tokens)
 
 
-def regions(tokens: Tokens) -> Int[Tensor, "batch row"]:
-    """A number for the region of each row of tokens, the same for rows of one region of a window, from 0."""
-    return numbered(tokens.region, tokens)
-
-
 def numbered(label: Int[Tensor, "batch token"], tokens: Tokens) -> Int[Tensor, "batch row"]:
     """A number for the label of each row, the same for rows of one label of a window, from 0."""
     of_row = torch.zeros(len(tokens.time), tokens.rows, dtype=label.dtype, device=label.device)

@@ -56,11 +56,11 @@ class OscillationsMoment(nn.Module):
     def bases(self, time: Float[Tensor, "batch token"]) -> Float[Tensor, "batch token basis"]:
         """Sines, cosines and decays of a time in seconds."""
         part, time = self.part, time.unsqueeze(-1)
-        angle = 2 * math.pi * spaced(part.slowest, part.fastest, part.waves).to(time) * time
-        passed = time / spaced(part.shortest, part.longest, part.decays).to(time)
+        angle = 2 * math.pi * spaced(part.slowest, part.fastest, part.waves, time) * time
+        passed = time / spaced(part.shortest, part.longest, part.decays, time)
         return torch.cat([angle.sin(), angle.cos(), (-passed).exp()], dim=-1)
 
 
-def spaced(first: float, last: float, count: int) -> Float[Tensor, " count"]:
-    """Numbers in equal steps of their logarithm."""
-    return torch.logspace(math.log10(first), math.log10(last), count)
+def spaced(first: float, last: float, count: int, like: Tensor) -> Float[Tensor, " count"]:
+    """Numbers in equal steps of their logarithm, on the device of another tensor, where nothing has to wait for them."""
+    return torch.logspace(math.log10(first), math.log10(last), count, dtype=like.dtype, device=like.device)

@@ -16,8 +16,6 @@ from brainfm.view import Piece, View, counted, mean_over_windows, taken
 
 SHORT = 16
 """Samples from which on a patch has a shape of its own, and a spectrum."""
-
-
 ERRORS = {"squared": F.mse_loss, "absolute": F.l1_loss, "smooth": F.smooth_l1_loss}
 """How far told samples are from true ones; `smooth` is squared below 1 and absolute above."""
 
@@ -48,7 +46,7 @@ class MaskedPatches(Objective):
     @model_validator(mode="after")
     def _asks_something(self) -> "MaskedPatches":
         if not self.raw + self.amplitude + self.phase + self.summary:
-            raise ValueError("raw, amplitude and phase all weigh nothing; give one a weight")
+            raise ValueError("raw, amplitude, phase and summary all weigh nothing; give one a weight")
         return self
 
     def build(self, shapes: Shapes) -> "MaskedPatchLoss":

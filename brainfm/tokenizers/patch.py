@@ -1,4 +1,4 @@
-"""Patches: each stretch of each sensor becomes one token, through one linear map or one small convolution."""
+"""Patches: each stretch of each sensor becomes one token, through a linear map or a few convolutions (`layers.embedding`)."""
 
 import torch
 from jaxtyping import Float

@@ -108,16 +108,14 @@ class SubjectLinearTokenizer(Knowing):
         there = heard.to(patches.dtype)
         count = there.sum(dim=1).clamp(min=1).view(-1, 1, 1)
         patches = patches * there[:, :, None, None]
-        held, losses = (patches.sum(dim=1) / count).unsqueeze(1), {}
+        held, losses = patches.sum(dim=1) / count, {}
         if self.part.channels:
             size = math.sqrt(self.part.channels) / count.sqrt().unsqueeze(-1)
             mixed = self.mixed(batch, patches) * size
             token = self.embed(mixed if self.part.channels > 1 else mixed.squeeze(2))
             if self.part.tells:
-                held, losses = (
-                    mixed.flatten(2).unsqueeze(1),
-                    {"sensors": self.untold(batch, mixed * size, patches, there)},
-                )
+                held = mixed.flatten(2)
+                losses = {"sensors": self.untold(batch, mixed * size, patches, there)}
         else:
             token = self.mapped(batch, patches) * math.sqrt(self.part.times * len(self.bias)) / count.sqrt()
         # a token of all sensors lies in their middle
@@ -126,7 +124,8 @@ class SubjectLinearTokenizer(Knowing):
         located = here.sum(dim=1) > 0
         nameless = torch.zeros_like(located, dtype=torch.int64)
         rows = Rows.all_there(middle, located, nameless, self.bias.expand(len(there), 1, -1))
-        return tokenized(batch, rows, token.unsqueeze(1), held, self.part.seconds, self.modality, losses)
+        grid, value = token.unsqueeze(1), held.unsqueeze(1)
+        return tokenized(batch, rows, grid, value, self.part.seconds, self.modality, losses)
 
     @of_sensors()
     def heard(self, identity: Int[Tensor, "batch sensor"]) -> Bool[Tensor, "batch sensor"]:
