@@ -1,8 +1,8 @@
 """A codec: what tokens hold as codes out of a finite set, and back, as LaBraM's, BrainOmni's and Du-IN's tokenizers have it.
 
 It says the patch that each token of an existing tokenizer stands for, or how strong each of its frequencies is (`codes.of`).
-Unless its encoder has blocks along the row (`codes.depth`), a code is made of its own patch alone, so the same patch has the
-same code wherever in a window it lies; the decoder sees the neighbours' codes too, and joins what it makes.
+Unless its encoder hears along the row (`codes.depth`, `codes.seanet`), a code is made of its own patch alone, so the same patch
+has the same code wherever in a window it lies; the decoder sees the neighbours' codes too, and joins what it makes.
 """
 
 import hashlib

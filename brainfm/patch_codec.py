@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from brainfm.layers.along import Along
 from brainfm.layers.apart import APART
 from brainfm.layers.codebook import Quantised
+from brainfm.layers.seanet import Down, Up
 from brainfm.objectives import Loss
 from brainfm.recipe_codes import Codes
 
@@ -44,14 +45,13 @@ class PatchCodec(nn.Module):
         self.part = part
         self.spectra = part.of == "amplitude"
         held = samples // 2 + 1 if self.spectra else samples
-        self.encoder: nn.Module = (
-            Along(held, part.hidden, part.width, part.depth, seconds)
-            if part.depth
-            else Through(held, part.hidden, part.width)
-        )
+        self.encoder = encoder(part, held, seconds)
         self.quantizer = part.quantizer.build(part.width)
-        if part.decoder_depth:
-            self.decoder: nn.Module = Along(part.width, part.hidden, held, part.decoder_depth, seconds)
+        self.mix: nn.Module | None = None
+        if part.seanet is not None:
+            self.decoder: nn.Module = Up(part.seanet, part.width)
+        elif part.decoder_depth:
+            self.decoder = Along(part.width, part.hidden, held, part.decoder_depth, seconds, **part.shape)
         else:
             self.mix = nn.Conv1d(part.width, part.hidden, 2 * part.context + 1, padding=part.context)
             self.decoder = Through(part.hidden, part.hidden, held)
@@ -88,7 +88,7 @@ class PatchCodec(nn.Module):
 
     def said(self, vectors: Float[Tensor, "row times width"]) -> Rows:
         """The same without its level."""
-        if not self.part.decoder_depth:
+        if self.mix is not None:
             vectors = self.mix(vectors.transpose(1, 2)).transpose(1, 2)
         told: Tensor = self.decoder(vectors).float()
         return told
@@ -98,6 +98,15 @@ class PatchCodec(nn.Module):
         held, told = self.level(rows).off(rows).flatten(1), self.said(quantised.value).flatten(1)
         parts = {name: APART[name](told, held) for name in self.part.apart}
         return Loss({**parts, "commitment": quantised.loss}, self.weights)
+
+
+def encoder(part: Codes, held: int, seconds: float) -> nn.Module:
+    """What makes a vector of each patch, which becomes a code."""
+    if part.seanet is not None:
+        return Down(part.seanet, part.width)
+    if part.depth:
+        return Along(held, part.hidden, part.width, part.depth, seconds, **part.shape)
+    return Through(held, part.hidden, part.width)
 
 
 class Through(nn.Module):

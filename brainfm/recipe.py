@@ -294,6 +294,11 @@ class TokenizeRecipe(SignalRecipe, Recipe):
             raise ValueError(
                 "codes.tells: sensors needs codes of the signal and a tokenizer that can be asked for any sensor: sources"
             )
+        if self.codes.seanet is not None and self.codes.seanet.samples != self.tokenizer.held:
+            raise ValueError(
+                f"codes.seanet: strides {' · '.join(map(str, self.codes.seanet.strides))} make a code of "
+                f"{self.codes.seanet.samples} samples, and a token holds {self.tokenizer.held}"
+            )
         if self.tokenizer.ragged:
             raise ValueError(
                 f"{self.tokenizer.kind} makes a token of every event, which is discrete already and has no codes; "

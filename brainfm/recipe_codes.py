@@ -5,6 +5,8 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, SerializeAsAny, field_validator, model_validator
 
 from brainfm.layers.apart import APART, OF_WAVES
+from brainfm.layers.attention import WIDEN
+from brainfm.layers.seanet import Seanet
 from brainfm.part import Settings, suggest
 from brainfm.quantizers import Quantizer
 
@@ -30,6 +32,19 @@ class Codes(Settings):
         default=0, ge=0, description="blocks in which tokens of one row hear each other before they are coded"
     )
     decoder_depth: int = Field(default=0, ge=0, description="the same behind the codes; 0: a convolution")
+    heads: int | None = Field(
+        default=None, ge=1, description="of these blocks; where not given, as many as have about 64 features"
+    )
+    head_size: int | None = Field(
+        default=None, ge=2, description="features of a head, even; where not given they share `hidden`"
+    )
+    widen: float = Field(
+        default=WIDEN, gt=0, description="how many times as wide as `hidden` the blocks' MLP is"
+    )
+    seanet: Seanet | None = Field(
+        default=None,
+        description="convolutions and LSTMs along the row's waveform in the place of both networks (BrainOmni)",
+    )
     spectrum: float = Field(default=0.3, ge=0, description="weight of the spectrum beside the signal")
     losses: dict[str, Annotated[float, Field(ge=0)]] = Field(
         default={},
@@ -57,6 +72,11 @@ class Codes(Settings):
         return [self.modality, *self.also]
 
     @property
+    def shape(self) -> dict[str, Any]:
+        """What the blocks before and behind the codes are like."""
+        return {"heads": self.heads, "size": self.head_size, "widen": self.widen}
+
+    @property
     def apart(self) -> dict[str, float]:
         """The losses that count, with their weights."""
         if self.losses:
@@ -70,6 +90,22 @@ class Codes(Settings):
     def _of_sensors(self) -> "Codes":
         if self.tells == "rows" and (self.drop or self.noise):
             raise ValueError("drop and noise are of what sensors tell; say tells: sensors or leave them out")
+        return self
+
+    @model_validator(mode="after")
+    def _of_one_network(self) -> "Codes":
+        if self.seanet is not None and (self.depth or self.decoder_depth or self.of == "amplitude"):
+            raise ValueError(
+                "seanet is of waveforms and has no blocks; leave out depth, decoder_depth and of, or seanet"
+            )
+        if (self.heads or self.head_size) and not (self.depth or self.decoder_depth):
+            raise ValueError(
+                "heads and head_size are of blocks, of which there are none; say depth or decoder_depth"
+            )
+        if not self.head_size and self.heads and self.hidden % (2 * self.heads):
+            raise ValueError(
+                f"hidden must be a multiple of twice the {self.heads} heads, not {self.hidden}; or say head_size"
+            )
         return self
 
     @field_validator("losses")

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from brainfm.layers.attention import Block, heads_for
+from brainfm.layers.attention import WIDEN, Block, heads_for
 
 
 class Along(nn.Module):
@@ -13,11 +13,23 @@ class Along(nn.Module):
     When a token is, attention knows by rotary time, `seconds` from one to the next; EEGFormer learns a vector for each place.
     """
 
-    def __init__(self, inputs: int, hidden: int, outputs: int, depth: int, seconds: float) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        hidden: int,
+        outputs: int,
+        depth: int,
+        seconds: float,
+        heads: int | None = None,
+        size: int | None = None,
+        widen: float = WIDEN,
+    ) -> None:
         super().__init__()
         self.seconds = seconds
         self.into = nn.Linear(inputs, hidden)
-        self.blocks = nn.ModuleList(Block(hidden, heads_for(hidden), depth) for _ in range(depth))
+        self.blocks = nn.ModuleList(
+            Block(hidden, heads or heads_for(hidden), depth, size=size, widen=widen) for _ in range(depth)
+        )
         self.norm = nn.LayerNorm(hidden, bias=False)
         self.out = nn.Linear(hidden, outputs)
 
