@@ -38,7 +38,8 @@ from brainfm.batch import Batch
 from brainfm.chance import Chance
 from brainfm.data.recording import Sensors
 from brainfm.learner import Learner
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.objectives import Shapes
 from brainfm.precision import has_bf16
 from brainfm.recipe import PretrainRecipe

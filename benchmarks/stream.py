@@ -31,7 +31,8 @@ from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.windows.sliding import Sliding
 from brainfm.files import write_json
 from brainfm.heads.linear import Linear
-from brainfm.model import BrainFM, DecoderSettings
+from brainfm.model import BrainFM
+from brainfm.model_config import DecoderSettings
 
 SENSORS, SFREQ, CHUNK, WINDOW = 64, 500.0, 5, 1.0
 NAME = "brainfm benchmark"

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
-from brainfm.chance import Chance
+from brainfm.chance import Chance, seeded
 from brainfm.checkpoint import LoadReport, refuse_partial, tensors_of
 from brainfm.data.seen import Rows, Seen, refuse_mixed
 from brainfm.errors import CheckpointError, RecipeError
@@ -28,7 +28,6 @@ from brainfm.feed import Micro
 from brainfm.files import write_json
 from brainfm.layers.queries import LatentQueries
 from brainfm.layers.vocabulary import Knowing
-from brainfm.model import seeded
 from brainfm.objectives import Loss
 from brainfm.part import Settings, explain
 from brainfm.tokenizers import Tokenizer

@@ -4,6 +4,9 @@ The windows of a step may lie on several processes or in several micro-batches. 
 its place among the windows of the step, so that masks, and with them losses, don't depend on who computes them.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -41,3 +44,11 @@ def generator_of(*numbers: int) -> torch.Generator:
 def entropy(*numbers: int) -> int:
     """A well-mixed seed from a few small numbers."""
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Layers draw their first weights from torch's global generator; fix it here and give it back as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

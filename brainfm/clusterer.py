@@ -19,12 +19,11 @@ from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from brainfm.chance import Chance
+from brainfm.chance import Chance, seeded
 from brainfm.data.seen import Seen, refuse_mixed
 from brainfm.errors import DataError
 from brainfm.feature_losses import weighted
 from brainfm.feed import Micro
-from brainfm.model import seeded
 from brainfm.objectives import Loss
 from brainfm.part import Settings
 from brainfm.trials import Pairs, TrialPlan

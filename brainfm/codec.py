@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from brainfm.batch import Batch
+from brainfm.chance import seeded
 from brainfm.checkpoint import refuse_not_finite, resolve
 from brainfm.codebook import Health
 from brainfm.corpus import Stream
@@ -29,7 +30,6 @@ from brainfm.errors import CheckpointError, DataError
 from brainfm.files import write_json
 from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
-from brainfm.model import seeded
 from brainfm.objectives import Loss
 from brainfm.part import explain
 from brainfm.patch_codec import PatchCodec, Rows

@@ -10,13 +10,14 @@ from torch.func import functional_call
 
 from brainfm.average import Average
 from brainfm.batch import Batch
-from brainfm.chance import Chance, entropy
+from brainfm.chance import Chance, entropy, seeded
 from brainfm.codec import Codec
 from brainfm.corpus import AnyStream, Stream
 from brainfm.errors import DataError
 from brainfm.gather import sample
 from brainfm.masks import Mask
-from brainfm.model import BrainFM, BrainFMConfig, seeded
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.objectives import Loss, Shapes, mean_parts
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokens import Tokenized, Tokens

@@ -1,8 +1,7 @@
 """BrainFM: tokenizers and an encoder, saved and loaded as one Hugging Face model."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,128 +12,29 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from pydantic import SerializeAsAny, TypeAdapter, ValidationError
 from torch import Tensor, nn
-from transformers import PretrainedConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from brainfm.answers import Answer
 from brainfm.batch import Batch
+from brainfm.chance import seeded
 from brainfm.checkpoint import LoadReport, load_whole, read_config, resolve, without_bars
 from brainfm.corpus import Stream
-from brainfm.data.events import EventSource
 from brainfm.data.modalities import owner
 from brainfm.data.preprocess import Step, prepare
-from brainfm.data.readers import Reader
 from brainfm.data.recording import Recording
-from brainfm.data.windows import Cut, Windows, measured, without
+from brainfm.data.windows import Windows, measured, without
 from brainfm.data.windows.sliding import Sliding
 from brainfm.encoders import Encoder
-from brainfm.errors import CheckpointError, DataError, RecipeError
+from brainfm.errors import CheckpointError, DataError
 from brainfm.features import by_layout, told_of
-from brainfm.heads import Head
-from brainfm.layers.subjects import SubjectLayer
 from brainfm.layers.vocabulary import Knowing
 from brainfm.manifest import Manifest
-from brainfm.part import Settings, explain
+from brainfm.model_config import BrainFMConfig, DecoderSettings
+from brainfm.part import explain
 from brainfm.pooling import Pool, pool_tokens, require_same
-from brainfm.recipe import FinetuneRecipe, PretrainRecipe, SignalRecipe
+from brainfm.recipe import SignalRecipe
 from brainfm.recipe_yaml import parse_yaml
 from brainfm.tokens import Tokenized, Tokens
-
-
-class BrainFMConfig(PretrainedConfig):
-    """What a checkpoint needs to be built again: the signal and encoder sections of its resolved recipe."""
-
-    model_type = "brainfm"
-    trust: Sequence[str] | bool = ()
-    """Modules outside brainfm that parts may come from, True for all; never saved: whoever loads decides."""
-
-    def __init__(
-        self,
-        signals: Any = None,
-        encoder: Any = None,
-        recipe: str = "",
-        recipe_hash: str = "",
-        decoder: Any = None,
-        known: Any = None,
-        averaged: float = 0.0,
-        modalities: Sequence[str] = (),
-        **kwargs: Any,
-    ) -> None:
-        # Sections of a recipe, unless the file is damaged: checked when the model is built, where a mistake gets its sentence.
-        self.signals = signals or {}
-        self.encoder = encoder or {}
-        self.recipe = recipe
-        self.recipe_hash = recipe_hash
-        self.decoder = decoder
-        self.known = known or {}
-        """By modality, which single sensors or regions its tokenizer has met (`layers.vocabulary.Knowing`)."""
-        self.averaged = averaged
-        """The decay of the running mean that the weights are (`train.average`); 0 where they are those of the last step."""
-        self.modalities = list(modalities) or order_of(self)
-        """By their numbers. `signals` can't say: transformers sorts the keys of what it saves."""
-        kwargs.pop("trust", None)  # a checkpoint can't vouch for itself
-        super().__init__(**kwargs)
-
-    def to_dict(self) -> dict[str, Any]:
-        """What is saved."""
-        return {key: value for key, value in super().to_dict().items() if key != "trust"}
-
-    @classmethod
-    def of(cls, recipe: PretrainRecipe) -> "BrainFMConfig":
-        """The config of a resolved recipe; its whole text travels along."""
-        sections = recipe.model_dump(mode="json", include={"signals", "encoder"})
-        averaged = recipe.train.average
-        config = cls(**sections, recipe=recipe.text, recipe_hash=recipe.hash, averaged=averaged)
-        config.trust = True  # the recipe is the user's own
-        return config
-
-
-def order_of(config: BrainFMConfig) -> list[str]:
-    """The order in which a checkpoint that does not say it was trained to number its instruments.
-
-    Its recipe's text keeps the order; a decoder was trained as it was read, in the order of its config.
-    """
-    names = list(config.signals) if isinstance(config.signals, Mapping) else []
-    if config.decoder or not config.recipe:
-        return names
-    try:
-        said = parse_yaml(config.recipe, "the checkpoint's recipe").get("signals") or {}
-    except RecipeError:
-        return names
-    return list(said) if set(said) == set(names) else names
-
-
-def network_of(recipe: FinetuneRecipe) -> BrainFMConfig:
-    """The config of the network that a task trains from nothing. Raises `RecipeError` where it names none."""
-    if recipe.network is None:
-        raise RecipeError(
-            "this task names no network to train from nothing; give it a checkpoint by --from, or add a `network:` section"
-        )
-    sections = recipe.network.model_dump(mode="json")
-    config = BrainFMConfig(**sections, recipe=recipe.text, recipe_hash=recipe.hash)
-    config.trust = True  # the recipe is the user's own
-    return config
-
-
-class DecoderSettings(Settings):
-    """What a fine-tuned model needs beside its weights to decode a new file with nothing else said."""
-
-    head: SerializeAsAny[Head]
-    labels: list[str]
-    """The classes, or the names of what is told."""
-    answer: Answer = Answer()
-    subjects: SubjectLayer | None = None
-    modality: str
-    sensors: list[str]
-    """Names of the raw recording's sensors, in the order in which the head expects what is made of them."""
-    channels: int
-    """How many rows of tokens are made of them."""
-    window: SerializeAsAny[Cut]
-    reader: SerializeAsAny[Reader]
-    """How files of the training set were read: units, names, montage."""
-    events: EventSource | None
-    card: str
-    recipe: str
-    """The resolved recipe of the fine-tuning."""
 
 
 class BrainFM(PreTrainedModel):
@@ -453,11 +353,3 @@ class Embedding:
     values: NDArray[np.float32]
     start: NDArray[np.float64]
     seconds: float
-
-
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Layers draw their first weights from torch's global generator; fix it here and give it back as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield

@@ -16,7 +16,8 @@ from brainfm.data.modalities import modality
 from brainfm.data.recording import Recording, Signal
 from brainfm.data.windows.sliding import Sliding
 from brainfm.gather import stream
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.recipe import PretrainRecipe
 
 SMALL: dict[str, Any] = {

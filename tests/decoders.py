@@ -12,7 +12,8 @@ from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.recording import Recording
 from brainfm.data.windows.sliding import Sliding
 from brainfm.heads.linear import Linear
-from brainfm.model import BrainFM, BrainFMConfig, DecoderSettings
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig, DecoderSettings
 from brainfm.recipe import PretrainRecipe
 
 PREPARE: tuple[dict[str, Any], ...] = (

@@ -18,7 +18,8 @@ from brainfm.data.windows.trials import Trials
 from brainfm.errors import BrainfmError, DataError, RecipeError
 from brainfm.heads.linear import Linear
 from brainfm.jobs.finetune import Finetuning, _Decode, adapt
-from brainfm.model import BrainFM, DecoderSettings
+from brainfm.model import BrainFM
+from brainfm.model_config import DecoderSettings
 from brainfm.part import known
 from brainfm.rates import by_layer
 from brainfm.recipe import FinetuneRecipe

@@ -8,14 +8,13 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from brainfm.chance import Chance
+from brainfm.chance import Chance, seeded
 from brainfm.corpus import Stream
 from brainfm.encoders.axial import Axial
 from brainfm.layers.attention import Block
 from brainfm.layers.halves import Halves
 from brainfm.layers.summary import Summary
 from brainfm.learner import learner
-from brainfm.model import seeded
 from brainfm.objectives.masked_patches import MaskedPatchLoss
 from brainfm.recipe import PretrainRecipe, TokenizeRecipe
 from tests.test_encoders import events, grid, listens, padded

@@ -17,7 +17,8 @@ from brainfm.layers.barista import Barista
 from brainfm.layers.embedding import embedding
 from brainfm.learner import Learner, learner
 from brainfm.masks.region import Region, numbered
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.objectives.latent_prediction import normalised, signal_alone
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokens import Tokens

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from brainfm.batch import Batch
-from brainfm.chance import Chance
+from brainfm.chance import Chance, seeded
 from brainfm.codebook import Health, Usage
 from brainfm.codec import Codec
 from brainfm.corpus import Stream, Together
@@ -26,7 +26,8 @@ from brainfm.layers.apart import APART
 from brainfm.layers.seanet import Down, Seanet, Up
 from brainfm.learner import Learner, learner
 from brainfm.manifest import Manifest
-from brainfm.model import BrainFM, BrainFMConfig, seeded
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.objectives.masked_codes import MaskedCodeLoss
 from brainfm.recipe import PretrainRecipe, TokenizeRecipe
 from brainfm.sensor_codec import shown, tell

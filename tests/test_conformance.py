@@ -26,7 +26,8 @@ from brainfm.gather import stream
 from brainfm.heads import Head
 from brainfm.learner import Learner, learner, met
 from brainfm.lengths import PADDING
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.part import known
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokenizers import Tokenizer

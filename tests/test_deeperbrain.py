@@ -9,7 +9,8 @@ import torch
 from brainfm.chance import Chance
 from brainfm.corpus import Stream
 from brainfm.learner import learner
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.moments.oscillations import OscillationsMoment
 from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
 from brainfm.objectives.neurodynamics import Neurodynamics

@@ -21,7 +21,8 @@ from brainfm.heads.mlp import Mlp
 from brainfm.jobs.finetune import Bench, started
 from brainfm.layers.listening import ListeningTo
 from brainfm.layers.vocabulary import Vocabulary
-from brainfm.model import BrainFM, network_of
+from brainfm.model import BrainFM
+from brainfm.model_config import network_of
 from brainfm.narrowed import left_out
 from brainfm.panel import Panel
 from brainfm.recipe import FinetuneRecipe, TokenizeRecipe

@@ -22,7 +22,8 @@ from brainfm.data.cards import DataCard, data_root
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.jobs.probe import Options, probe
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.panel import cached_features
 from brainfm.probes import classifier
 from tests.conftest import SMALL, MakeRecipe

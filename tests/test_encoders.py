@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from brainfm import operations
-from brainfm.chance import Chance
+from brainfm.chance import Chance, seeded
 from brainfm.encoders import Encoder
 from brainfm.encoders.axial import Axial
 from brainfm.encoders.bottleneck import Bottleneck
@@ -17,7 +17,6 @@ from brainfm.encoders.transformer import Transformer
 from brainfm.layers.among import Groups, inside
 from brainfm.layers.attention import CrossBlock, everyone
 from brainfm.masks.block import Block as BlockMask
-from brainfm.model import seeded
 from brainfm.tokens import Tokens, join
 from tests.tiny import drawn
 

@@ -22,7 +22,8 @@ from brainfm.data.windows.sliding import Sliding
 from brainfm.errors import CheckpointError, DataError
 from brainfm.files import write_folder
 from brainfm.manifest import Manifest
-from brainfm.model import BrainFM, BrainFMConfig, DecoderSettings
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig, DecoderSettings
 from brainfm.recipe import PretrainRecipe
 
 ROOT = Path(__file__).parents[1]

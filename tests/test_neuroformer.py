@@ -19,7 +19,8 @@ from brainfm.event_model import Clock, EventModel
 from brainfm.gather import stream
 from brainfm.generation import generate
 from brainfm.learner import Learner, learner
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.objectives import Shapes
 from brainfm.objectives.next_event import NextEvent, NextEventLoss
 from brainfm.recipe import FinetuneRecipe, PretrainRecipe

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from brainfm.chance import Chance
+from brainfm.chance import Chance, seeded
 from brainfm.data.positions import eeg_sensors
 from brainfm.encoders.axial import Axial
 from brainfm.encoders.bottleneck import Bottleneck
@@ -18,7 +18,6 @@ from brainfm.errors import DataError
 from brainfm.layers.decoder import Decoder
 from brainfm.layers.placed import Placed
 from brainfm.masks.block import Block
-from brainfm.model import seeded
 from brainfm.moments import Moment
 from brainfm.moments.none import Untold
 from brainfm.moments.oscillations import Oscillations

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from brainfm.adaptation.sensors import Sensors
+from brainfm.chance import seeded
 from brainfm.data.recording import Recording, Signal
 from brainfm.data.recording import Sensors as Table
 from brainfm.data.spike_times import SpikeTimes
@@ -16,7 +17,8 @@ from brainfm.encoders.recurrent import Recurrent
 from brainfm.errors import CheckpointError, DataError
 from brainfm.gather import stream
 from brainfm.heads.at_time import AtTime
-from brainfm.model import BrainFM, DecoderSettings, network_of, seeded
+from brainfm.model import BrainFM
+from brainfm.model_config import DecoderSettings, network_of
 from brainfm.recipe import FinetuneRecipe
 from tests.test_encoders import tokens_of
 from tests.tiny import drawn

@@ -19,7 +19,8 @@ from brainfm.evaluation import Evaluation
 from brainfm.few_shot import few
 from brainfm.jobs.probe import Options, probe
 from brainfm.metrics import METRICS
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.panel import Panel, cached_features, default_pool, probe_fold, token_features, twin
 from brainfm.recipe import PretrainRecipe
 from brainfm.scores import Scores, table

@@ -12,7 +12,8 @@ from brainfm.data.cards import DataCard
 from brainfm.errors import RecipeError
 from brainfm.jobs.cost_of_pictures import cost_of_pictures
 from brainfm.jobs.pretrain import pretrain
-from brainfm.model import BrainFM, BrainFMConfig, network_of
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig, network_of
 from brainfm.objectives import Shapes
 from brainfm.recipe import (
     FinetuneRecipe,

@@ -17,7 +17,8 @@ from brainfm.data.recording import Recording
 from brainfm.data.targets import Targets
 from brainfm.errors import DataError, RecipeError
 from brainfm.metrics import OF_SEGMENTS
-from brainfm.model import BrainFM, network_of
+from brainfm.model import BrainFM
+from brainfm.model_config import network_of
 from brainfm.recipe import FinetuneRecipe
 from brainfm.regressors.trf import Trf
 from brainfm.sounds.mel import Mel

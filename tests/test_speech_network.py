@@ -16,7 +16,8 @@ from brainfm.errors import DataError, RecipeError
 from brainfm.heads.course import Course
 from brainfm.layers.flat import Waves, flat, outside
 from brainfm.layers.subjects import SubjectLayer
-from brainfm.model import BrainFM, network_of
+from brainfm.model import BrainFM
+from brainfm.model_config import network_of
 from brainfm.recipe import FinetuneRecipe
 from brainfm.tokenizers.spatial_attention import SpatialAttention
 from brainfm.tokens import Tokens

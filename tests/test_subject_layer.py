@@ -16,7 +16,8 @@ from brainfm.errors import RecipeError
 from brainfm.heads.linear import Linear
 from brainfm.jobs.finetune import Finetuning, _Decode, adapt
 from brainfm.layers.subjects import SubjectLayer
-from brainfm.model import BrainFM, DecoderSettings
+from brainfm.model import BrainFM
+from brainfm.model_config import DecoderSettings
 from brainfm.recipe import FinetuneRecipe
 
 IDS = [number_of("d/01"), number_of("d/02")]

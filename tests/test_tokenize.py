@@ -23,7 +23,8 @@ from brainfm.errors import CheckpointError, DataError, RecipeError
 from brainfm.gather import stream
 from brainfm.held_out import kept_back
 from brainfm.jobs.tokenize import EVERY, gather, learner
-from brainfm.model import BrainFM, BrainFMConfig
+from brainfm.model import BrainFM
+from brainfm.model_config import BrainFMConfig
 from brainfm.recipe import TokenizeRecipe
 
 SIGNAL = {

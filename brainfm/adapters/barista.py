@@ -14,13 +14,14 @@ from jaxtyping import Int
 from torch import Tensor
 
 from brainfm.adapters import Adapter, weights_of
+from brainfm.chance import seeded
 from brainfm.checkpoint import LoadReport, refuse_partial, tensors_of
 from brainfm.data.contract import Contract
 from brainfm.data.lobes import lobe_of
 from brainfm.errors import CheckpointError, DataError
 from brainfm.foreign_model import Foreign, Network, Shape
 from brainfm.layers.barista import Barista as Net
-from brainfm.model import seeded, weights_digest
+from brainfm.model import weights_digest
 
 Variant = Literal["lobes_chans", "parcels_chans", "chans_chans"]
 TABLES: dict[str, tuple[int, ...]] = {

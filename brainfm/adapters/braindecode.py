@@ -18,11 +18,11 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from brainfm.adapters import Adapter, weights_of
+from brainfm.chance import seeded
 from brainfm.checkpoint import LoadReport, download, refuse_partial, tensors_of
 from brainfm.data.contract import Contract
 from brainfm.errors import CheckpointError
 from brainfm.foreign_model import Foreign, Network, Shape
-from brainfm.model import seeded
 from brainfm.part import suggest
 
 TABLE: dict[str, dict[str, Any]] = {

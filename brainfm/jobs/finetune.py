@@ -28,7 +28,8 @@ from brainfm.feed import Micro
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
-from brainfm.model import BrainFM, DecoderSettings, network_of, weights_digest
+from brainfm.model import BrainFM, weights_digest
+from brainfm.model_config import DecoderSettings, network_of
 from brainfm.narrowed import left_out, narrowed, require
 from brainfm.objectives import Loss
 from brainfm.panel import Panel, twin

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from brainfm.brains.ridge import out_of_fold
+from brainfm.chance import seeded
 from brainfm.clusterer import RESPONSE, EncodeVoxels, VoxelEncoderNetwork, functional_clusters, key_of
 from brainfm.condition_noise import ConditionNoise
 from brainfm.data.cards import DataCard
@@ -18,7 +19,6 @@ from brainfm.data.viewers import Viewer, by_fold, by_shared, people_of
 from brainfm.errors import RecipeError
 from brainfm.files import write_folder
 from brainfm.images.rgb import rgb
-from brainfm.model import seeded
 from brainfm.picture_features import PictureFeatures
 from brainfm.recipe_reconstruct import NEW, Clusters, ReconstructRecipe, ReconstructStage
 from brainfm.reconstructor import LearnToSee, Reconstructor, pairs_of

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from brainfm import pictures
 from brainfm.batch import Batch
+from brainfm.chance import seeded
 from brainfm.corpus import Stream
 from brainfm.errors import DataError
 from brainfm.gather import corpus, stream
-from brainfm.model import seeded
 from brainfm.progress import bar
 from brainfm.recipe import PretrainRecipe
 from brainfm.report import Figures

@@ -17,7 +17,8 @@ from brainfm.data.recording import Events, Recording
 from brainfm.data.windows import Windows
 from brainfm.data.windows.trials import Trials
 from brainfm.errors import CheckpointError, DataError
-from brainfm.model import BrainFM, DecoderSettings, throughout
+from brainfm.model import BrainFM, throughout
+from brainfm.model_config import DecoderSettings
 from brainfm.sequence_scores import collapsed
 
 

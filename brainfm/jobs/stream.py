@@ -23,7 +23,8 @@ from brainfm.data.selection import SensorChoice
 from brainfm.data.windows import n_samples
 from brainfm.errors import BrainfmError, CheckpointError, DataError
 from brainfm.jobs.predict import read, require_sensors
-from brainfm.model import BrainFM, DecoderSettings
+from brainfm.model import BrainFM
+from brainfm.model_config import DecoderSettings
 
 LSL = "lsl:"
 MINUTE = 60.0
