@@ -1,6 +1,6 @@
 """Pretraining arms that differ in one thing, trained on one corpus that is read once, and probed on people whom none saw.
 
-Beside `brainfm pretrain` this leaves out the report, and what is slow to compute of a window is computed once for all arms.
+Beside `brainfm pretrain` this leaves out the report.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +21,6 @@ from brainfm.jobs.pretrain import Pretraining
 from brainfm.learner import Learner, codecs_of, learner
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
-from brainfm.objectives.neurodynamics import NeurodynamicsLoss
 from brainfm.panel import Panel
 from brainfm.pooling import Pool
 from brainfm.recipe import PretrainRecipe
@@ -40,7 +39,6 @@ class Arms:
     seeds: Sequence[int]
     out: Path
     read: dict[str, tuple[PretrainRecipe, dict[str, AnyStream], Manifest]] = field(default_factory=dict)
-    remembered: dict[bytes, NDArray[np.float32]] = field(default_factory=dict)
 
     @cached_property
     def learners(self) -> dict[str, list[Learner]]:
@@ -68,10 +66,6 @@ class Arms:
         recipe, streams, manifest = self.gathered(chosen)
         codecs: dict[str, Codec] = codecs_of(chosen.codecs)
         net = learner(recipe, streams, codecs)
-        for objective in net.objectives.values():
-            if isinstance(objective, NeurodynamicsLoss):
-                self.remembered |= objective.memory.known
-                objective.memory.known = self.remembered
         identity = {"recipe": chosen.hash, "data": manifest.digest}
         for modality, codec in codecs.items():
             manifest += codec.manifest

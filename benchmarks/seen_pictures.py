@@ -20,8 +20,8 @@ from brainfm.recipe_reconstruct import ReconstructRecipe
 
 RECIPES = ("brain_it", "neuropictor")
 SCORE = "two-way of pixels"
-FEW = 8
-"""Test pictures of each person in a check."""
+PICTURES, FEW = 40, 8
+"""Test pictures of each person; and in a check."""
 
 
 def main() -> None:
@@ -36,8 +36,8 @@ def measured(asked: Asked, of: str = RECIPES[0]) -> dict[str, Any]:
     if not path.exists():
         made = shortened(ReconstructRecipe.load(of), asked)
         fit(made, asked.out / "run", quiet=True)
-        few = None if asked.limit is None else FEW
-        seen = reconstruct(asked.out / "run", out=asked.out / "seen", limit=few, quiet=True)
+        pictures = PICTURES if asked.limit is None else FEW
+        seen = reconstruct(asked.out / "run", out=asked.out / "seen", limit=pictures, quiet=True)
         write_json(path, seen.json["people"])
     people = json.loads(path.read_text(encoding="utf-8"))
     return found([followed(one) for one in people])

@@ -31,7 +31,7 @@ from brainfm.statistics import (
     row_statistics,
 )
 from brainfm.statistics.fields import PLACES, SUMMARY
-from brainfm.statistics.memory import Memory
+from brainfm.statistics.memory import Memory, of_this_process
 from brainfm.tokens import Tokenized, Tokens
 from brainfm.view import View, mean_over_windows
 
@@ -86,7 +86,7 @@ class NeurodynamicsLoss(nn.Module):
 
     def __init__(self, part: Neurodynamics, shapes: Shapes) -> None:
         super().__init__()
-        self.part, self.memory = part, Memory()
+        self.part, self.memory = part, of_this_process()
         made = {one: Describe(part, shapes.width, one, self.memory) for one in shapes.patches}
         if part.shared:
             share(list(made.values()))

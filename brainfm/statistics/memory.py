@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ class Memory:
             room = max(0, self.limit - len(self.known))
             self.known |= {keys[place]: values[keys[place]] for place in fresh[:room]}
         return torch.from_numpy(np.stack([values[key] for key in keys])).to(signal.device)
+
+
+@cache
+def of_this_process() -> Memory:
+    """One for all networks here: seeds and ablations on one corpus compute nothing twice."""
+    return Memory()
 
 
 def key_of(first: "hashlib.blake2b", window: NDArray[np.float32]) -> bytes:
