@@ -64,7 +64,7 @@ def claims(asked: Asked, seeds: Sequence[int], steps: int, of: str | None = None
         check = [] if asked.limit is None else [f"train.steps={asked.limit}", "codes.usage=0.0"]
         train_codes(TokenizeRecipe.load("codes_labram", ["train.precision=no", *check]), codec, quiet=True)
     arms = Arms({name: partial(recipe, name, codec, asked.steps(steps)) for name in names}, seeds, asked.out)
-    probed = Probed(arms, CARD, "sensor", names, names)
+    probed = Probed(arms, CARD, "sensor", names, names, asked.folds)
     on = f"{CARD}, 8 people, {len(seeds)} seed{'s' * (len(seeds) > 1)}, {asked.steps(steps)} steps"
     told = [
         against(f"{name}: frozen features beat the untrained network's", on, probed, name, untrained(name))

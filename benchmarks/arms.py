@@ -4,7 +4,7 @@ Beside `brainfm pretrain` this leaves out the report.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
@@ -95,6 +95,8 @@ class Probed:
     names: Sequence[str]
     twins: Sequence[str] = ()
     """Arms that stand beside themselves untrained."""
+    folds: int | None = None
+    """At most so many; a check needs no more."""
     evaluation: Evaluation = field(init=False)
     predictions: dict[str, list[Probabilities]] = field(init=False, default_factory=dict)
 
@@ -102,7 +104,7 @@ class Probed:
         whole = evaluation_of(self.card)
         seeds = self.arms.seeds
         for name in self.names:
-            panel = Panel.of([one.model for one in self.arms.learners[name]], whole)
+            panel = first(Panel.of([one.model for one in self.arms.learners[name]], whole), self.folds)
             self.evaluation = panel.evaluation
             self.predictions[name] = [panel.frozen(seed, "ridge", self.pool) for seed in seeds]
             if name in self.twins:
@@ -117,6 +119,12 @@ class Probed:
     def gap(self, of: str, minus: str) -> Difference:
         """How much more one arm scores than another, paired over people and seeds."""
         return self.evaluation.difference(of, self.predictions[of], minus, self.predictions[minus])
+
+
+def first(panel: Panel, folds: int | None) -> Panel:
+    """A panel that is asked so many folds at most, of those that its checkpoints may judge; all where None."""
+    few = replace(panel.evaluation, folds=panel.evaluation.folds[:folds])
+    return replace(panel, evaluation=few)
 
 
 @cache

@@ -34,6 +34,11 @@ class Asked:
         """So many steps, or `limit`."""
         return number if self.limit is None else min(number, self.limit)
 
+    @property
+    def folds(self) -> int | None:
+        """How many folds a check asks, one more than `limit` so that there is an interval; None for all."""
+        return None if self.limit is None else self.limit + 1
+
     def shortened(self, recipe: R) -> R:
         """The recipe with so many steps at most."""
         train = recipe.train.model_copy(update={"steps": self.steps(recipe.train.steps)})

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from arms import first
 from asked import Asked, command
 from claims import Claim, found, lines
 from score_tables import decimals, markdown
@@ -111,7 +112,7 @@ def probed(
     torch.set_num_threads(1)
     for arm in arms:
         models = [BrainFM.from_pretrained(trained(asked, arm, seed)) for seed in asked.few(seeds)]
-        panel = Panel.of(models, evaluation)
+        panel = first(Panel.of(models, evaluation), asked.folds)
         pool = default_pool(panel.evaluation, models[0])
         predictions[arm] = [panel.frozen(seed, "ridge", pool) for seed in panel.models]
         if arm == FULL:

@@ -86,7 +86,7 @@ def claims(asked: Asked, seeds: tuple[int, ...], steps: int | None) -> dict[str,
         asked.out,
     )
     on = f"{CARD}, 8 people, {len(arms.seeds)} seed{'s' * (len(arms.seeds) > 1)}"
-    return found([*probed(arms, on), *statistics(arms, on)])
+    return found([*probed(arms, on, asked.folds), *statistics(arms, on)])
 
 
 def recipe(changes: list[str], asked: Asked, steps: int | None, seed: int) -> PretrainRecipe:
@@ -96,13 +96,13 @@ def recipe(changes: list[str], asked: Asked, steps: int | None, seed: int) -> Pr
     return asked.shortened(PretrainRecipe.load("deeperbrain", sets))
 
 
-def probed(arms: Arms, on: str) -> list[Claim]:
+def probed(arms: Arms, on: str, folds: int | None) -> list[Claim]:
     """What each part adds to features of every sensor, and what places add where a probe is not told the sensor."""
     told = []
-    apart = Probed(arms, CARD, "sensor", list(ARMS), [FULL])
+    apart = Probed(arms, CARD, "sensor", list(ARMS), [FULL], folds)
     told.append(claim("pretraining helps frozen features", on, apart, untrained(FULL)))
     told += [claim(says, on, apart, arm) for arm, says in WITHOUT.items()]
-    mixed = Probed(arms, CARD, "mean", [FULL, *OF_PLACE])
+    mixed = Probed(arms, CARD, "mean", [FULL, *OF_PLACE], folds=folds)
     where = f"{on}, features averaged over the head"
     return told + [claim(WITHOUT[arm], where, mixed, arm) for arm in OF_PLACE]
 

@@ -16,6 +16,7 @@ from typing import Any
 import claims
 import numpy as np
 import torch
+from arms import first
 from asked import Asked, command
 from claims import Claim
 from numpy.typing import NDArray
@@ -89,13 +90,13 @@ def side_by_side(asked: Asked, of: str | None) -> list[Claim]:
         changes = ARMS[arm]
         recipe = recipe_of(asked, changes)
         model = started(recipe, None)
-        panel = Panel.of([model], laid_out(recipe, model))
+        panel = first(Panel.of([model], laid_out(recipe, model)), asked.folds)
         bench = Bench.of(recipe, panel, asked.out / arm.replace(" ", "-"))
         told[arm] = bench.out_of_fold(SCRATCH, Full(), 0, lambda _: None)
     evaluation = panel.evaluation
     told["wiener"] = evaluation.baseline(Wiener(bins=4))
     told["bayesian"] = evaluation.baseline(Bayesian())
-    on = f"spk_nelpy_ca1, {len(evaluation.tested)} windows, 5 folds"
+    on = f"spk_nelpy_ca1, {len(evaluation.tested)} windows, {len(evaluation.folds)} folds"
     return [compared(says, on, told, ours, other, evaluation) for says, ours, other in pairs]
 
 

@@ -61,6 +61,19 @@ class Outlet:
         return self.rest
 
 
+class Slow:
+    """A network where searches by name are over before the stream has begun."""
+
+    def __init__(self, network: "Network") -> None:
+        self.network = network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.network, name)
+
+    def resolve_streams(self, timeout: float, **words: str) -> list[Any]:
+        return [] if words else self.network.resolve_streams(timeout)
+
+
 class Network:
     """A stand-in for `mne_lsl.lsl` with one stream, whose connections follow `scripts` one after another."""
 
@@ -118,6 +131,16 @@ def received(source: Lsl, count: int) -> list[Block]:
         if sum(one.data.shape[1] for one in blocks) >= count:
             return blocks
     raise AssertionError("a stream does not end")
+
+
+@pytest.mark.parametrize("name", ["Amplifier", "serial 1"])
+def test_a_stream_that_begins_late_is_found_among_all(
+    data: np.ndarray, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(lsl, "mne_lsl", lambda: Slow(Network(data, [(0, 1)])))
+    assert Lsl(name, "eeg", SENSORS).name == "Amplifier"
+    with pytest.raises(DataError, match="there is no LSL stream Cap"):
+        Lsl("Cap", "eeg", SENSORS)
 
 
 def test_every_sample_arrives_once_in_volts(data: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:

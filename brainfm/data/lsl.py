@@ -174,8 +174,9 @@ class Lsl:
             if found := self.lsl.resolve_streams(timeout=FOUND / 2, **words):
                 return found[0]
         there = [one for one in self.lsl.resolve_streams(timeout=1.0) if one.sfreq and one.dtype is not str]
-        if not self.name and len(there) == 1:
-            return there[0]
+        late = [one for one in there if self.name in ("", one.name, one.source_id)]
+        if late and (self.name or len(there) == 1):
+            return late[0]
         names = ", ".join(f"lsl:{one.name}" for one in there) or "none"
         asked = f"there is no LSL stream {self.name}" if self.name else "say which LSL stream"
         raise DataError(f"{asked}; streams on this network: {names}")
