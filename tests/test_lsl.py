@@ -300,7 +300,7 @@ for start in range(first, stop, 25):
     part = data[start : min(start + 25, stop)]
     outlet.push_chunk(np.ascontiguousarray(part), timestamp=5000.0 + (start + len(part) - 1) / 250.0)
     time.sleep(0.01)
-time.sleep(1.0)  # until everything is on its way
+time.sleep(3.0)  # until everything has arrived, and not so long that it is called stalled
 """
 
 
