@@ -40,6 +40,7 @@ ARMS = {
     "no statistics": ["objectives.neurodynamics.weight=0.0"],
 }
 """What is changed of `pretrain/deeperbrain.yaml`."""
+SHORT = [name for name in ARMS if name != "fourier place"]
 SEEDS, LONG_SEEDS, LONG_STEPS = (0, 1), (0, 1, 2), 900
 WITHOUT = {
     "no place": "a place blurred as the head blurs beats no place at all",
@@ -69,19 +70,19 @@ def main() -> None:
 
 def measured(asked: Asked) -> dict[str, Any]:
     """Two seeds of the recipe's own steps."""
-    return claims(asked, SEEDS, None)
+    return claims(asked, SHORT, SEEDS, None)
 
 
 def measured_long(asked: Asked) -> dict[str, Any]:
-    """Three seeds of three times as many."""
-    return claims(replace(asked, out=asked.out / "long"), LONG_SEEDS, LONG_STEPS)
+    """Three seeds of three times as many, and one more arm."""
+    return claims(replace(asked, out=asked.out / "long"), list(ARMS), LONG_SEEDS, LONG_STEPS)
 
 
-def claims(asked: Asked, seeds: tuple[int, ...], steps: int | None) -> dict[str, Any]:
-    """Every claim."""
+def claims(asked: Asked, names: list[str], seeds: tuple[int, ...], steps: int | None) -> dict[str, Any]:
+    """Every claim about these arms."""
     torch.set_num_threads(1)
     arms = Arms(
-        {name: partial(recipe, changes, asked, steps) for name, changes in ARMS.items()},
+        {name: partial(recipe, ARMS[name], asked, steps) for name in names},
         asked.few(seeds),
         asked.out,
     )
@@ -92,19 +93,20 @@ def claims(asked: Asked, seeds: tuple[int, ...], steps: int | None) -> dict[str,
 def recipe(changes: list[str], asked: Asked, steps: int | None, seed: int) -> PretrainRecipe:
     """An arm's recipe."""
     more = [] if steps is None else [f"train.steps={steps}"]
-    sets = [f"seed={seed}", "train.precision=no", *more, *changes]
+    sets = [f"seed={seed}", *more, *changes]
     return asked.shortened(PretrainRecipe.load("deeperbrain", sets))
 
 
 def probed(arms: Arms, on: str, folds: int | None) -> list[Claim]:
     """What each part adds to features of every sensor, and what places add where a probe is not told the sensor."""
     told = []
-    apart = Probed(arms, CARD, "sensor", list(ARMS), [FULL], folds)
+    apart = Probed(arms, CARD, "sensor", list(arms.of), [FULL], folds)
     told.append(claim("pretraining helps frozen features", on, apart, untrained(FULL)))
-    told += [claim(says, on, apart, arm) for arm, says in WITHOUT.items()]
-    mixed = Probed(arms, CARD, "mean", [FULL, *OF_PLACE], folds=folds)
+    told += [claim(WITHOUT[arm], on, apart, arm) for arm in arms.of if arm != FULL]
+    of_place = [arm for arm in arms.of if arm in OF_PLACE]
+    mixed = Probed(arms, CARD, "mean", [FULL, *of_place], folds=folds)
     where = f"{on}, features averaged over the head"
-    return told + [claim(WITHOUT[arm], where, mixed, arm) for arm in OF_PLACE]
+    return told + [claim(WITHOUT[arm], where, mixed, arm) for arm in of_place]
 
 
 def claim(says: str, on: str, probed_: Probed, without: str) -> Claim:

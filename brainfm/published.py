@@ -48,6 +48,8 @@ class System(Settings):
     """The script of `benchmarks/` that measures the claims."""
     of: str | None = None
     """Which one, where a script measures several."""
+    minutes: int = Field(ge=1)
+    """Of one core, that the script may take."""
 
     @classmethod
     def load(cls, name: str) -> Self:

@@ -70,7 +70,8 @@ class Row:
                 lines.append("  difference {:+.3f} [{:+.3f}, {:+.3f}]".format(*claim["difference"]))
         if not self.claims:
             lines += ["", "nothing was measured of it yet"]
-        lines += ["", f"measured by: python benchmarks/{system.benchmark}.py"]
+        command = f"python benchmarks/{system.benchmark}.py" + (f" --of {system.of}" if system.of else "")
+        lines += ["", f"measured by: {command}, {system.minutes} minutes of a core"]
         return "\n".join(lines)
 
 
