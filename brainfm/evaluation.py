@@ -180,22 +180,22 @@ class Evaluation:
                 }
         return out if len(out) > 1 else {}
 
-    def baseline(self, part: Baseline) -> Probabilities:
-        """Out-of-fold predictions of a classical decoder, on recordings prepared its own way.
+    def baseline(self, part: Baseline, worse: Sequence[Recording] | None = None) -> Probabilities:
+        """Out-of-fold predictions of a classical decoder, on recordings prepared its own way, tested on `worse` ones if given.
 
         The recordings of one fold must share their sensors; those of two need not (see `comparable`).
         """
         prepared = prepare(self.recordings, part.steps(), self.modality)
+        asked = prepared if worse is None else prepare(worse, part.steps(), self.modality)
         label = self.windows.label
 
-        def cut(rows: NDArray[np.int64]) -> NDArray[np.float64]:
-            return take(prepared, self.windows, rows, self.modality).astype(np.float64)
+        def cut(of: Sequence[Recording], rows: NDArray[np.int64]) -> NDArray[np.float64]:
+            return take(of, self.windows, rows, self.modality).astype(np.float64)
 
         def predict(_: int, fold: Fold) -> Probabilities:
-            both = cut(np.concatenate([fold.train, fold.test]))
-            train, test = both[: len(fold.train)], both[len(fold.train) :]
+            train, test = cut(prepared, fold.train), cut(asked, fold.test)
             sfreq = prepared[int(self.windows.recording[fold.test[0]])].signal(self.modality).sfreq
-            decoder: Any = part.build(sfreq, both.shape[1], self.classes)
+            decoder: Any = part.build(sfreq, train.shape[1], self.classes)
             decoder.fit(train, label[fold.train], self.domains[fold.train], self.inner(fold))
             return decoder.predict_proba(test, self.domains[fold.test])
 

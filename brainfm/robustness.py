@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from brainfm.baselines import Baseline
 from brainfm.data.leaks import Fold
 from brainfm.data.recording import Recording
 from brainfm.data.spike_times import SpikeTimes
@@ -18,7 +19,7 @@ from brainfm.model import BrainFM
 from brainfm.panel import Panel, cached_features, probe_fold, twin
 from brainfm.pooling import ANY_ROWS, Pool
 from brainfm.probes import Protocol
-from brainfm.scores import Aside
+from brainfm.scores import Aside, Row
 
 MISSING = (0.1, 0.3, 0.5)
 NOISE = (10.0, 0.0)
@@ -42,23 +43,37 @@ class Condition:
     """Of the window, from its start, that is left."""
 
 
-def aside(panel: Panel, protocol: Protocol, pool: Pool) -> Aside:
-    """A row of ours and of the untrained twin for every condition that applies."""
+def aside(
+    panel: Panel, protocol: Protocol, pool: Pool, baselines: Sequence[tuple[str, Baseline]] = ()
+) -> Aside:
+    """A row of ours, of the untrained twin and of each of these classical decoders for every condition that applies."""
     names = ("frozen", "untrained") if next(iter(panel.chosen.values())).has_twin else ("frozen",)
-    rows, refused = [], []
+    rows: list[Row] = []
+    refused: list[str] = []
     for condition in conditions(panel, pool):
-        try:
-            found = {name: predictions(panel, name, condition, protocol, pool) for name in names}
-        except DataError:  # a model that takes no other sensors than those it was made for
-            refused.append(condition.name)
-            continue
-        rows += [panel.evaluation.row(f"{name}:{condition.name}", [one]) for name, one in found.items()]
+        asked: dict[str, Callable[[], Probabilities]] = {
+            **{name: partial(predictions, panel, name, condition, protocol, pool) for name in names},
+            **{
+                f"classical:{name}": partial(classical, panel.evaluation, part, condition)
+                for name, part in baselines
+            },
+        }
+        for name, told in asked.items():
+            try:
+                rows.append(panel.evaluation.row(f"{name}:{condition.name}", [told()]))
+            except DataError:  # one that takes no other sensors than those it was made for
+                refused.append(f"{name}:{condition.name}")
     words = (
         "Probes fitted to recordings as they are, tested on worse ones. A missing sensor is taken out, and what it would "
         "have told is set to its mean in training. Half of the sensors: fitted on every second one, tested on the same or "
         "on the others, pooled by their mean."
     )
-    words += f" The model does not take: {', '.join(refused)}." if refused else ""
+    words += (
+        " A classical decoder is fitted anew to the sensors or the half of the window that are left; noise it meets unprepared."
+        if baselines
+        else ""
+    )
+    words += f" Refused: {', '.join(refused)}." if refused else ""
     return Aside("Worse recordings", rows, panel.evaluation.metric, panel.evaluation.chance().score, words)
 
 
@@ -144,6 +159,22 @@ def predictions(
         return probe_fold(evaluation, fitted, fold, protocol, tested=asked)
 
     return evaluation.out_of_fold(predict)
+
+
+def classical(evaluation: Evaluation, part: Baseline, condition: Condition) -> Probabilities:
+    """Of every tested window under a condition, by a decoder that was fitted to the same sensors and as long a window.
+
+    Raises `DataError` where it would be tested on sensors that it was not fitted to.
+    """
+    if condition.trained not in (None, condition.tested):
+        raise DataError(f"{part.kind} can't be tested on other sensors than it was fitted to")
+    worse = under(evaluation, condition.tested, condition.share)
+    before, after = (
+        [recording.signal(evaluation.modality).sensors.name for recording in one.recordings]
+        for one in (evaluation, worse)
+    )
+    fitted = worse if condition.share < 1 or before != after else evaluation
+    return fitted.baseline(part, worse.recordings)
 
 
 def under(evaluation: Evaluation, change: Change, share: float = 1.0) -> Evaluation:

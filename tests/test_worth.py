@@ -1,6 +1,7 @@
 """What the number is worth: identity told and erased, nuisances found where they were planted, worse recordings told apart."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +11,10 @@ import pytest
 import tiny
 
 from brainfm import identity, new_session, nuisance, robustness
+from brainfm.baselines.band_power import BandPower
 from brainfm.data.cards import DataCard
 from brainfm.data.recording import Recording
+from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.jobs.probe import Options, probe
 from brainfm.metrics import METRICS
@@ -43,7 +46,7 @@ def run(card: Path, folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def scores(card: Path, run: Path) -> Scores:
-    return probe([run], card, Options(quiet=True, classical="none", seeds=1, worth=True))
+    return probe([run], card, Options(quiet=True, seeds=1, worth=True))
 
 
 def planted(evaluation: Evaluation, person: float, label: float) -> np.ndarray:
@@ -131,15 +134,37 @@ def test_every_table_is_there(scores: Scores) -> None:
     names = rows_of(scores.asides["robustness"])
     wanted = ["as they are", "10 % of sensors missing", "30 % of sensors missing", "50 % of sensors missing"]
     wanted += ["noise at 10 dB", "noise at 0 dB", "half the window", "half of the sensors, the same"]
+    others = "half of the sensors, the others"
+    classical = [row.name for row in scores.rows if row.name.startswith("classical:")][-1]
     assert set(names) == {
-        f"{who}:{what}"
-        for who in ("frozen", "untrained")
-        for what in [*wanted, "half of the sensors, the others"]
-    }
+        f"{who}:{what}" for who in ("frozen", "untrained") for what in [*wanted, others]
+    } | {f"{classical}:{what}" for what in wanted}
+    assert f"Refused: {classical}:{others}." in scores.asides["robustness"].sentence
     main = {row.name: row.score for row in scores.rows}
     assert names["frozen:as they are"] == rows_of(scores.asides["erased"])["frozen"] == main["frozen"]
     assert names["untrained:as they are"] == main["untrained"]
+    assert names[f"{classical}:as they are"] == main[classical]
     assert rows_of(scores.asides["adaptation"])["frozen"] == main["frozen"]
+
+
+def test_a_classical_decoder_is_asked_about_worse_recordings(evaluation: Evaluation, run: Path) -> None:
+    """Fitted to the sensors or the half of the window that are left, or to clean recordings where there is noise."""
+    model = BrainFM.from_pretrained(run)
+    named = {one.name: one for one in robustness.conditions(Panel.of([model], evaluation), "sensor")}
+    told = {name: partial(robustness.classical, evaluation, BandPower(), one) for name, one in named.items()}
+    usual = evaluation.baseline(BandPower())
+    np.testing.assert_array_equal(told["as they are"](), usual)
+    fewer = robustness.under(evaluation, lambda one: robustness.missing(one, "eeg", 0.5, 0))
+    np.testing.assert_array_equal(told["50 % of sensors missing"](), fewer.baseline(BandPower()))
+    half = replace(evaluation, windows=replace(evaluation.windows, seconds=evaluation.windows.seconds / 2))
+    np.testing.assert_array_equal(told["half the window"](), half.baseline(BandPower()))
+    clean = [robustness.noisy(one, "eeg", 200.0, 0) for one in evaluation.recordings]
+    np.testing.assert_allclose(evaluation.baseline(BandPower(), clean), usual, atol=1e-6)
+    loud = [robustness.noisy(one, "eeg", 0.0, 0) for one in evaluation.recordings]
+    np.testing.assert_array_equal(told["noise at 0 dB"](), evaluation.baseline(BandPower(), loud))
+    assert not np.allclose(told["noise at 0 dB"](), usual, atol=0.01)
+    with pytest.raises(DataError, match="band_power can't be tested on other sensors"):
+        told["half of the sensors, the others"]()
 
 
 def test_a_missing_sensor_says_the_mean_of_training(evaluation: Evaluation, run: Path) -> None:

@@ -111,7 +111,7 @@ def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None 
         for name, one in estimators.items():
             predictions[f"estimator:{name}"] = [panel.evaluation.baseline(one)]
         curve, left = learning_curve(panel, options.windows_per_class, few, options.seeds, tick)
-        beside = worth(panel, options.protocol, pool, tick) if options.worth else {}
+        beside = worth(panel, options.protocol, pool, tick, baselines[-1:]) if options.worth else {}
     predictions = {name: several for name, several in predictions.items() if several}
     names = [name_of(one) for one in checkpoints]
     found = scores(panel, predictions, options, pool, names, [*notes, *left])
