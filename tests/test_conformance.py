@@ -315,23 +315,28 @@ def test_what_is_hidden_is_not_seen(net: Learner, windows: Batch, part: Tokenize
 
 
 STEPS = {"sources": 300, "spike_events": 400}
-"""To learn a batch by heart, where that takes long."""
+"""To learn a batch by heart, at most, where that takes long."""
 
 
 def test_one_batch_can_be_overfitted(net: Learner, windows: Batch, part: Tokenizer) -> None:
     windows = windows.windows(slice(0, 2))
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    parts: list[dict[str, float]] = []
+    first: dict[str, float] = {}
     for _ in range(STEPS.get(part.kind, 120)):
         loss = net((windows,), Chance(0))
         loss.total.backward()
         optimizer.step()
         optimizer.zero_grad()
-        parts.append({name: float(one.detach()) for name, one in loss.parts.items()})
-    for name in parts[0]:
-        # a source is linear in the sensors: their noise can't be learnt; a summary has one vector for a window
-        share = 0.9 if name in ("sources", "summary") else 0.6
-        assert parts[-1][name] < share * parts[0][name], name
+        now = {name: float(one.detach()) for name, one in loss.parts.items()}
+        first = first or now
+        if not (left := [name for name in now if now[name] >= by_heart(name) * first[name]]):
+            return
+    pytest.fail(f"not learnt by heart: {', '.join(left)}")
+
+
+def by_heart(name: str) -> float:
+    """Share of a loss that may be left. A source is linear in the sensors and can't learn noise; a summary is one vector."""
+    return 0.9 if name in ("sources", "summary") else 0.6
 
 
 def test_saved_and_loaded_gives_equal_output(net: Learner, windows: Batch, tmp_path: Path) -> None:
