@@ -4,7 +4,6 @@ from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 PENALTIES = np.logspace(-3, 3, 13)
 """Multiples of the mean eigenvalue of the kernel: the same grid serves any number of features."""
@@ -14,10 +13,9 @@ Rows = NDArray[np.int64]
 
 
 class Solution:
-    """Normal equations of the kernel, or of the features' covariance where that is smaller, solved for any penalty.
+    """One eigendecomposition, good for every penalty: of the kernel, or of the features' covariance where that is smaller.
 
-    Features are standardised, targets are not. (Dual and primal ridge, Hastie et al. 2009, §3.4.) A Cholesky factor for each
-    penalty: all of them together take less than one eigendecomposition, and what is fitted in the end needs but one.
+    Features are standardised, targets are not. (Dual and primal ridge, Hastie et al. 2009, §3.4.)
     """
 
     def __init__(
@@ -34,24 +32,19 @@ class Solution:
         rows = self._standard(features) * root[:, None]
         centred = (targets - self.offset) * root[:, None]
         dual = len(rows) <= rows.shape[1]
-        self.rows = rows if dual else None
-        self.gram = rows @ rows.T if dual else rows.T @ rows
-        self.right = centred if dual else rows.T @ centred
-        self.scale = max(float(np.trace(self.gram)) / len(rows), 1e-12)
+        self.eigenvalues, vectors = np.linalg.eigh(rows @ rows.T if dual else rows.T @ rows)
+        self.basis = rows.T @ vectors if dual else vectors
+        self.target = vectors.T @ centred if dual else vectors.T @ (rows.T @ centred)
+        self.scale = max(float(self.eigenvalues.sum()) / len(rows), 1e-12)
 
     def __call__(self, features: NDArray[np.float32] | Array, penalties: Array) -> list[Array]:
         """(row, target) values for each penalty."""
-        asked = self._standard(features)
-        left = asked if self.rows is None else asked @ self.rows.T
-        return [self._at(penalty, left) + self.offset for penalty in penalties]
-
-    def _at(self, penalty: float, left: Array) -> Array:
-        """(row, target) left · (gram + penalty)⁻¹ · right, solved from the side that has fewer."""
-        shifted = self.gram + penalty * self.scale * np.eye(len(self.gram))
-        factor = cho_factor(shifted, lower=True, overwrite_a=True, check_finite=False)
-        if len(left) < self.right.shape[1]:
-            return np.asarray(cho_solve(factor, left.T, check_finite=False).T @ self.right)
-        return np.asarray(left @ cho_solve(factor, self.right, check_finite=False))
+        projected = self._standard(features) @ self.basis
+        return [
+            projected @ (self.target / (np.maximum(self.eigenvalues, 0) + penalty * self.scale)[:, None])
+            + self.offset
+            for penalty in penalties
+        ]
 
     def _standard(self, features: NDArray[np.float32] | Array) -> Array:
         return ((features - self.mean) / self.std).astype(np.float64)
