@@ -8,7 +8,7 @@ demo: $(VENV)/ready
 	$(VENV)/bin/brainfm demo --out demo
 
 test: $(VENV)/ready
-	$(VENV)/bin/python -m pytest -n auto --dist loadfile
+	$(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 check: $(VENV)/ready
 	$(VENV)/bin/ruff format --check brainfm tests benchmarks

@@ -60,7 +60,6 @@ PAIRS = (
 """What is said, and which of two arms must be ahead for it."""
 BASE, TOLD, TESTED = (0.0, 600.0), (602.0, 790.0), (793.0, 985.0)
 """Seconds of the recording that the decoder, its new neurons and the test see."""
-SHARES = (0.1, 1.0)
 AGAIN = "spk_nelpy_again"
 
 
@@ -108,29 +107,21 @@ def new_neurons(asked: Asked) -> list[Claim]:
     bench = Bench.of(recipe, panel, asked.out / "known")
     rows = np.flatnonzero(during(panel.evaluation, BASE))
     decoder = bench.train(model, Full(), rows, 0, asked.out / "known" / "base")
-    card = again(asked.out)
-    found = []
-    for share in asked.few(SHARES):
-        fresh = FinetuneRecipe.load(
-            "poyo", [f"card={card}", "network=null", f"train.steps={recipe.train.steps}", f"labelled={share}"]
-        )
-        evaluation = laid_out(fresh, decoder)
-        fold = Fold(evaluation.folds[0].train, np.flatnonzero(during(evaluation, TESTED)), "later")
-        few = np.random.default_rng(0).permutation(np.flatnonzero(during(evaluation, TOLD)))
-        fold = replace(fold, train=np.sort(few[: round(share * len(few))]))
-        new = Bench.of(
-            fresh, Panel.of([decoder], replace(evaluation, folds=[fold])), asked.out / f"new-{share:g}"
-        )
-        ways = {"sensors": Sensors(), "all": Full(), SCRATCH: Full()}
-        told = {name: new.out_of_fold(name, way, 0, lambda _: None) for name, way in ways.items()}
-        on = f"spk_nelpy_ca1 under another name, {len(fold.train)} labelled windows, {len(fold.test)} tested"
-        tested = new.panel.evaluation
-        found += [
-            compared("vectors of new neurons alone tell more than a network from nothing", on, told, "sensors", SCRATCH, tested),
-            compared("all weights tell more than a network from nothing", on, told, "all", SCRATCH, tested),
-            compared("vectors alone tell more than all weights", on, told, "sensors", "all", tested),
-        ]  # fmt: skip
-    return found
+    changes = [f"card={again(asked.out)}", "network=null", f"train.steps={recipe.train.steps}"]
+    fresh = FinetuneRecipe.load("poyo", changes)
+    evaluation = laid_out(fresh, decoder)
+    told_, tested_ = (np.flatnonzero(during(evaluation, seconds)) for seconds in (TOLD, TESTED))
+    later = replace(evaluation, folds=[Fold(told_, tested_, "later")])
+    new = Bench.of(fresh, Panel.of([decoder], later), asked.out / "new")
+    ways = {"sensors": Sensors(), "all": Full(), SCRATCH: Full()}
+    told = {name: new.out_of_fold(name, way, 0, lambda _: None) for name, way in ways.items()}
+    on = f"spk_nelpy_ca1 under another name, {len(told_)} labelled windows, {len(tested_)} tested"
+    tested = new.panel.evaluation
+    return [
+        compared("vectors of new neurons alone tell more than a network from nothing", on, told, "sensors", SCRATCH, tested),
+        compared("all weights tell more than a network from nothing", on, told, "all", SCRATCH, tested),
+        compared("vectors alone tell more than all weights", on, told, "sensors", "all", tested),
+    ]  # fmt: skip
 
 
 def again(out: Path) -> Path:
