@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -180,20 +180,30 @@ class Evaluation:
                 }
         return out if len(out) > 1 else {}
 
-    def baseline(self, part: Baseline, worse: Sequence[Recording] | None = None) -> Probabilities:
-        """Out-of-fold predictions of a classical decoder, on recordings prepared its own way, tested on `worse` ones if given.
+    def baseline(self, part: Baseline) -> Probabilities:
+        """Out-of-fold predictions of a classical decoder, on recordings prepared its own way.
 
         The recordings of one fold must share their sensors; those of two need not (see `comparable`).
         """
-        prepared = prepare(self.recordings, part.steps(), self.modality)
-        asked = prepared if worse is None else prepare(worse, part.steps(), self.modality)
-        label = self.windows.label
+        return self.baseline_on(part, self.recordings)
 
-        def cut(of: Sequence[Recording], rows: NDArray[np.int64]) -> NDArray[np.float64]:
-            return take(of, self.windows, rows, self.modality).astype(np.float64)
+    def baseline_on(self, part: Baseline, worse: Sequence[Recording]) -> Probabilities:
+        """The same, tested on these in the place of the recordings that it was fitted to."""
+        prepared = prepare(self.recordings, part.steps(), self.modality)
+        asked = prepared if worse is self.recordings else prepare(worse, part.steps(), self.modality)
+        label, recordings = self.windows.label, [*prepared, *asked]
+
+        def cut(fold: Fold) -> NDArray[np.float64]:
+            where = self.windows.recording.copy()
+            where[fold.test] += len(prepared)
+            rows = np.concatenate([fold.train, fold.test])  # at once, so that other sensors are refused
+            return take(recordings, replace(self.windows, recording=where), rows, self.modality).astype(
+                np.float64
+            )
 
         def predict(_: int, fold: Fold) -> Probabilities:
-            train, test = cut(prepared, fold.train), cut(asked, fold.test)
+            both = cut(fold)
+            train, test = both[: len(fold.train)], both[len(fold.train) :]
             sfreq = prepared[int(self.windows.recording[fold.test[0]])].signal(self.modality).sfreq
             decoder: Any = part.build(sfreq, train.shape[1], self.classes)
             decoder.fit(train, label[fold.train], self.domains[fold.train], self.inner(fold))

@@ -174,7 +174,7 @@ def classical(evaluation: Evaluation, part: Baseline, condition: Condition) -> P
         for one in (evaluation, worse)
     )
     fitted = worse if condition.share < 1 or before != after else evaluation
-    return fitted.baseline(part, worse.recordings)
+    return fitted.baseline_on(part, worse.recordings)
 
 
 def under(evaluation: Evaluation, change: Change, share: float = 1.0) -> Evaluation:

@@ -99,5 +99,5 @@ def test_short_patches_have_no_spectrum() -> None:
 
 
 def test_a_part_must_weigh_something(make_recipe: MakeRecipe) -> None:
-    with pytest.raises(RecipeError, match="raw, amplitude and phase all weigh nothing"):
+    with pytest.raises(RecipeError, match="raw, amplitude, phase and summary all weigh nothing"):
         make_recipe(objectives={"masked_patches": {"raw": 0.0}})

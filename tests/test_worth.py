@@ -159,9 +159,9 @@ def test_a_classical_decoder_is_asked_about_worse_recordings(evaluation: Evaluat
     half = replace(evaluation, windows=replace(evaluation.windows, seconds=evaluation.windows.seconds / 2))
     np.testing.assert_array_equal(told["half the window"](), half.baseline(BandPower()))
     clean = [robustness.noisy(one, "eeg", 200.0, 0) for one in evaluation.recordings]
-    np.testing.assert_allclose(evaluation.baseline(BandPower(), clean), usual, atol=1e-6)
+    np.testing.assert_allclose(evaluation.baseline_on(BandPower(), clean), usual, atol=1e-6)
     loud = [robustness.noisy(one, "eeg", 0.0, 0) for one in evaluation.recordings]
-    np.testing.assert_array_equal(told["noise at 0 dB"](), evaluation.baseline(BandPower(), loud))
+    np.testing.assert_array_equal(told["noise at 0 dB"](), evaluation.baseline_on(BandPower(), loud))
     assert not np.allclose(told["noise at 0 dB"](), usual, atol=0.01)
     with pytest.raises(DataError, match="band_power can't be tested on other sensors"):
         told["half of the sensors, the others"]()
