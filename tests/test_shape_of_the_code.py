@@ -1,6 +1,8 @@
 """The shape of the code, read from its source: who imports whom, what never occurs, what every verb says."""
 
 import ast
+import importlib
+import inspect
 import shlex
 import subprocess
 import sys
@@ -265,3 +267,37 @@ def test_the_front_door_says_the_same_to_a_type_checker() -> None:
         for alias in node.names
     }
     assert told == {name: brainfm._WHERE[name] for name in brainfm.__all__}
+
+
+def left_open(owner: type) -> set[str]:
+    """Methods that a class of brainfm itself leaves to those below it."""
+    if not owner.__module__.startswith("brainfm."):
+        return set()
+    own = {
+        name: inspect.unwrap(getattr(one, "__func__", one))
+        for name, one in vars(owner).items()
+        if name != "__doc__"
+    }
+    return {
+        name
+        for name, one in own.items()
+        if "NotImplementedError" in getattr(getattr(one, "__code__", None), "co_names", ())
+    }
+
+
+def lacking(owner: type) -> set[str]:
+    """Methods that an instance would have from a class that leaves them open."""
+    holder = {name: one for one in reversed(owner.__mro__) for name in vars(one)}
+    return {name for one in owner.__mro__ for name in left_open(one) if holder[name] is one}
+
+
+def test_what_a_base_class_leaves_open_the_last_class_below_it_has() -> None:
+    """So the reason that stands beside each `NotImplementedError` is true."""
+    modules = [
+        importlib.import_module(name.removesuffix(".__init__")) for name in MODULES if "__main__" not in name
+    ]
+    classes = {one for module in modules for one in vars(module).values() if isinstance(one, type)}
+    own = {one for one in classes if one.__module__.startswith("brainfm.")}
+    assert sum(bool(left_open(one)) for one in own) >= 20
+    last = own - {above for one in own for above in one.__mro__[1:]}
+    assert {one.__qualname__: names for one in last if (names := lacking(one))} == {}

@@ -56,7 +56,7 @@ class FrozenEmbedder(nn.Module):
 
     def read(self, prepared: Float[Tensor, "batch 3 size size"]) -> Held:
         """What the network holds of prepared pictures."""
-        raise NotImplementedError
+        raise NotImplementedError  # a base class; every embedder that is frozen has its own
 
     def forward(self, images: Float[Tensor, "batch 3 height width"]) -> Held:
         return self.read(self.prepare(images))

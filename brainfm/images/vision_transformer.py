@@ -56,7 +56,7 @@ class VisionTransformer(ImageEmbedder):
 
     def network_and_config(self) -> Any:
         """(model class, config of the settings)"""
-        raise NotImplementedError
+        raise NotImplementedError  # a base class; every embedder that is one has its own
 
     def build(self, generator: torch.Generator | None = None) -> "TransformerEmbedder":
         model, config = self.network_and_config()

@@ -20,4 +20,4 @@ class Quantizer(Part):
 
     def of_size(self, codes: int) -> str:
         """How a recipe asks for about that many codes, for advice: `codes: 64`."""
-        raise NotImplementedError
+        raise NotImplementedError  # a family's base class; every part in this folder has its own

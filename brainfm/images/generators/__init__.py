@@ -42,7 +42,7 @@ class Diffusion(Part):
 
     def config(self, tokens: int | None, vector: int | None) -> dict[str, Any]:
         """The UNet's own settings. `tokens` is the width of what it attends to, `vector` that of what is beside the time."""
-        raise NotImplementedError
+        raise NotImplementedError  # a family's base class; every part in this folder has its own
 
     def build(
         self,
