@@ -68,9 +68,8 @@ def chosen(keys: Sequence[str], long: bool) -> list[Section]:
         out.append(Section(key, system.benchmark, system.minutes, given))
         if long and has_long(system.benchmark):
             out.append(Section(key + LONG, system.benchmark, LONG_MINUTES, given, function="measured_long"))
-    return sorted(
-        out, key=lambda section: -section.minutes
-    )  # the longest first, so that all cores end together
+    # the longest first, so that all cores end together
+    return sorted(out, key=lambda section: -section.minutes)
 
 
 def has_long(benchmark: str) -> bool:

@@ -308,6 +308,23 @@ def test_what_is_slow_is_computed_once(windows: Batch) -> None:
     assert calls[3:] == [8, 8]
 
 
+def test_networks_of_one_process_know_what_one_of_them_computed(
+    make_recipe: MakeRecipe, streams: dict[str, Stream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So seeds and ablations on one corpus begin without its slow statistics."""
+    net(make_recipe, streams, of=["entropy"])
+
+    def again(signal: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("computed twice")
+
+    monkeypatch.setattr("brainfm.statistics.sample_entropy", again)
+    net(make_recipe, streams, of=["entropy"])
+    with monkeypatch.context() as patch:
+        patch.setattr("brainfm.objectives.neurodynamics.of_this_process", Memory)
+        with pytest.raises(AssertionError, match="computed twice"):
+            net(make_recipe, streams, of=["entropy"])
+
+
 def test_a_full_memory_still_answers(windows: Batch) -> None:
     memory = Memory(limit=3)
     found = memory("entropy", lambda signal, _: signal.sum(dim=-1, keepdim=True), windows.signal, 128.0)
