@@ -2,6 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 
+# Tests begin a hundred processes: each would compile every module anew where Python may not keep what it compiled.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test check clean
 
 demo: $(VENV)/ready

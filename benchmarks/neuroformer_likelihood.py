@@ -20,7 +20,7 @@ from brainfm.data.cards import DataCard
 from brainfm.data.windows import Windows
 from brainfm.event_model import EventModel
 from brainfm.recipe_corpus import span
-from brainfm.spike_glm import SpikeGLM, chosen
+from brainfm.spike_glm import FittedGLM, SpikeGLM, chosen
 from brainfm.spike_likelihood import log_likelihood, poisson
 
 Array = NDArray[np.float64]
@@ -42,8 +42,7 @@ def likelihoods(asked: Asked, runs: Mapping[str, Path]) -> list[Claim]:
     train = training(counts.shape[1])
     rates = np.maximum(counts[:, train].mean(axis=1), 0.5 / len(train)) * RATE
     nats = {"constant rates": constant(counts, rates, begins)}
-    regression = SpikeGLM(RATE).fit(counts, train) if asked.limit else chosen(counts, train, RATE)
-    nats["regression"] = regressed(regression, counts, begins)
+    nats["regression"] = regressed(regression(asked, counts, train), counts, begins)
     for arm, run in runs.items():
         nats[arm] = told(EventModel.load(run), begins, rates)
     spikes = np.array([counts[:, samples(one)].sum() for one in begins], float)
@@ -109,7 +108,14 @@ def constant(counts: NDArray[Any], rates: Array, begins: Array) -> Array:
     )
 
 
-def regressed(fitted: Any, counts: NDArray[Any], begins: Array) -> Array:
+def regression(asked: Asked, counts: NDArray[Any], train: NDArray[np.int64]) -> FittedGLM:
+    """Each neuron's own penalty chosen; for a check two filters and the default penalty."""
+    return (
+        chosen(counts, train, RATE) if asked.limit is None else SpikeGLM(RATE, filters=2).fit(counts, train)
+    )
+
+
+def regressed(fitted: FittedGLM, counts: NDArray[Any], begins: Array) -> Array:
     """(segment,) nats under a regression."""
     every = np.concatenate([samples(one) for one in begins])
     found = fitted.log_likelihood(counts, every).sum(axis=1)

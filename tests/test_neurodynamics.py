@@ -29,6 +29,7 @@ from brainfm.objectives.neurodynamics import (
 from brainfm.recipe import PretrainRecipe
 from brainfm.run_folder import MEMORY, load_memory, save_memory
 from brainfm.statistics import (
+    FIELD,
     pair_fields,
     pair_names,
     pair_statistics,
@@ -285,13 +286,16 @@ def test_one_sensor_has_no_pairs(windows: Batch) -> None:
     assert torch.isfinite(found["window"].error)
 
 
+SLOW = [name for name, block in FIELD.items() if block.slow]
+
+
 def test_what_is_slow_is_computed_once(windows: Batch) -> None:
     """Under the content of each window, whatever batch it comes in, and to the bit what is computed anew."""
     calls: list[int] = []
 
     def slow(signal: torch.Tensor, sfreq: float) -> torch.Tensor:
         calls.append(len(signal))
-        return row_statistics(signal, sfreq, "eeg", ("entropy", "lempel_ziv"))
+        return row_statistics(signal, sfreq, "eeg", SLOW)
 
     memory = Memory()
     first = memory("entropy", slow, windows.signal, windows.sfreq)

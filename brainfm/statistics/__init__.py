@@ -67,7 +67,9 @@ FIELD: Mapping[str, Block] = {
     "orders": Block(("permutation entropy",), lambda signal, _: permutation_entropy(signal).unsqueeze(-1)),
     "lempel_ziv": Block(("Lempel-Ziv",), lambda signal, _: lempel_ziv(signal).unsqueeze(-1), slow=True),
     # skewed: most indices are near zero
-    "coupling": Block(tuple(NESTED), lambda signal, sfreq: (phase_amplitude(signal, sfreq) + 1e-4).log()),
+    "coupling": Block(
+        tuple(NESTED), lambda signal, sfreq: (phase_amplitude(signal, sfreq) + 1e-4).log(), slow=True
+    ),
     "locking": by_band("locking", phase_locking),
     "coherence": by_band("coherence", coherence),
     "imaginary": by_band("imaginary", imaginary_coherence),
