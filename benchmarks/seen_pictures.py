@@ -20,7 +20,7 @@ from brainfm.recipe_reconstruct import ReconstructRecipe
 
 RECIPES = ("brain_it", "neuropictor")
 SCORE = "two-way of pixels"
-PICTURES, FEW = 20, 8
+PICTURES, FEW = 25, 8
 """Test pictures of each person; and in a check."""
 
 

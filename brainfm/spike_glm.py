@@ -89,7 +89,7 @@ def one_neuron(x: NDArray[np.float32], train: Counts, weight: Array, penalty: fl
     # counts over their mean, whose likelihood is per spike then: the solver begins near the end
     unit = fired / weight.sum()
     found = PoissonRegressor(alpha=penalty / fired, solver="newton-cholesky", max_iter=50)
-    with np.errstate(invalid="ignore"):  # a step so long that rates overflow is taken back
+    with np.errstate(over="ignore", invalid="ignore"):  # a step so long that rates overflow is taken back
         found.fit(x, train / unit, weight * unit)
     return found.coef_.astype(np.float64), float(found.intercept_ + np.log(unit))
 
