@@ -56,11 +56,15 @@ def measured(asked: Asked) -> dict[str, Any]:
 
 
 def real_tasks() -> list[str]:
-    """The recipes of decoders whose card has recordings that are not simulated; a recipe without a head tells pictures."""
+    """The recipes of decoders whose card has recordings that are not simulated.
+
+    A recipe without a head tells pictures; one with a network of its own takes no checkpoint, and `systems.py` measures it.
+    """
     out = []
     for name in sorted(folders.names(FinetuneRecipe.folder, ".yaml")):
         given = read_yaml(folders.find(FinetuneRecipe.folder, name, ".yaml"))
-        if "head" in given and not DataCard.load(FinetuneRecipe.load(name).card).simulated:
+        decodes = "head" in given and "network" not in given
+        if decodes and not DataCard.load(FinetuneRecipe.load(name).card).simulated:
             out.append(name)
     return out
 
