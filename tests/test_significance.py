@@ -1,8 +1,11 @@
 """Tests over subjects: exact where that can be done by hand, scipy's where it can't, and Holm's correction."""
 
 from itertools import product
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -76,3 +79,49 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
     rng = np.random.default_rng(3)
     found = [compared(rng.normal(size=9), rng.normal(size=9)).p for _ in range(200)]
     assert 0.05 < np.mean(np.array(found) < 0.1) < 0.15
+
+
+@pytest.fixture
+def moabb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """MOABB's own tests; its files go into the test's folder."""
+    monkeypatch.setenv("MNE_DATA", str(tmp_path))
+    monkeypatch.setenv("MOABB_RESULTS", str(tmp_path))
+    pytest.importorskip("moabb", reason="MOABB is an extra: pip install moabb")
+    from moabb.analysis import meta_analysis
+
+    return meta_analysis
+
+
+def made_up(dataset: str, n: int) -> pd.DataFrame:
+    """Scores of two pipelines on so many subjects, as MOABB keeps them."""
+    rng = np.random.default_rng(n)
+    scores = {"a": rng.uniform(0.5, 0.9, n), "b": rng.uniform(0.45, 0.85, n)}
+    rows = [
+        (dataset, name, f"{who:02d}", one) for name, all_ in scores.items() for who, one in enumerate(all_)
+    ]
+    return pd.DataFrame(rows, columns=["dataset", "pipeline", "subject", "score"])
+
+
+def scores_of(table: pd.DataFrame, pipeline: str) -> np.ndarray:
+    return table[table.pipeline == pipeline].score.to_numpy()
+
+
+@pytest.mark.parametrize(("n", "within"), [(4, 1e-9), (9, 1e-9), (13, 1e-9), (16, 0.02), (24, 1e-9)])
+def test_moabb_finds_the_same(n: int, within: float, moabb: Any) -> None:
+    """All flips, flips drawn at random, and signed ranks; the effect always."""
+    table = made_up("one", n)
+    theirs = moabb.compute_dataset_statistics(table).set_index(["pipe1", "pipe2"])
+    for better, worse in (("a", "b"), ("b", "a")):
+        ours = compared(scores_of(table, better), scores_of(table, worse))
+        row = theirs.loc[(better, worse)]
+        assert ours.p == pytest.approx(row.p, abs=within)
+        assert ours.effect == pytest.approx(row.smd) and ours.n == row.nsub
+
+
+def test_moabb_joins_datasets_as_we_do(moabb: Any) -> None:
+    tables = [made_up("one", 6), made_up("two", 11), made_up("three", 25)]
+    each = moabb.compute_dataset_statistics(pd.concat(tables))
+    p, effect = moabb.find_significant_differences(each)
+    ours = stouffer([compared(scores_of(one, "a"), scores_of(one, "b")) for one in tables])
+    assert ours.p == pytest.approx(p.loc["a", "b"])
+    assert ours.effect == pytest.approx(effect.loc["a", "b"]) and ours.n == 42
