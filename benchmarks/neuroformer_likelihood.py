@@ -110,9 +110,9 @@ def constant(counts: NDArray[Any], rates: Array, begins: Array) -> Array:
 
 def regression(asked: Asked, counts: NDArray[Any], train: NDArray[np.int64]) -> FittedGLM:
     """Each neuron's own penalty chosen; for a check two filters and the default penalty."""
-    return (
-        chosen(counts, train, RATE) if asked.limit is None else SpikeGLM(RATE, filters=2).fit(counts, train)
-    )
+    if asked.limit is not None:
+        return SpikeGLM(RATE, filters=2).fit(counts, train)
+    return chosen(counts, train, RATE)
 
 
 def regressed(fitted: FittedGLM, counts: NDArray[Any], begins: Array) -> Array:

@@ -132,3 +132,12 @@ def without_position(recording: Recording, row: int) -> Recording:
 def cut() -> Callable[..., Batch]:
     """`windows_of`, for tests that build networks of their own."""
     return windows_of
+
+
+@pytest.fixture
+def moabb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """MOABB, whose files go into the test's folder."""
+    found = pytest.importorskip("moabb", reason="MOABB is an extra: pip install moabb")
+    monkeypatch.setenv("MNE_DATA", str(tmp_path))
+    monkeypatch.setenv("MOABB_RESULTS", str(tmp_path))
+    return found

@@ -316,12 +316,10 @@ def test_what_is_hidden_is_not_seen(net: Learner, windows: Batch, part: Tokenize
 
 STEPS = {"sources": 300, "spike_events": 400}
 """To learn a batch by heart, at most, where that takes long."""
-WINDOWS = {"spike_events": 1}
-"""In the batch: two, or as many events as can be learnt in a few seconds."""
 
 
 def test_one_batch_can_be_overfitted(net: Learner, windows: Batch, part: Tokenizer) -> None:
-    windows = windows.windows(slice(0, WINDOWS.get(part.kind, 2)))
+    windows = windows.windows(slice(0, 2))
     optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
     first: dict[str, float] = {}
     for _ in range(STEPS.get(part.kind, 120)):

@@ -196,15 +196,6 @@ def test_epochs_become_the_features_of_the_probe(checkpoint: Path, people: list[
     np.testing.assert_allclose(theirs, ours[mixed], atol=1e-4)
 
 
-@pytest.fixture
-def moabb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """MOABB, whose files go into the test's folder."""
-    found = pytest.importorskip("moabb", reason="MOABB is an extra: pip install moabb")
-    monkeypatch.setenv("MNE_DATA", str(tmp_path))
-    monkeypatch.setenv("MOABB_RESULTS", str(tmp_path))
-    return found
-
-
 def test_moabb_scores_it_as_our_probe_does(checkpoint: Path, tmp_path: Path, moabb: Any) -> None:
     from moabb.datasets.base import BaseDataset
     from moabb.paradigms import LeftRightImagery

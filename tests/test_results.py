@@ -189,4 +189,4 @@ def test_every_decoder_of_real_recordings_has_a_row_and_no_other_recipe() -> Non
     tasks = full_tables.real_tasks()
     assert {"eeg_arithmetic", "fmri_digits69", "spk_dad_m1_velocity"} <= set(tasks)
     # simulated, no decoder but pictures, a network of its own
-    assert not {"smoke", "digits", "brain_it", "poyo", "poyo_published"} & set(tasks)
+    assert not {"smoke", "demo_eeg", "digits", "brain_it", "poyo", "poyo_published"} & set(tasks)

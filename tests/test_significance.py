@@ -1,7 +1,6 @@
 """Tests over subjects: exact where that can be done by hand, scipy's where it can't, and Holm's correction."""
 
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,17 +80,6 @@ def test_nothing_is_found_where_there_is_nothing() -> None:
     assert 0.05 < np.mean(np.array(found) < 0.1) < 0.15
 
 
-@pytest.fixture
-def moabb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """MOABB's own tests; its files go into the test's folder."""
-    monkeypatch.setenv("MNE_DATA", str(tmp_path))
-    monkeypatch.setenv("MOABB_RESULTS", str(tmp_path))
-    pytest.importorskip("moabb", reason="MOABB is an extra: pip install moabb")
-    from moabb.analysis import meta_analysis
-
-    return meta_analysis
-
-
 def made_up(dataset: str, n: int) -> pd.DataFrame:
     """Scores of two pipelines on so many subjects, as MOABB keeps them."""
     rng = np.random.default_rng(n)
@@ -109,8 +97,10 @@ def scores_of(table: pd.DataFrame, pipeline: str) -> np.ndarray:
 @pytest.mark.parametrize(("n", "within"), [(4, 1e-9), (9, 1e-9), (13, 1e-9), (16, 0.02), (24, 0.003)])
 def test_moabb_finds_the_same(n: int, within: float, moabb: Any) -> None:
     """All flips, flips drawn at random, and signed ranks, where MOABB halves a two-sided p: one rank sum more or less."""
+    from moabb.analysis import meta_analysis
+
     table = made_up("one", n)
-    theirs = moabb.compute_dataset_statistics(table).set_index(["pipe1", "pipe2"])
+    theirs = meta_analysis.compute_dataset_statistics(table).set_index(["pipe1", "pipe2"])
     for better, worse in (("a", "b"), ("b", "a")):
         ours = compared(scores_of(table, better), scores_of(table, worse))
         row = theirs.loc[(better, worse)]
@@ -120,9 +110,11 @@ def test_moabb_finds_the_same(n: int, within: float, moabb: Any) -> None:
 
 def test_moabb_joins_datasets_as_we_do(moabb: Any) -> None:
     """Named in the order of the alphabet: else MOABB weighs each by the subjects of another."""
+    from moabb.analysis import meta_analysis
+
     tables = [made_up("a", 6), made_up("b", 11), made_up("c", 25)]
-    each = moabb.compute_dataset_statistics(pd.concat(tables))
-    p, effect = moabb.find_significant_differences(each)
+    each = meta_analysis.compute_dataset_statistics(pd.concat(tables))
+    p, effect = meta_analysis.find_significant_differences(each)
     ours = stouffer([compared(scores_of(one, "a"), scores_of(one, "b")) for one in tables])
     assert ours.p == pytest.approx(p.loc["a", "b"])
     assert ours.effect == pytest.approx(effect.loc["a", "b"]) and ours.n == 42
