@@ -14,7 +14,7 @@ def measured(asked: Asked) -> dict[str, Any]:
     arms = [name for name, arm in real_joint.arms().items() if arm.get("only") in (None, *known)]
     seeds = asked.few(real_joint.SEEDS)
     asked.each(one_run, [(arm, seed, asked) for seed in seeds for arm in arms])
-    return {"tables": asked.each(real_joint.probed, [(*pair, asked.out) for pair in cards])}
+    return {"tables": asked.each(real_joint.probed, [(*pair, asked.out, seeds) for pair in cards])}
 
 
 def one_run(arm: str, seed: int, asked: Asked) -> None:

@@ -11,7 +11,7 @@ that its folds test are kept out of pretraining, with a gap around them; these a
 import argparse
 import json
 import multiprocessing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -64,7 +64,7 @@ BLOCKS = ("eeg_delhi", "ieeg_bonn", "spk_nelpy_ca1", "spk_dad_m1", "spk_zhang_de
 """Sets of one recording."""
 UNSCORED = ("spk_dad_m1",)
 """Trained on alone: its labelled windows reach to the ends of stretches, of which bins of 50 ms may leave out up to 40."""
-SEEDS = (0,)
+SEEDS = (0, 1)
 STEPS, TOKENS = 400, 4000
 
 
@@ -162,7 +162,7 @@ def folder(out: Path, arm: str, seed: int) -> Path:
     return out / f"{arm.replace(': ', '-').replace(' ', '-')}-seed-{seed}"
 
 
-def probed(modality: str, card: str, out: Path) -> dict[str, Any]:
+def probed(modality: str, card: str, out: Path, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
     """The scores of every arm that knows this instrument on a card, and the joint one's gain over each."""
     torch.set_num_threads(1)
     evaluation = Evaluation.of(DataCard.load(card))
@@ -170,13 +170,13 @@ def probed(modality: str, card: str, out: Path) -> dict[str, Any]:
     for arm, changes in arms().items():
         if changes.get("only", modality) != modality:
             continue
-        models = [BrainFM.from_pretrained(folder(out, arm, seed)) for seed in SEEDS]
+        models = [BrainFM.from_pretrained(folder(out, arm, seed)) for seed in seeds]
         panel = Panel.of(models, evaluation)
         pool = default_pool(panel.evaluation, models[0])
         name = "alone" if "only" in changes else arm
-        predictions[name] = [panel.frozen(seed, "ridge", pool) for seed in SEEDS]
+        predictions[name] = [panel.frozen(seed, "ridge", pool) for seed in seeds]
         if arm == "joint":
-            predictions["untrained"] = [panel.untrained(seed, "ridge", pool) for seed in SEEDS]
+            predictions["untrained"] = [panel.untrained(seed, "ridge", pool) for seed in seeds]
     kept = panel.evaluation
     for name, part in classical(kept, "card")[0]:
         predictions[f"classical:{name}"] = [kept.baseline(part)]
