@@ -49,7 +49,7 @@ class Section:
 
 SECTIONS = (
     Section("real_eeg", "real_eeg", 45),
-    Section("tasks", "full_tables", 60),
+    Section("tasks", "full_tables", 100),
     Section("few_labels", "few_labels", 10),
     Section("new_sessions", "new_sessions", 5),
     Section("asides", "asides", 5),
