@@ -1,13 +1,16 @@
-"""What does each mechanism add? The demo's pretraining with one thing changed, three seeds each, probed on held-out people.
+"""What does each mechanism add? The demo's pretraining with one thing changed, probed on held-out people.
 
-One command, resumable; with --dense under a cap of 64 sensors, where neighbours give more away, and two seeds:
+One command, resumable. With `--setting patches` nothing but hidden patches is told, so that the mask alone decides what is
+learnt; with `dense` 64 sensors listen instead of 19, and neighbours give more away:
 
     python benchmarks/ablations.py --out runs/ablations
-    python benchmarks/ablations.py --dense --out runs/ablations-dense
+    python benchmarks/ablations.py --setting patches --out runs/ablations-patches
+    python benchmarks/ablations.py --setting dense --out runs/ablations-dense
 """
 
 import argparse
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +27,17 @@ from brainfm.panel import Panel, default_pool
 from brainfm.recipe import PretrainRecipe
 from brainfm.scores import plain
 
-CAP = ("simulated_eeg", (0, 1, 2), [])
-"""The card, the seeds and what the cap changes of the recipe `demo_eeg`."""
-DENSE = (
-    "simulated_eeg_dense",
-    (0, 1),
-    [
-        "data={cards: [simulated_eeg_dense], hold_out: {simulated_eeg_dense: ['11', '12', '13', '14', '15', '16']}}",
-        "train={steps: 500, tokens: 4096, learning_rate: 2.0e-3, precision: 'no', save_every: 250}",
-    ],
-)
+
+@dataclass(frozen=True)
+class Setting:
+    """What all arms share: the card, the seeds, the arms beside the full one, and what is changed of the recipe `demo_eeg`."""
+
+    card: str
+    seeds: tuple[int, ...]
+    arms: tuple[str, ...]
+    changes: tuple[str, ...] = ()
+
+
 NOWHERE = (
     "signals.eeg.prepare=[{kind: band_pass, low: 0.5, high: 45.0}, {kind: resample, sfreq: 128.0}, "
     "{kind: robust_scale, scope: recording, clip: 15.0}, {kind: without_positions}]"
@@ -45,6 +49,22 @@ ARMS = {
     "one-sensor blocks": ["mask={kind: block, radius: 0.0, length: 2, share: 0.55}"],
     "no positions": [NOWHERE],
 }
+MASKS = ("independent mask", "one-sensor blocks", "no positions")
+SETTINGS = {
+    "cap": Setting("simulated_eeg", (0, 1, 2), ("no statistics target", *MASKS)),
+    "patches": Setting(
+        "simulated_eeg", (0, 1, 2), MASKS, ("objectives={masked_patches: {decoder_depth: 2}}",)
+    ),
+    "dense": Setting(
+        "simulated_eeg_dense",
+        (0, 1),
+        ("independent mask",),
+        (
+            "data={cards: [simulated_eeg_dense], hold_out: {simulated_eeg_dense: ['11', '12', '13', '14', '15', '16']}}",
+            "train={steps: 500, tokens: 4096, learning_rate: 2.0e-3, precision: 'no', save_every: 250}",
+        ),
+    ),
+}
 
 
 def main() -> None:
@@ -53,28 +73,26 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     arguments.add_argument("--out", type=Path, default=Path("runs/ablations"))
-    arguments.add_argument("--dense", action="store_true", help="64 sensors instead of 19")
+    arguments.add_argument("--setting", choices=SETTINGS, default="cap")
     arguments.add_argument("--side-by-side", type=int, default=2)
-    arguments.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="beside the full one")
     chosen = arguments.parse_args()
     asked = Asked(chosen.out, side_by_side=chosen.side_by_side)
-    print("\n".join(lines(measured(asked, chosen.dense, chosen.arms))))  # noqa: T201
+    print("\n".join(lines(measured(asked, chosen.setting))))  # noqa: T201
 
 
-def measured(asked: Asked, dense: bool = False, arms: Sequence[str] = tuple(ARMS)) -> dict[str, Any]:
+def measured(asked: Asked, setting: str = "cap") -> dict[str, Any]:
     """Each arm's row, and how much less than the full one it scores."""
-    card, every, changes = DENSE if dense else CAP
-    seeds, names = asked.few(every), list(dict.fromkeys(["full", *arms]))
-    if asked.limit is not None:
-        changes = [*changes, f"train.steps={asked.limit}"]
+    given = SETTINGS[setting]
+    seeds, names = asked.few(given.seeds), ["full", *given.arms]
+    changes = [*given.changes, *([] if asked.limit is None else [f"train.steps={asked.limit}"])]
     asked.each(one_run, [(arm, seed, asked.out, changes) for seed in seeds for arm in names])
     torch.set_num_threads(1)
-    evaluation, predictions = probed(card, seeds, names, asked.out)
+    evaluation, predictions = probed(given.card, seeds, names, asked.out)
     found = []
     for arm, several in predictions.items():
         gap = evaluation.difference("full", predictions["full"], arm, several)
         found.append({"row": vars(evaluation.row(arm, several)), "gap": vars(gap)})
-    return plain({"card": card, "unit": evaluation.unit, "arms": found})
+    return plain({"card": given.card, "unit": evaluation.unit, "arms": found})
 
 
 def lines(found: Found) -> list[str]:
