@@ -9,7 +9,7 @@ from score_tables import Found
 
 def measured(asked: Asked) -> dict[str, Any]:
     """Every arm on every card; a check has the first cards and the arms that know their instruments."""
-    cards = asked.few([(name, card) for name in real_joint.CARDS for card in real_joint.CARDS[name]])
+    cards = asked.few(real_joint.scored())
     known = {name for name, _ in cards}
     arms = [name for name, arm in real_joint.arms().items() if arm.get("only") in (None, *known)]
     seeds = asked.few(real_joint.SEEDS)

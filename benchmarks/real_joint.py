@@ -22,12 +22,14 @@ from real_eeg import FOLDS
 
 from brainfm.data.cards import DataCard
 from brainfm.evaluation import Evaluation
+from brainfm.files import write_json
 from brainfm.jobs.pretrain import pretrain
 from brainfm.jobs.probe import classical
 from brainfm.metrics import Probabilities
 from brainfm.model import BrainFM
 from brainfm.panel import Panel, default_pool, tested
 from brainfm.recipe import PretrainRecipe
+from brainfm.scores import plain
 
 SCALE = {"kind": "robust_scale", "scope": "recording", "clip": 15.0}
 FIELD = [{"kind": "resample", "sfreq": 128.0}, SCALE]
@@ -145,8 +147,8 @@ def main() -> None:
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(chosen.side_by_side, mp_context=context) as pool:
         list(pool.map(one_run, *zip(*jobs, strict=True)))
-        cards = [(name, card, chosen.out) for name in CARDS for card in CARDS[name] if card not in UNSCORED]
-        tables = list(pool.map(probed, *zip(*cards, strict=True)))
+        jobs = [(*pair, chosen.out) for pair in scored()]
+        tables = list(pool.map(probed, *zip(*jobs, strict=True)))
     (chosen.out / "scores.json").write_text(json.dumps(tables, indent=1))
     print("\n".join(lines(tables)))  # noqa: T201 - this is the command's output
 
@@ -157,13 +159,22 @@ def one_run(arm: str, seed: int, out: Path) -> None:
     pretrain(recipe_of(arms()[arm], seed), folder(out, arm, seed), quiet=True)
 
 
+def scored() -> list[tuple[str, str]]:
+    """The instrument and the name of every card that is probed."""
+    return [(name, card) for name in CARDS for card in CARDS[name] if card not in UNSCORED]
+
+
 def folder(out: Path, arm: str, seed: int) -> Path:
     """Where a run is."""
     return out / f"{arm.replace(': ', '-').replace(' ', '-')}-seed-{seed}"
 
 
 def probed(modality: str, card: str, out: Path, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """The scores of every arm that knows this instrument on a card, and the joint one's gain over each."""
+    """The scores of every arm that knows this instrument on a card, and the joint one's gain over each; what was scored is not scored again."""
+    done = out / "scores" / f"{card}.json"
+    if done.exists():
+        known: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
+        return known
     torch.set_num_threads(1)
     evaluation = Evaluation.of(DataCard.load(card))
     predictions: dict[str, list[Probabilities]] = {}
@@ -186,7 +197,7 @@ def probed(modality: str, card: str, out: Path, seeds: Sequence[int] = SEEDS) ->
         for name, several in predictions.items()
         if name != "joint"
     ]
-    return {
+    found = {
         "card": card,
         "metric": kept.metric,
         "unit": kept.unit,
@@ -195,6 +206,8 @@ def probed(modality: str, card: str, out: Path, seeds: Sequence[int] = SEEDS) ->
         "rows": {row.name: [row.score, row.low, row.high] for row in rows},
         "joint minus": {gap.minus: [gap.score, gap.low, gap.high] for gap in gaps},
     }
+    write_json(done, plain(found))
+    return found
 
 
 def lines(tables: list[dict[str, Any]]) -> list[str]:
