@@ -170,7 +170,7 @@ def folder(out: Path, arm: str, seed: int) -> Path:
 
 
 def probed(modality: str, card: str, out: Path, seeds: Sequence[int] = SEEDS) -> dict[str, Any]:
-    """The scores of every arm that knows this instrument on a card, and the joint one's gain over each; what was scored is not scored again."""
+    """The scores of every arm that knows this instrument on a card, and the joint one's gain over each; resumable."""
     done = out / "scores" / f"{card}.json"
     if done.exists():
         known: dict[str, Any] = json.loads(done.read_text(encoding="utf-8"))
