@@ -2,9 +2,11 @@
 
     python benchmarks/other_modality.py spikes --out runs/other_modality --json
 
-Scores are shares of variance: 0 is the training mean of each row, below 0 worse than that. Beside the network stand itself with
-the other modality of another window, and a ridge regression within each recording from the other modality's means around
-(a Wiener filter), its penalty chosen on the last quarter of the training windows. `reach` and `place` need BRAINFM_DATA.
+Scores are shares of variance: 0 is the mean of each row, below 0 worse than that; intervals are over recordings, of a single
+one over ten stretches of its tested windows. Beside the network stand itself with the other modality of another window, and a
+ridge regression within each recording (a Wiener filter) from the other modality around: from its samples where patches are
+waveforms, else from its means over a token's length. Its penalty is chosen on the last quarter of the training windows.
+`reach` and `place` need BRAINFM_DATA.
 """
 
 import argparse
@@ -18,7 +20,7 @@ import numpy as np
 import torch
 from asked import Asked
 from numpy.typing import NDArray
-from score_tables import Found, decimals, markdown
+from score_tables import Found, decimals, interval, markdown
 from sklearn.linear_model import Ridge
 
 from brainfm.batch import Batch
@@ -29,7 +31,7 @@ from brainfm.gather import corpus, gather, joined
 from brainfm.jobs.pretrain import Pretraining
 from brainfm.learner import Learner, learner
 from brainfm.masks.modality import all_or_none
-from brainfm.objectives.masked_patches import MaskedPatchLoss, patches_wanted
+from brainfm.objectives.masked_patches import SHORT, MaskedPatchLoss, patches_wanted
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokens import join
 from brainfm.train import Run, train
@@ -38,23 +40,24 @@ from brainfm.view import Piece, View
 Array = NDArray[np.float64]
 ALPHAS = np.logspace(0, 6, 13)
 REACH = 4
-"""Tokens' lengths on either side that the ridge regression sees, the mean over each."""
+"""Steps on either side that the ridge regression sees: samples of a waveform, else means over a token's length."""
+STRETCHES = 10
 HELD = {
     "spikes": f"{{simulated_spikes: [{', '.join(f'0{n}@140-180' for n in range(1, 9))}]}}",
-    "fields": "{simulated_together: ['13', '14', '15', '16']}",
+    "fields": f"{{simulated_together: [{', '.join(f'{n:02d}@140-180' for n in range(1, 17))}]}}",
     "reach": "{spk_dad_m1: ['chewie@12-31']}",
     "place": "{spk_nelpy_ca1: ['@400-600']}",
 }
 CASES = {
-    "spikes": ["spikes_behaviour", "train.steps=500"],
-    "fields": ["eeg_seeg", "train.steps=400"],
+    "spikes": ["spikes_behaviour", "train.steps=1500"],
+    "fields": ["eeg_seeg", "train.steps=1000"],
     "reach": ["spikes_reach", "train.steps=300"],
     "place": ["spikes_place", "train.steps=500"],
 }
 """The recipe of each case, with what is changed in it."""
 WORDS = {
     "spikes": "simulated neurons and cursor, last 40 s of each",
-    "fields": "simulated EEG and sEEG, four new people",
+    "fields": "simulated EEG and sEEG, last 40 s of each",
     "reach": "reaches (DAD, second part)",
     "place": "rat's place, 200 s",
 }
@@ -73,6 +76,8 @@ class Figure:
     told: str
     shown: str
     network: float
+    low: float
+    high: float
     another_window: float
     ridge: float | None
     windows: int
@@ -94,9 +99,8 @@ def main() -> None:
         return
     for one in found:
         ridge = "-" if one.ridge is None else f"{one.ridge:.3f}"
-        said = (
-            f"{one.told} from {one.shown}: network {one.network:.3f}, another window {one.another_window:.3f}"
-        )
+        network = f"{one.network:.3f} ({one.low:.3f} to {one.high:.3f})"
+        said = f"{one.told} from {one.shown}: network {network}, another window {one.another_window:.3f}"
         print(f"{said}, ridge {ridge}, n {one.windows}")  # noqa: T201
 
 
@@ -121,6 +125,7 @@ def lines(found: Found) -> list[str]:
             WORDS[name] if not row else "",
             f"{one['told']} from {one['shown']}",
             decimals(one["network"]),
+            interval(one),
             decimals(one["another_window"]),
             decimals(one["ridge"]),
             str(one["windows"]),
@@ -128,7 +133,7 @@ def lines(found: Found) -> list[str]:
         for name, both in found["cases"].items()
         for row, one in enumerate(both)
     ]
-    head = ["case (not trained on)", "told", "network", "another window", "ridge", "windows"]
+    head = ["case (not trained on)", "told", "network", "95 % interval", "another window", "ridge", "windows"]
     return markdown(head, rows)
 
 
@@ -160,7 +165,7 @@ def held_out(recipe: PretrainRecipe) -> Together:
 
 def figure(net: Learner, seen: Together, tested: Together, which: int) -> Figure:
     """One modality told from the other."""
-    wanted, told, wrong, ridge = [], [], [], []
+    wanted, told, wrong, ridge, groups = [], [], [], [], []
     for rows in tested.layouts:
         batches = tested.batches(rows)
         truth, guess = tell(net, batches, which)
@@ -170,12 +175,16 @@ def figure(net: Learner, seen: Together, tested: Together, which: int) -> Figure
         told.append(guess)
         wrong.append(tell(net, turned, which)[1])
         ridge.append(regressed(net, seen, batches, tested, rows, which))
+        groups.append(tested.windows.recording[rows])
     classical = None if any(one is None for one in ridge) else [one for one in ridge if one is not None]
     names = [part.modality for part in tested.parts]
+    low, high = spread(*by_group(wanted, told, groups))
     return Figure(
         names[which],
         names[1 - which],
         explained(wanted, told),
+        low,
+        high,
         explained(wanted, wrong),
         None if classical is None else explained(wanted, classical),
         len(tested.windows),
@@ -238,7 +247,7 @@ def regressed(
         here = np.flatnonzero(numbers == number)
         shown = [some(batch, here[0], here[-1] + 1) for batch in batches]
         length = net.model.signals[shown[1 - which].modality].tokenizer.times
-        x, y = (around(one[1 - which], length) for one in (learnt, shown))
+        x, y = (around(one[1 - which], 1 if length >= SHORT else length) for one in (learnt, shown))
         target = tell(net, learnt, which)[0]
         out.append(ridge(x, target, y))
     return np.concatenate(out)
@@ -272,9 +281,35 @@ def ridge(x: Array, target: Array, shown: Array) -> Array:
 
 def explained(wanted: Sequence[Array], told: Sequence[Array]) -> float:
     """The share of variance around each row's mean, all layouts together."""
-    missed = sum(float(((a - b) ** 2).sum()) for a, b in zip(wanted, told, strict=True))
-    total = sum(float(((a - a.mean(axis=(0, 2), keepdims=True)) ** 2).sum()) for a in wanted)
-    return 1 - missed / total
+    missed, total = by_window(wanted, told)
+    return float(1 - missed.sum() / total.sum())
+
+
+def by_window(wanted: Sequence[Array], told: Sequence[Array]) -> tuple[Array, Array]:
+    """(window,) what is missed of each, and what there was around each row's mean in its layout."""
+    missed = [((a - b) ** 2).sum(axis=(1, 2)) for a, b in zip(wanted, told, strict=True)]
+    total = [((a - a.mean(axis=(0, 2), keepdims=True)) ** 2).sum(axis=(1, 2)) for a in wanted]
+    return np.concatenate(missed), np.concatenate(total)
+
+
+def by_group(
+    wanted: Sequence[Array], told: Sequence[Array], recordings: Sequence[NDArray[np.int64]]
+) -> tuple[Array, Array]:
+    """(group,) both of `by_window`, summed over each recording, or over stretches of the only one."""
+    missed, total = by_window(wanted, told)
+    group = np.concatenate(recordings)
+    if (group == group[0]).all():
+        group = np.arange(len(group)) * STRETCHES // len(group)
+    _, member = np.unique(group, return_inverse=True)
+    return np.bincount(member, missed), np.bincount(member, total)
+
+
+def spread(missed: Array, total: Array) -> tuple[float, float]:
+    """The 95 % interval of the share of variance, by drawing groups with replacement."""
+    drawn = np.random.default_rng(0).integers(0, len(total), (2000, len(total)))
+    share = 1 - missed[drawn].sum(axis=1) / total[drawn].sum(axis=1)
+    low, high = np.quantile(share, [0.025, 0.975])
+    return float(low), float(high)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ SECTIONS = (
     Section("real_spikes", "real_spikes", 3),
     Section("five_instruments", "five_instruments", 10),
     Section("cross_modal", "cross_modal", 40),
-    Section("other_modality", "other_modality", 20),
+    Section("other_modality", "other_modality", 25),
     Section("ablations", "ablations", 60),
     Section("ablations_patches", "ablations", 30, {"setting": "patches"}),
     Section("ablations_dense", "ablations", 20, {"setting": "dense"}),
