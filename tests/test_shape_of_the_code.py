@@ -39,7 +39,7 @@ ORDER = [
     "shards feed", "held_out", "progress", "run_folder", "launch", "train",
     "stages", "operations", "feature_losses", "trials", "brain_features clusterer",
     "condition_noise", "picture_features", "brains", "recipe_reconstruct", "any_recipe", "published", "reconstructor",
-    "foreign_model", "adapters", "embedder window_encoder", "model_card",
+    "foreign_model", "adapters", "embedder window_reader", "window_encoder", "montage_encoder", "model_card",
     "evaluation narrowed", "sessions", "stepwise", "attentive", "probes", "sequence_probe",
     "targeted", "estimator", "opening", "panel", "tasks",
     "few_shot identity nuisance robustness new_session", "worth", "jobs",

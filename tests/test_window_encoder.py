@@ -45,7 +45,7 @@ def test_a_window_is_prepared_as_our_own_steps_prepare_it(
     signal = read.signal("eeg")
     alone = read.with_signal("eeg", replace(signal, data=window[0].double().numpy()))
     made = prepare([alone], own.steps("eeg"), "eeg")[0].signal("eeg")
-    batch = encoder.batch(window)
+    batch = encoder.reader(window)
     assert batch.sfreq == made.sfreq == 128.0
     np.testing.assert_allclose(batch.signal[0].numpy(), made.load(), atol=2e-3)
     np.testing.assert_allclose(batch.position[0].numpy(), made.sensors.position, atol=1e-6)
@@ -79,7 +79,7 @@ def test_gradients_reach_the_backbone_and_a_volt_is_as_good_as_a_microvolt(
 
 
 def test_a_sensors_place_is_heard(encoder: WindowEncoder, window: torch.Tensor) -> None:
-    own = encoder.like.position
+    own = encoder.reader.like.position
     with torch.no_grad():
         torch.testing.assert_close(encoder(window, channel_positions=own), encoder(window))
         moved = encoder(window, channel_positions=own.flip(1))
