@@ -1,10 +1,12 @@
 """What does each mechanism add? The demo's pretraining with one thing changed, probed on held-out people.
 
 One command, resumable. With `--setting patches` nothing but hidden patches is told, so that the mask alone decides what is
-learnt; with `dense` 64 sensors listen instead of 19, and neighbours give more away:
+learnt, with `early` the same after a fifth of the tokens; with `dense` 64 sensors listen instead of 19, and neighbours give
+more away:
 
     python benchmarks/ablations.py --out runs/ablations
     python benchmarks/ablations.py --setting patches --out runs/ablations-patches
+    python benchmarks/ablations.py --setting early --out runs/ablations-early
     python benchmarks/ablations.py --setting dense --out runs/ablations-dense
 """
 
@@ -49,11 +51,19 @@ ARMS = {
     "one-sensor blocks": ["mask={kind: block, radius: 0.0, length: 2, share: 0.55}"],
     "no positions": [NOWHERE],
 }
+PATCHES = "objectives={masked_patches: {decoder_depth: 2}}"
 MASKS = ("independent mask", "one-sensor blocks", "no positions")
 SETTINGS = {
     "cap": Setting("simulated_eeg", (0, 1, 2), ("no statistics target", *MASKS)),
-    "patches": Setting(
-        "simulated_eeg", (0, 1, 2), MASKS, ("objectives={masked_patches: {decoder_depth: 2}}",)
+    "patches": Setting("simulated_eeg", (0, 1, 2), MASKS, (PATCHES,)),
+    "early": Setting(
+        "simulated_eeg",
+        (3, 4, 5),  # the lengths were chosen on 0 to 2
+        MASKS,
+        (
+            PATCHES,
+            "train={steps: 300, tokens: 2048, learning_rate: 2.0e-3, precision: 'no', save_every: 150}",
+        ),
     ),
     "dense": Setting(
         "simulated_eeg_dense",
