@@ -17,6 +17,8 @@ from brainfm.errors import DataError
 from brainfm.window_encoder import backbone
 from brainfm.window_reader import WindowReader, parted
 
+RATE = 120.0
+"""Hertz of NeuralBench's EEG and MEG."""
 NOWHERE = -0.1
 """What NeuralBench gives for all three coordinates of a channel whose place it does not know."""
 
@@ -26,15 +28,14 @@ class MontageEncoder(nn.Module):
 
     NeuralBench builds one network for a whole suite and tells it with every batch which channels it sees:
 
-        brainfm.montage_encoder.MontageEncoder("brainfm-tiny", sfreq=128.0)
-        neuralbench.evaluate_model(encoder, "eeg", "motor_imagery", overrides={"data.neuro.frequency": 128.0})
+        neuralbench.evaluate_model(MontageEncoder("brainfm-tiny"), "eeg", "motor_imagery", name="brainfm-tiny")
 
-    A channel is where its name says; those that no montage knows are where `channel_positions` says, if
-    `data.channel_positions.normalize` is false: places between 0 and 1 are none on a head. Filters, rate and scale as in
-    `WindowReader`.
+    `sfreq` is the rate of its EEG, unless `data.neuro.frequency` is overridden: windows don't tell theirs. A channel is where its
+    name says; those that no montage knows are where `channel_positions` says, if `data.channel_positions.normalize` is false:
+    places between 0 and 1 are none on a head. Filters, rate and scale as in `WindowReader`.
     """
 
-    def __init__(self, checkpoint: Any = "brainfm-tiny", sfreq: float = 128.0, modality: str = "eeg") -> None:
+    def __init__(self, checkpoint: Any = "brainfm-tiny", sfreq: float = RATE, modality: str = "eeg") -> None:
         super().__init__()
         self.backbone = backbone(checkpoint)
         self.backbone.require(modality)

@@ -20,7 +20,6 @@ pytest.importorskip(
 )
 pytestmark = pytest.mark.filterwarnings("default")  # what its libraries warn of is theirs
 
-RATE = {"data.neuro.frequency": 128.0}
 CLASSES = ["left_hand", "right_hand", "feet", "rest"]
 PEOPLE = 10
 
@@ -77,7 +76,7 @@ def study() -> str:
 def test_it_can_be_given_every_cap_and_window_of_its_tasks() -> None:
     from neuralbench.evaluate import check_model
 
-    found = check_model(MontageEncoder(), "eeg", ["motor_imagery", "p3", "sleep_stage"], overrides=RATE)
+    found = check_model(MontageEncoder(), "eeg", ["motor_imagery", "p3", "sleep_stage"])
     assert len(found) >= 12 and set(found["status"]) == {"ok"}, found.to_string()
 
 
@@ -95,7 +94,7 @@ def test_its_linear_probe_scores_our_checkpoint_and_trains_nothing_of_it(study: 
         name="brainfm-tiny",
         download=False,
         prepare=False,
-        overrides={**RATE, **own, **short},
+        overrides={**own, **short},
     )
     assert len(found) == 3 and found["seed"].nunique() == 3
     assert found["test/bal_acc"].between(0, 1).all() and found["test/loss"].gt(0).all()
