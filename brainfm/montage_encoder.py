@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from brainfm.data.modalities import modality as find_modality
@@ -71,9 +71,11 @@ class MontageEncoder(nn.Module):
 
     def placed(self, reader: WindowReader, head: Tensor | None) -> Float[Tensor, "#batch channel 3"]:
         """Where each channel is, in metres in MNI, NaN where nobody knows."""
-        known = reader.like.located.to(reader.matrix.device).unsqueeze(-1)
-        own = reader.like.position.to(reader.matrix.device).where(known, torch.nan)
-        place = own if head is None or bool(known.all()) else own.where(known, told(head))
+        like = reader.like.to(reader.matrix.device)
+        known = like.located[0]
+        place = like.position.where(known.unsqueeze(-1), torch.nan)
+        if head is not None:
+            place = place.where(known.unsqueeze(-1), told(head, ~known))
         if not place.isfinite().any():
             raise DataError(
                 f"none of {place.shape[1]} channels has a place: give `ch_names` of a montage, or `channel_positions`"
@@ -103,11 +105,16 @@ def by_name(names: Sequence[str], modality: str) -> Sensors:
     return Sensors.of(list(names), kind, measured.unit, position=to_mni(head), frame="approximate")
 
 
-def told(head: Float[Tensor, "batch channel 3"]) -> Float[Tensor, "batch channel 3"]:
-    """Head coordinates to MNI; NaN for `NOWHERE`. Raises `DataError` for places that are none on a head."""
+def told(
+    head: Float[Tensor, "batch channel 3"], asked: Bool[Tensor, " channel"]
+) -> Float[Tensor, "batch channel 3"]:
+    """Head coordinates to MNI; NaN for `NOWHERE`. Raises `DataError` where channels that are asked for have no place on a head.
+
+    All channels tell whether these are metres: a place between 0 and 1 may lie near the middle by chance.
+    """
     head = head.masked_fill((head == NOWHERE).all(dim=-1, keepdim=True), torch.nan)
     farthest = float(head.norm(dim=-1).nan_to_num().max())
-    if farthest > HEAD[1]:
+    if farthest > HEAD[1] and bool(head[:, asked].isfinite().any()):
         raise DataError(
             f"channel_positions are not metres in head coordinates: one lies {farthest:.3g} from its middle; with NeuralBench, "
             "override data.channel_positions.normalize=False"

@@ -72,6 +72,20 @@ def test_a_channel_that_nobody_can_place_is_said_to_be_nowhere(
 
 
 @torch.no_grad()
+def test_places_that_are_no_metres_are_refused_where_they_are_asked_for_alone(
+    raw: Any, encoder: MontageEncoder, windows: torch.Tensor
+) -> None:
+    """NeuralBench squeezes them into 0 to 1 unless told not to, and marks what it doesn't know."""
+    names = ["X0", *raw.ch_names[1:]]
+    squeezed = torch.linspace(0, 1, 24).view(1, 8, 3).expand(2, -1, -1).clone()
+    squeezed[:, 0] = 0.05  # as near the middle as an electrode is
+    with pytest.raises(DataError, match=r"one lies 1\.66 from its middle"):
+        encoder(windows, squeezed, names)
+    squeezed[:, 0] = NOWHERE
+    torch.testing.assert_close(encoder(windows, squeezed, names), encoder(windows, None, names))
+
+
+@torch.no_grad()
 @pytest.mark.parametrize(("channels", "samples"), [(3, 160), (64, 80), (19, 480)])
 def test_any_cap_and_any_length_is_read_by_the_same_network(
     encoder: MontageEncoder, channels: int, samples: int

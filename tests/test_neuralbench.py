@@ -53,7 +53,7 @@ def study() -> str:
         """Recordings that are made where a real study reads files."""
 
         def _download(self, overwrite: bool = False) -> None:
-            raise NotImplementedError
+            raise NotImplementedError  # theirs asks for one; nothing is fetched here
 
         def iter_timelines(self) -> Any:
             yield from ({"subject": str(number)} for number in range(PEOPLE))
