@@ -310,10 +310,11 @@ def test_a_probe_takes_a_task(card: Path, run: Path, folder: Path, velocity: tin
     assert (folder / "probe" / "report.html").exists()
 
 
+@pytest.mark.usefixtures("velocity")
 def test_another_target_has_a_folder_of_its_own(card: Path, run: Path, folder: Path) -> None:
     path = recipe(card, folder, "{kind: track, track: velocity, lag: 0.1}", "{kind: sequence, rows: apart}")
     said = tiny.only_sentence(
-        tiny.brainfm("finetune", path, "--from", run, "--out", folder / "neurons", "--json")
+        tiny.brainfm("finetune", path, "--from", run, "--out", folder / "velocity", "--json")
     )
     assert "belongs to a run of another recipe and data" in said
 
