@@ -19,6 +19,9 @@ from brainfm.data.windows import Windows, layouts, take
 from brainfm.lengths import size_class
 from brainfm.tokenizers import Tokenizer
 
+BLOCK = 32
+"""Windows that are read at once where each is looked at alone."""
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -91,9 +94,11 @@ class Stream:
     @cached_property
     def lengths(self) -> NDArray[np.int64]:
         """(window,) how many events each window holds."""
-        return np.array(
-            [self.batch(np.array([row])).signal.sum() for row in range(len(self.windows))], np.int64
-        )
+        held = np.empty(len(self.windows), np.int64)
+        for rows in self._blocks():
+            counts = take(self.recordings, self.windows, rows, self.modality, self.steps)
+            held[rows] = counts.sum(axis=(1, 2))
+        return held
 
     @cached_property
     def tokens(self) -> NDArray[np.int64]:
@@ -105,6 +110,12 @@ class Stream:
         tables = [recording.signal(self.modality).sensors for recording in self.recordings]
         rows = [len(self.tokenizer.rows(*pair)) for pair in zip(tables, self.owners, strict=True)]
         return np.array(rows, np.int64)[self.windows.recording] * times
+
+    def _blocks(self) -> Iterator[NDArray[np.int64]]:
+        """All windows, a few of one recording at a time: read together, and never all in memory."""
+        for recording in np.unique(self.windows.recording):
+            rows = np.flatnonzero(self.windows.recording == recording)
+            yield from np.split(rows, range(BLOCK, len(rows), BLOCK))
 
     def of_each(self) -> Iterator[Batch]:
         """The first window of every recording that has one: between them they show every sensor."""
