@@ -31,6 +31,7 @@ from brainfm.gather import corpus, gather, joined
 from brainfm.jobs.pretrain import Pretraining
 from brainfm.learner import Learner, learner
 from brainfm.masks.modality import all_or_none
+from brainfm.metrics import Metric, bootstrap
 from brainfm.objectives.masked_patches import SHORT, MaskedPatchLoss, patches_wanted
 from brainfm.recipe import PretrainRecipe
 from brainfm.tokens import join
@@ -61,6 +62,13 @@ WORDS = {
     "reach": "reaches (DAD, second part)",
     "place": "rat's place, 200 s",
 }
+SHARE = Metric(
+    lambda missed, total, weight: 1 - (weight @ missed) / (weight @ total),
+    lambda n, total: 0.0,
+    lambda missed, total: None,
+    classes=False,
+)
+"""The share of variance, of what is missed of each window and of what there was."""
 SMALL = [
     "encoder={kind: transformer, depth: 2, width: 64, heads: 1}",
     "objectives={masked_patches: {decoder_depth: 2}}",
@@ -165,7 +173,7 @@ def held_out(recipe: PretrainRecipe) -> Together:
 
 def figure(net: Learner, seen: Together, tested: Together, which: int) -> Figure:
     """One modality told from the other."""
-    wanted, told, wrong, ridge, groups = [], [], [], [], []
+    wanted, told, wrong, ridge = [], [], [], []
     for rows in tested.layouts:
         batches = tested.batches(rows)
         truth, guess = tell(net, batches, which)
@@ -175,16 +183,16 @@ def figure(net: Learner, seen: Together, tested: Together, which: int) -> Figure
         told.append(guess)
         wrong.append(tell(net, turned, which)[1])
         ridge.append(regressed(net, seen, batches, tested, rows, which))
-        groups.append(tested.windows.recording[rows])
     classical = None if any(one is None for one in ridge) else [one for one in ridge if one is not None]
     names = [part.modality for part in tested.parts]
-    low, high = spread(*by_group(wanted, told, groups))
+    missed, total = by_window(wanted, told)
+    share = bootstrap(SHARE, [missed], total, groups(tested), np.random.default_rng(0))
     return Figure(
         names[which],
         names[1 - which],
-        explained(wanted, told),
-        low,
-        high,
+        share.score,
+        share.low,
+        share.high,
         explained(wanted, wrong),
         None if classical is None else explained(wanted, classical),
         len(tested.windows),
@@ -281,8 +289,7 @@ def ridge(x: Array, target: Array, shown: Array) -> Array:
 
 def explained(wanted: Sequence[Array], told: Sequence[Array]) -> float:
     """The share of variance around each row's mean, all layouts together."""
-    missed, total = by_window(wanted, told)
-    return float(1 - missed.sum() / total.sum())
+    return SHARE(*by_window(wanted, told))
 
 
 def by_window(wanted: Sequence[Array], told: Sequence[Array]) -> tuple[Array, Array]:
@@ -292,24 +299,11 @@ def by_window(wanted: Sequence[Array], told: Sequence[Array]) -> tuple[Array, Ar
     return np.concatenate(missed), np.concatenate(total)
 
 
-def by_group(
-    wanted: Sequence[Array], told: Sequence[Array], recordings: Sequence[NDArray[np.int64]]
-) -> tuple[Array, Array]:
-    """(group,) both of `by_window`, summed over each recording, or over stretches of the only one."""
-    missed, total = by_window(wanted, told)
-    group = np.concatenate(recordings)
-    if (group == group[0]).all():
-        group = np.arange(len(group)) * STRETCHES // len(group)
-    _, member = np.unique(group, return_inverse=True)
-    return np.bincount(member, missed), np.bincount(member, total)
-
-
-def spread(missed: Array, total: Array) -> tuple[float, float]:
-    """The 95 % interval of the share of variance, by drawing groups with replacement."""
-    drawn = np.random.default_rng(0).integers(0, len(total), (2000, len(total)))
-    share = 1 - missed[drawn].sum(axis=1) / total[drawn].sum(axis=1)
-    low, high = np.quantile(share, [0.025, 0.975])
-    return float(low), float(high)
+def groups(tested: Together) -> NDArray[np.int64]:
+    """(window,) what an interval draws together, in order of the layouts: recordings, or stretches of the only one."""
+    rows = np.concatenate(tested.layouts)
+    recording = tested.windows.recording[rows]
+    return recording if len(np.unique(recording)) > 1 else rows * STRETCHES // len(rows)
 
 
 if __name__ == "__main__":
