@@ -20,8 +20,10 @@ from store_files import STEPS
 
 from brainfm.data import fingerprint as prints
 from brainfm.data import spool
+from brainfm.data.footprint import footprint
 from brainfm.data.lazy import Computed
 from brainfm.data.preprocess.robust_scale import RobustScale
+from brainfm.data.readers import Entry
 from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.store import open_store, table
 from brainfm.data.store.writing import PASSING, RECEIPTS, Order, write_recording
@@ -116,9 +118,9 @@ def whole(card: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, f
 
 
 def wait_for_work(out: Path) -> None:
-    """Until a prepare has taken its folder."""
+    """Until a prepare has taken its folder; where nobody looked for long, it may have given it back already."""
     until = time.monotonic() + 90
-    while not (out / ".lock").exists():
+    while not ((out / ".lock").exists() or (out / "manifest.parquet").exists()):
         assert time.monotonic() < until, "prepare does not begin"
         time.sleep(0.001)
 
@@ -204,6 +206,8 @@ def test_a_store_grows_card_by_card_and_recording_by_recording(card: Path, tmp_p
     first = files(out)
     assert tiny.brainfm(*prepare_words(card, out, "--limit", "3", "--json")).json["prepared"] == 1
     assert first.items() - files(out).items() == {("manifest.parquet", first["manifest.parquet"])}
+    fewer = tiny.brainfm(*prepare_words(card, out, "--limit", "1", "--json")).json
+    assert (fewer["prepared"], fewer["recordings"]) == (0, 3), "what lies beyond a limit stays"
     others = tiny.people(tmp_path, subjects=1, seconds=8.0)
     said = tiny.brainfm(*prepare_words(others, out, "--json")).json
     assert (said["prepared"], said["recordings"], said["cards"]) == (1, 4, ["edf_people", "people"])
@@ -223,6 +227,55 @@ def test_a_changed_fact_or_file_is_prepared_again(card: Path, made: Path, tmp_pa
     assert all("C3" not in one.signal("eeg").sensors.name for one in store.recordings())
     named = {name for row in store.rows for name, _, _ in row.files}
     assert files(made).keys() == {*named, "manifest.parquet"}  # what was there before is gone
+
+
+def test_a_corrected_signal_of_the_same_length_is_prepared_again(
+    card: Path, made: Path, tmp_path: Path
+) -> None:
+    """What is unchanged is not, though its files are a copy."""
+    copied = Path(shutil.copy(card, tmp_path / card.name))
+    shutil.copytree(card.parent / "edf", tmp_path / "edf")
+    assert tiny.brainfm(*prepare_words(copied, made, "--json")).json["prepared"] == 0
+    tiny.write_edf(tmp_path / "edf" / "sub01.edf", tiny.raw_of(tiny.person(77, 12.0)))
+    said = tiny.brainfm(*prepare_words(copied, made, "--json")).json
+    assert (said["prepared"], said["recordings"]) == (1, 6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sub-01/eeg/sub-01_task-x_eeg.vhdr",
+        "sub-01/eeg/sub-01_task-x_eeg.eeg",
+        "sub-01/eeg/sub-01_task-x_events.tsv",
+        "sub-01/sub-01_space-CapTrak_electrodes.tsv",
+        "task-x_channels.tsv",
+        "task-x_eeg.json",
+        "participants.tsv",
+        "sub-01/eeg/sub-01_task-x_atlas.nii",
+    ],
+)
+def test_a_recording_stands_on_its_files_and_what_is_said_about_it(tmp_path: Path, name: str) -> None:
+    others = ["sub-02/eeg/sub-02_task-x_eeg.eeg", "sub-01/eeg/sub-01_task-y_events.tsv", "task-y_eeg.json"]
+    for each in ("dataset_description.json", "sub-01/eeg/sub-01_task-x_eeg.vhdr", *others):
+        path = tmp_path / each
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}", encoding="utf-8")
+    entry = Entry(tmp_path / "sub-01" / "eeg" / "sub-01_task-x_eeg.vhdr", subject="01")
+
+    def now() -> str:
+        return footprint(
+            entry, {"reader": {"atlas": {"file": "{stem}_atlas.nii"}}}, lambda folder: [*folder.iterdir()]
+        )
+
+    before = now()
+    for each in others:
+        (tmp_path / each).write_text("changed", encoding="utf-8")
+    assert now() == before
+    (tmp_path / name).write_text("participant_id\tage\nsub-01\t30\n", encoding="utf-8")
+    after = now()
+    assert after != before
+    (tmp_path / name).write_text("participant_id\tage\nsub-01\t31\n", encoding="utf-8")
+    assert now() not in (before, after)
 
 
 def test_another_preparation_or_a_foreign_folder_is_refused(card: Path, made: Path, tmp_path: Path) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 from brainfm import folders
 from brainfm.data.cards import DataCard
+from brainfm.data.footprint import footprint
 from brainfm.data.modalities import modality as find_modality
 from brainfm.data.preprocess import Step
 from brainfm.data.readers import Entry
@@ -82,7 +84,8 @@ def prepare(
         raise DataError(f"{out}: prepare into a folder, then copy it there whole, manifest.parquet last")
     loaded = [DataCard.load(name) for name in cards]
     order = Order(chosen_steps(tokenizers, loaded), held)
-    tasks = [task for card in loaded for task in tasks_of(card, order, limit)]
+    every = [tasks_of(card, order) for card in loaded]
+    tasks = [task for of_card in every for task in of_card[:limit]]
     check_free(out)
     with locked(out):
         known = rows_at(out, order)
@@ -92,9 +95,10 @@ def prepare(
             for row in in_parallel(todo, out, order, jobs):
                 done[row.key] = row
                 tick(row.source or row.key)
-        again = {task.card.name for task in tasks}
+        again = {card.name for card in loaded}
         kept = [row for row in known.values() if row.card not in again]
-        rows = [*kept, *(done[task.key] for task in tasks)]
+        # beyond the limit, what was prepared before stays
+        rows = [*kept, *(done[task.key] for of_card in every for task in of_card if task.key in done)]
         finish(out, rows, order)
     store = Store(str(out), rows, recipes(order.steps))
     return Prepared(store, len(todo), monotonic() - started)
@@ -124,15 +128,16 @@ def chosen_steps(tokenizers: Sequence[str], cards: Sequence[DataCard]) -> dict[s
     return steps or {name: [] for name in modalities}
 
 
-def tasks_of(card: DataCard, order: Order, limit: int | None) -> list[Task]:
+def tasks_of(card: DataCard, order: Order) -> list[Task]:
     """A card's recordings with their keys: what decides the result is in them."""
     facts = card.model_dump(mode="json", include={"reader", "events", "modality"})
+    listing = cache(lambda folder: [path for path in folder.iterdir() if path.is_file()])
     tasks = []
-    for entry in card.entries()[:limit]:
+    for entry in card.entries():
         home = card.path if card.folder else card.home
         name = entry.path.relative_to(home).as_posix() if entry.path.is_absolute() else entry.path.as_posix()
-        size = entry.path.stat().st_size if entry.path.is_file() else 0
-        place = [card.name, entry.subject, entry.session, entry.run, size]
+        files = footprint(entry, facts, listing)
+        place = [card.name, entry.subject, entry.session, entry.run, files]
         tasks.append(Task(card, entry, name, order.key({**facts, "place": place}, name)))
     return tasks
 

@@ -15,7 +15,7 @@ from brainfm.data.fingerprint import Fingerprint
 from brainfm.data.recording import Sensors
 from brainfm.errors import DataError
 
-FORMAT = 1
+FORMAT = 2
 """The version of the format: part of every key, so that what an older brainfm prepared is prepared again."""
 NAME = "manifest.parquet"
 
@@ -204,7 +204,7 @@ def read(
     kind = (
         f"a store of format {said}, this brainfm reads format {FORMAT}" if said else "no manifest of a store"
     )
-    raise DataError(f"{where} is {kind}; prepare it again")
+    raise DataError(f"{where} is {kind}; remove the store and prepare it again")
 
 
 def columns_but(*names: str) -> list[str]:
