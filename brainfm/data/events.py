@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from brainfm.data.pauses import Pauses
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Events, Recording
 from brainfm.errors import DataError
@@ -60,7 +61,8 @@ def has_events(recording: Recording, source: EventSource, entry: Entry, reader: 
 
 
 def gather(recording: Recording, source: EventSource, entry: Entry, reader: Reader) -> Events:
-    """The events of one source, still under their own codes."""
+    """The events of one source, still under their own codes; those beside a file are on its clock, which pauses may stop."""
+    pauses = Pauses(recording.pauses)
     if source.source == "name":
         value = getattr(entry, source.field)
         return Events(np.zeros(1), np.array([longest(recording)]), (value,))
@@ -68,13 +70,13 @@ def gather(recording: Recording, source: EventSource, entry: Entry, reader: Read
         if not source.file:
             raise DataError('events from a file need its name, such as `file: "{stem}-eve.fif"`')
         path = beside(entry.path, source.file)
-        return from_file(path, recording, reader.first_sample(entry.path))
+        return pauses.leave_out(from_file(path, recording, reader.first_sample(entry.path)))
     if source.source == "bids":
-        return from_tsv(bids_path(entry.path))
+        return pauses.leave_out(from_tsv(bids_path(entry.path)))
     if source.source in ("annotations", "stim"):
         return reader.events_in(entry.path, source.source)
     if not len(recording.events) and bids_path(entry.path).exists():
-        return from_tsv(bids_path(entry.path))
+        return pauses.leave_out(from_tsv(bids_path(entry.path)))
     return recording.events
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from brainfm.data.events import Events, from_array
 from brainfm.data.lazy import LazyRaw
+from brainfm.data.pauses import Pauses, joins
 from brainfm.data.positions import Given
 from brainfm.data.recording import Recording, Signal
 from brainfm.data.selection import FIELD_KINDS, Selected, SensorChoice, listing
@@ -21,6 +22,8 @@ SI = {"mag": "T", "grad": "T/m"}
 """The SI units of MNE's channels that are not in volts."""
 MICROVOLTS = ("RawEEGLAB", "RawCNT", "RawEGI", "RawMff", "RawANT", "EpochsEEGLAB")
 """Readers of formats that hold microvolts without saying so in a header."""
+BOUNDARIES = ("boundary", "EDGE boundary", "New Segment/")
+"""What annotations call an interruption."""
 
 
 @contextmanager
@@ -43,18 +46,24 @@ def recording_of_raw(
     else from stimulus channels."""
     types = raw.get_channel_types()
     given = given_places(raw)
+    pauses = Pauses.of(raw)
     signals: dict[str, Signal] = {}
     notes: list[str] = []
     for modality in choice.held(raw.ch_names, types, where):
         selected = good(
             choice.select(raw.ch_names, types, places(modality, given, inside), where, modality), raw
         )
-        data = LazyRaw(raw, selected.rows, unit_scale(raw, selected.rows, unit))
-        signals[modality] = Signal(data, float(raw.info["sfreq"]), selected.sensors, boundaries(raw))
-        notes += [*selected.notes, *mixed_rates(raw, selected.rows)]
+        held, rows = at_their_rate(raw, selected.rows)
+        sfreq = float(held.info["sfreq"])
+        recorded = pauses.recorded(sfreq, held.n_times)
+        data = LazyRaw(held, rows, unit_scale(raw, selected.rows, unit), recorded)
+        breaks = {*joins(recorded), *boundaries(raw, sfreq, data.shape[1])}
+        signals[modality] = Signal(data, sfreq, selected.sensors, tuple(sorted(breaks)))
+        notes += [*selected.notes, *upsampled(held, rows), *pauses.notes]
     events = annotations(raw)
     events = events if len(events) else stimuli(raw)
-    return Recording(signals, events=events, source=where, notes=tuple(dict.fromkeys(notes)))
+    notes = list(dict.fromkeys(notes))
+    return Recording(signals, events=events, source=where, notes=tuple(notes), pauses=pauses.spans)
 
 
 def recording_of_epochs(
@@ -175,12 +184,11 @@ def labelled(raw: Any, name: str) -> bool:
 
 
 def annotations(raw: Any) -> Events:
-    """The annotations, in seconds from the first sample."""
+    """The annotations, in seconds from the first sample, pauses left out."""
     marks = raw.annotations
     onset = np.asarray(marks.onset, dtype=float) - raw.first_time
-    return Events(
-        onset, np.asarray(marks.duration, dtype=float), tuple(str(word) for word in marks.description)
-    )
+    duration = np.asarray(marks.duration, dtype=float)
+    return Pauses.of(raw).leave_out(Events(onset, duration, tuple(str(word) for word in marks.description)))
 
 
 def stimuli(raw: Any) -> Events:
@@ -190,24 +198,59 @@ def stimuli(raw: Any) -> Events:
     if "stim" not in raw.get_channel_types():
         return Events()
     found = mne.find_events(raw, shortest_event=1, initial_event=True, verbose="error")
-    return from_array(found, float(raw.info["sfreq"]), raw.first_samp)
+    return Pauses.of(raw).leave_out(from_array(found, float(raw.info["sfreq"]), raw.first_samp))
 
 
-def boundaries(raw: Any) -> tuple[int, ...]:
-    """The samples at which the file says that the recording was interrupted."""
+def boundaries(raw: Any, sfreq: float, n_times: int) -> set[int]:
+    """The samples of a recording at this rate at which the file says that it was interrupted."""
     marks = raw.annotations
-    edges = {
-        round((onset - raw.first_time) * raw.info["sfreq"])
-        for onset, word in zip(marks.onset, marks.description, strict=True)
-        if str(word) in ("boundary", "EDGE boundary", "New Segment/") and onset > raw.first_time
-    }
-    return tuple(sorted(edge for edge in edges if edge < raw.n_times))
+    onset = np.asarray(marks.onset, float)[np.isin(marks.description, BOUNDARIES)] - raw.first_time
+    # EEGLAB's lie half-way between two samples: the later one begins the next stretch
+    edges = np.floor(Pauses.of(raw).at(onset) * sfreq + 0.5).astype(int)
+    return {int(edge) for edge in edges if 0 < edge < n_times}
 
 
-def mixed_rates(raw: Any, picks: list[int]) -> list[str]:
-    """A note where an EDF stores sensors at several rates and MNE has brought them to the highest."""
-    stored = (raw._raw_extras[0] or {}).get("n_samps") if raw._raw_extras else None
-    if stored is None or len(stored) != len(raw.ch_names):
-        return []
-    slow = [raw.ch_names[pick] for pick in picks if stored[pick] != np.max(stored)]
-    return listing("upsampled to the file's highest rate", slow)
+def at_their_rate(raw: Any, picks: list[int]) -> tuple[Any, list[int]]:
+    """What to slice these channels from, and which they are there.
+
+    An EDF may store channels at several rates. MNE brings all to the highest within each slice that is asked for, so that a
+    sample is another in every slice. Channels that share a lower rate are read without the others, at their own; if they do
+    not share one, all is read at once.
+    """
+    share = share_of_rate(raw)[picks]
+    if raw.preload or (share == 1).all():
+        return raw, picks
+    if len(set(share.tolist())) == 1:
+        names = [raw.ch_names[pick] for pick in picks]
+        alone = without_others(raw, names)
+        if alone is not None:
+            return alone, [alone.ch_names.index(name) for name in names]
+    return raw.copy().load_data(verbose="error"), picks
+
+
+def without_others(raw: Any, names: list[str]) -> Any | None:
+    """The file of `raw` opened anew with these channels alone; None where that is not the same stretch at one rate."""
+    import mne
+
+    others = [name for name in raw.ch_names if name not in names]
+    alone = mne.io.read_raw(raw.filenames[0], exclude=others, verbose="error")
+    missed = abs(alone.n_times / alone.info["sfreq"] - raw.n_times / raw.info["sfreq"])
+    same = raw.first_samp == 0 and missed < 1 / alone.info["sfreq"] and set(names) <= set(alone.ch_names)
+    return alone if same and (share_of_rate(alone) == 1).all() else None
+
+
+def share_of_rate(raw: Any) -> NDArray[np.float64]:
+    """(channel,) the rate at which the file stores each channel, by the one at which MNE gives all."""
+    extras = (raw._raw_extras[0] or {}) if raw._raw_extras else {}
+    if "n_samps" not in extras or "max_samp" not in extras:
+        return np.ones(len(raw.ch_names))
+    stored = np.asarray(extras["n_samps"], float)[np.asarray(extras["sel"], int)]
+    return stored[np.asarray(raw._read_picks[0], int)] / float(extras["max_samp"])
+
+
+def upsampled(raw: Any, picks: list[int]) -> list[str]:
+    """A note where sensors are stored at several rates and MNE has brought them to the highest."""
+    share = share_of_rate(raw)
+    return listing(
+        "upsampled to the file's highest rate", [raw.ch_names[pick] for pick in picks if share[pick] < 1]
+    )

@@ -11,19 +11,27 @@ from brainfm.errors import DataError
 
 
 class LazyRaw:
-    """(sensor, time) data of an `mne.io.Raw`, read when sliced and multiplied by one `scale` per sensor."""
+    """(sensor, time) data of an `mne.io.Raw`, read when sliced and multiplied by one `scale` per sensor.
+
+    `recorded` are the stretches (first sample, after the last) that make the data, one after the other; none is all of it.
+    """
 
     def __init__(
-        self, raw: Any, picks: Sequence[int] | NDArray[np.int64], scale: NDArray[np.float64]
+        self,
+        raw: Any,
+        picks: Sequence[int] | NDArray[np.int64],
+        scale: NDArray[np.float64],
+        recorded: Sequence[tuple[int, int]] = (),
     ) -> None:
         self.raw = raw
         self.picks = np.asarray(picks, dtype=int)
         self.scale = np.asarray(scale, dtype=float)
+        self.recorded = tuple(recorded) or ((0, int(raw.n_times)),)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(sensor, time)."""
-        return len(self.picks), int(self.raw.n_times)
+        return len(self.picks), sum(stop - first for first, stop in self.recorded)
 
     def __getitem__(self, key: Any) -> NDArray[np.float64]:
         """The samples of `[sensors, times]`, each a slice, a list or one index, as for an array of two
@@ -31,19 +39,33 @@ class LazyRaw:
         rows, columns = key if isinstance(key, tuple) else (key, slice(None))
         chosen = np.atleast_1d(np.arange(len(self.picks))[rows])
         start, stop, within = span(columns, self.shape[1])
-        try:
-            block = self.raw.get_data(picks=self.picks[chosen], start=start, stop=stop, verbose="error")
-        except (ValueError, OSError, EOFError) as error:
-            file = Path(self.raw.filenames[0] or "recording").name
-            raise DataError(
-                f"{file} can't be read at samples {start} to {stop} ({error}); get it again"
-            ) from error
+        pieces, before = [], 0
+        for first, end in self.recorded:
+            here, there = max(start - before, 0) + first, min(stop - before + first, end)
+            before += end - first
+            if here < there:
+                pieces.append(self._read(self.picks[chosen], here, there))
+        block = (
+            pieces[0] if len(pieces) == 1 else np.concatenate([np.zeros((len(chosen), 0)), *pieces], axis=1)
+        )
         block = (block * self.scale[chosen, None])[:, within]
         return block[0] if np.ndim(rows) == 0 and not isinstance(rows, slice) else block
 
     def take(self, rows: Sequence[int]) -> "LazyRaw":
         """These sensors, still in the file."""
-        return LazyRaw(self.raw, self.picks[list(rows)], self.scale[list(rows)])
+        return LazyRaw(self.raw, self.picks[list(rows)], self.scale[list(rows)], self.recorded)
+
+    def _read(self, picks: NDArray[np.int64], start: int, stop: int) -> NDArray[np.float64]:
+        try:
+            block: NDArray[np.float64] = self.raw.get_data(
+                picks=picks, start=start, stop=stop, verbose="error"
+            )
+        except (ValueError, OSError, EOFError) as error:
+            file = Path(self.raw.filenames[0] or "recording").name
+            raise DataError(
+                f"{file} can't be read at samples {start} to {stop} ({error}); get it again"
+            ) from error
+        return block
 
 
 class LazyDataset:

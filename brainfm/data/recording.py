@@ -185,7 +185,8 @@ class Recording:
     """One continuous session of one subject. `signals` are keyed by modality ("eeg"); `notes` say what was repaired.
 
     `facts` are what a dataset says beside the file: of BIDS its entities, the sidecar's and the participant's values.
-    `kept_out` are stretches, (start, stop) in seconds, that no window of a training corpus may touch.
+    `kept_out` are stretches, (start, stop) in seconds, that no window of a training corpus may touch. `pauses` are those of the
+    file's clock in which nothing was recorded, which the recording leaves out (`brainfm.data.pauses`).
     """
 
     signals: Mapping[str, Signal]
@@ -200,6 +201,7 @@ class Recording:
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     kept_out: tuple[tuple[float, float], ...] = ()
+    pauses: tuple[tuple[float, float], ...] = ()
 
     @property
     def repairs(self) -> tuple[str, ...]:

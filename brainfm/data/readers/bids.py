@@ -14,6 +14,7 @@ from brainfm.data.events import longest
 from brainfm.data.formats import reader_of_file
 from brainfm.data.from_mne import labelled, listening, stored_unit
 from brainfm.data.gate import rows, trustworthy
+from brainfm.data.pauses import Pauses
 from brainfm.data.readers import Entry, Reader, compile_pattern
 from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.recording import REPAIRED, Recording
@@ -269,8 +270,10 @@ class Bids(Reader):
         found = bids.beside(root, path, "events", ".tsv", less=("space", "res", "den", "desc", "echo"))
         if not found:
             return recording
-        events = sidecars.events(found[-1], longest(recording), self.event_column, faults)
-        return replace(recording, events=events)
+        pauses = Pauses(recording.pauses)
+        seconds = longest(recording) + pauses.seconds
+        events = sidecars.events(found[-1], seconds, self.event_column, faults)
+        return replace(recording, events=pauses.leave_out(events))
 
     def sidecar(self, root: Path, path: Path, suffix: str, faults: Faults) -> dict[str, Any]:
         """What the JSON files of a recording say together, the nearest before those above it."""

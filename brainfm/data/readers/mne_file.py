@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import mne
 import numpy as np
 
+from brainfm.data.edf_header import WIDTH, EdfHeader
 from brainfm.data.electrodes import Electrodes, electrodes_of
 from brainfm.data.events import first_line
 from brainfm.data.from_mne import (
@@ -181,29 +182,19 @@ def averages(path: Path) -> Any:
 
 def check_length(path: Path) -> None:
     """Refuse an EDF or BDF that is shorter than its header promises: MNE would read what is left, with a
-    warning.
-
-    Header fields by Kemp et al. 1992, "A simple format for exchange of digitized polygraphic recordings",
-    table 1.
-    """
-    width = {".edf": 2, ".bdf": 3}.get(path.suffix.lower())
-    if width is None:
+    warning. Refuse one that has gaps: MNE would join what lies on either side of them."""
+    if path.suffix.lower() not in WIDTH:
         return
-    with path.open("rb") as file:
-        head = file.read(256)
-        try:
-            size, records, n = int(head[184:192]), int(head[236:244]), int(head[252:256])
-            table = file.read(n * 256)
-            samples = np.array([int(table[n * 216 + 8 * row :][:8]) for row in range(n)])
-        except ValueError:
-            raise DataError(
-                f"{path.name} is no {path.suffix[1:].upper()}: its header can't be read"
-            ) from None
-    promised = size + max(records, 0) * int(samples.sum()) * width
-    if (there := path.stat().st_size) < promised:
+    header = EdfHeader.of(path)
+    if (there := path.stat().st_size) < header.promised:
         raise DataError(
-            f"{path.name} is cut short: its header promises {promised} bytes, the file has {there}; "
+            f"{path.name} is cut short: its header promises {header.promised} bytes, the file has {there}; "
             "get it again"
+        )
+    if (gap := header.gap(path)) is not None:
+        raise DataError(
+            f"{path.name} was interrupted, for {gap[1]:.3f} s after {gap[0]:.3f} s of signal, which MNE would join; export it "
+            "without gaps (EDF+C), or each stretch as a file of its own"
         )
 
 
