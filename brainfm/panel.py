@@ -30,7 +30,7 @@ from brainfm.recipe import WITHOUT_EFFECT
 from brainfm.scores import Aside
 from brainfm.targeted import Targeted
 
-VERSION = 2
+VERSION = 3
 """Of the features in the cache: raised whenever code makes other features of the same weights and recordings."""
 SEVERITY: tuple[Verdict, ...] = ("clean", "unknown", "seen without labels", "seen with labels")
 LARGEST = 1 << 30
@@ -407,6 +407,12 @@ def windows_key(evaluation: Evaluation, pool: Pool) -> str:
         )
         digest.update(f"{signal.sensors.region} {owner(recording, evaluation.modality)}".encode())
         digest.update(f"{signal.sensors.name} {signal.sfreq} {signal.n_times}".encode())
+        digest.update(
+            f"{signal.sensors.kind} {signal.sensors.unit}".encode() + signal.sensors.orientation.tobytes()
+        )
+        for name, track in sorted(recording.tracks.items()):  # a step may regress one out
+            digest.update(f"{name} {track.names} {track.rate} {track.start} {track.data.shape}".encode())
+            digest.update(np.ascontiguousarray(track.data).tobytes())
     digest.update(evaluation.windows.recording.tobytes() + evaluation.windows.start.tobytes())
     versions = [importlib.metadata.version(name) for name in ("torch", "mne", "scipy", "numpy")]
     digest.update(f"{evaluation.windows.seconds} {pool} {VERSION} {versions}".encode())
