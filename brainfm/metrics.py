@@ -103,7 +103,7 @@ def weighted_f1(probability: Probabilities, label: Labels, weight: Weights) -> S
 
 
 def auroc(probability: Probabilities, label: Labels, weight: Weights) -> Scores:
-    """Area under the ROC curve, ties counting half (Hanley & McNeil 1982).
+    """Area under the ROC curve, ties counting half (Hanley & McNeil 1982); NaN where all windows are of one class.
 
     With more than two classes it is the plain mean over the classes that occur of one against the rest.
     """
@@ -119,7 +119,8 @@ def _area(score: NDArray[np.float64], positive: NDArray[np.bool_], weight: Weigh
     hits = np.add.reduceat(weight * positive, tied, axis=1)
     misses = np.add.reduceat(weight * ~positive, tied, axis=1)
     below = np.cumsum(misses, axis=1) - misses / 2
-    return (hits * below).sum(axis=1) / (hits.sum(axis=1) * misses.sum(axis=1))
+    pairs = hits.sum(axis=1) * misses.sum(axis=1)
+    return np.where(pairs > 0, (hits * below).sum(axis=1) / np.maximum(pairs, 1e-300), np.nan)
 
 
 def _mean_of_present(part: NDArray[np.float64], whole: NDArray[np.float64]) -> Scores:
@@ -152,12 +153,15 @@ Values = NDArray[np.float64]
 
 def r2(said: Values, true: Values, weight: Weights) -> Scores:
     """Share of each output's variance over windows and parts that is explained, the mean over outputs; below 0 for what is
-    worse than the mean (scikit-learn's `r2_score`, uniform average)."""
+    worse than the mean; 0 for one that does not vary and is not told exactly (scikit-learn's `r2_score`, uniform average)."""
     error = ((true - said) ** 2).sum(axis=1)
     centred = true - true.mean(axis=(0, 1))
     total = weight.sum(axis=1)[:, None] * true.shape[1]
     variance = weight @ (centred**2).sum(axis=1) - (weight @ centred.sum(axis=1)) ** 2 / total
-    return np.mean(1 - (weight @ error) / np.maximum(variance, 1e-300), axis=1)
+    varies = variance > 1e-12 * np.maximum(weight @ (true**2).sum(axis=1), 1e-300)
+    missed = weight @ error
+    told = 1 - missed / np.where(varies, variance, 1.0)
+    return np.mean(np.where(varies, told, missed == 0), axis=1)
 
 
 def pearson_r(said: Values, true: Values, weight: Weights) -> Scores:
@@ -348,6 +352,9 @@ def _interval(
     if units < 2:
         raise DataError("an interval needs two windows or more")
     drawn = np.concatenate([score(weight) for weight in _draws(labels, member, units, rng, n)])
+    drawn = drawn[np.isfinite(drawn)]  # parts of windows may leave a draw without a class
+    if not len(drawn):
+        return Interval(point, np.nan, np.nan, over, units)
     tail = norm.cdf(np.sqrt(units / (units - 1)) * t.ppf(0.025, units - 1))
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(point, float(low), float(high), over, units)

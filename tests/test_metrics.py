@@ -213,6 +213,35 @@ def test_numbers_have_an_interval() -> None:
     assert gained.low > 0
 
 
+def test_an_output_that_does_not_vary_is_scikit_learns_too() -> None:
+    """In all windows, in one subject's, or in a draw of them: no score, interval or test is ruined by it."""
+    said, true = _numbers()
+    still = true.copy()
+    still[..., 0] = 0.25
+    flat = [values.reshape(-1, values.shape[-1]) for values in (still, said)]
+    assert OF_VALUES["r2"](said, still) == pytest.approx(reference.r2_score(*flat), abs=1e-9)
+    exact = said.copy()
+    exact[..., 0] = 0.25
+    assert OF_VALUES["r2"](exact, still) == pytest.approx(
+        reference.r2_score(flat[0], exact.reshape(flat[1].shape))
+    )
+    groups = np.arange(len(true)) % 3
+    part = true.copy()
+    part[groups == 2, :, 0] = 0.25
+    found = bootstrap(OF_VALUES["r2"], [said], part, groups, np.random.default_rng(0), n=300)
+    assert -3 < found.low <= found.score <= found.high <= 1
+
+
+def test_draws_without_a_class_in_any_part_are_no_scores() -> None:
+    label = np.repeat(np.array([[0, 1, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]]), 3, axis=0)
+    said = np.random.default_rng(0).random((9, 4, 2))
+    metric = by_part(METRICS["auroc"])
+    found = bootstrap(metric, [said], label, np.repeat([0, 1, 2], 3), np.random.default_rng(0), n=200)
+    assert found.low <= found.score <= found.high
+    nothing = bootstrap(metric, [said], label * 0, np.repeat([0, 1, 2], 3), np.random.default_rng(0), n=20)
+    assert np.isnan([nothing.score, nothing.low, nothing.high]).all()
+
+
 def test_classes_of_parts_are_scored_where_they_have_a_label() -> None:
     probability, label = _predictions(3)
     parts, labels = probability.reshape(100, 3, 3), label.reshape(100, 3).copy()

@@ -29,6 +29,7 @@ from brainfm.report import (
     write_report,
 )
 from brainfm.scores import (
+    FEWEST,
     Aside,
     Difference,
     Point,
@@ -272,6 +273,20 @@ def test_the_verdict_says_which_side_of_zero(gap: tuple[float, float, float], wo
         "the best classical baseline (tangent space) scores 0.62, frozen features 0.68, LoRA fine-tuning 0.71, fine-tuning 0.74; "
         "chance is 0.50." in sentence
     )
+
+
+@pytest.mark.parametrize("units", [2, 4, 5])
+def test_the_verdict_of_few_subjects_takes_no_side(units: int) -> None:
+    found = scores((0.11, 0.07, 0.15))
+    found = replace(found, differences=[replace(one, units=units) for one in found.differences])
+    said = verdict(found)
+    if units < FEWEST:
+        assert said.startswith(
+            f"Frozen features can't be told from the untrained network by {units} subjects, who are too few: +0.11 [0.07, 0.15]"
+        )
+        assert "beat" not in said
+    else:
+        assert said.startswith("Frozen features beat the untrained network by 0.11")
 
 
 def test_the_verdict_names_contamination_and_counts_many() -> None:
