@@ -1,5 +1,7 @@
 """From MNE's objects to a `Recording`: what the file readers and `brainfm.read` share."""
 
+import configparser
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +23,20 @@ SI = {"mag": "T", "grad": "T/m"}
 """The SI units of MNE's channels that are not in volts."""
 MICROVOLTS = ("RawEEGLAB", "RawCNT", "RawEGI", "RawMff", "RawANT", "EpochsEEGLAB")
 """Readers of formats that hold microvolts without saying so in a header."""
+
+UNREADABLE = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    struct.error,
+    configparser.Error,
+)
+"""What MNE raises over a file that is broken or of another format."""
 
 
 @contextmanager
