@@ -8,6 +8,7 @@ import pytest
 from little_files import SECONDS, same, write_nwb
 
 from brainfm.data.readers.nwb import Nwb
+from brainfm.data.reading import read
 from brainfm.data.windows.trials import Trials
 from brainfm.errors import DataError
 
@@ -82,6 +83,14 @@ def test_what_has_no_time_is_left_out_with_a_note(tmp_path: Path, trains: list[n
         *recording.notes
     }
     assert len(Trials(seconds=1.0)([recording], "spikes", ["left", "right"])) == 3
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_whose_a_file_is_it_may_say_itself(tmp_path: Path, trains: list[np.ndarray]) -> None:
+    path = write_nwb(tmp_path / "a.nwb", trains)
+    own, told = read(path), read(path, subject="x", run="1")
+    assert (own.subject, own.session, own.run) == ("m7", "day2", "")
+    assert (told.subject, told.session, told.run) == ("x", "day2", "1")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
