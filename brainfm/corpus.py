@@ -4,9 +4,10 @@ No sampler has a state to lose: a resumed run asks for step 412 and gets what th
 number of loader workers and of processes.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from brainfm.tokenizers import Tokenizer
 
 BLOCK = 32
 """Windows that are read at once where each is looked at alone."""
+GOLDEN = (5**0.5 - 1) / 2
+"""Its multiples, without what is whole of them, fill [0, 1) evenly, however many there are."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +190,9 @@ class Plan:
     """The order of batches, pass after pass over all streams.
 
     Every window occurs once in a pass; with `weights`, by dataset, as often as makes each dataset's share of the tokens that of
-    its weight: a small one is repeated, of a large one other windows are left out in every pass. A step holds about `batch`
-    windows or, where that is given, `tokens` tokens; windows of one step share a layout.
+    its weight: a small one is repeated, of a large one other windows are left out in every pass, which may then be some steps
+    longer or shorter than others. A step holds about `batch` windows or, where that is given, `tokens` tokens; windows of one
+    step share a layout.
     """
 
     streams: Mapping[str, AnyStream]
@@ -199,66 +203,141 @@ class Plan:
 
     def rows(self, step: int) -> tuple[str, NDArray[np.int64]]:
         """The stream's name and the windows of a step (counted from 0)."""
-        lap, place = divmod(step, self.steps_in_pass)
-        name, layout, share = self._lap(lap)[place]
-        return name, self._shuffled(lap, name, layout)[share]
+        lap, place = self._place(step)
+        layout, share = self._lap(lap)[place].tolist()
+        return self._layouts[layout][0], self._shuffled(lap, layout)[share]
 
     def piece(self, step: int, part: int, parts: int) -> Share:
         """One of `parts` nearly equal pieces of a step: the windows of a micro-batch of one process."""
         name, rows = self.rows(step)
         return Share.of(self.streams[name], rows, part, parts)
 
+    def steps_of(self, lap: int) -> range:
+        """The steps of a pass (counted from 0, as they are)."""
+        first = self._first(lap)
+        return range(first, first + self._length(lap))
+
     @cached_property
     def steps_in_pass(self) -> int:
-        return len(self._places)
+        """Steps of the first pass, and without `weights` of every other one; with them see `steps_of`."""
+        return self._length(0)
+
+    def _place(self, step: int) -> tuple[int, int]:
+        """The pass that a step lies in, and its place there."""
+        if not self.weights:
+            return divmod(step, self.steps_in_pass)
+        last = len(self._firsts) - 1
+        while self._first(last) <= step:
+            last += 1
+        lap = bisect_right(range(len(self._firsts)), step, key=self._firsts.__getitem__) - 1
+        return lap, step - self._firsts[lap]
+
+    def _first(self, lap: int) -> int:
+        """The first step of a pass. With weights passes differ in length, so all before it are counted, once."""
+        if not self.weights:
+            return lap * self.steps_in_pass
+        for known in range(len(self._firsts) - 1, lap):
+            self._firsts[known + 1] = self._firsts[known] + self._length(known)
+        return self._firsts[lap]
 
     @cached_property
-    def _places(self) -> list[tuple[str, int, int]]:
-        """(stream, layout, share) of every batch of a pass, unshuffled. Shares are nearly equal, so no rest is lost."""
-        return [
-            (name, layout, share)
-            for name, stream in self.streams.items()
-            for layout in range(len(stream.layouts))
-            for share in range(self._shares(name, layout))
-        ]
+    def _firsts(self) -> dict[int, int]:
+        """Pass → its first step, for the passes that were asked for and all before them."""
+        return {0: 0}
 
-    @cache  # noqa: B019 - a run has one plan, and it lives as long as the run
-    def _shares(self, name: str, layout: int) -> int:
-        """Steps that a layout's windows fill in a pass."""
-        rows = len(self._drawn(0, name, layout))
-        if not rows:
-            return 0
-        if self.tokens is None:
-            return max(1, round(rows / self.batch))
-        stream = self.streams[name]
-        each = float(stream.tokens[stream.layouts[layout]].mean())
-        return min(rows, max(1, round(rows * each / self.tokens)))
+    def _length(self, lap: int) -> int:
+        """The number of steps of a pass."""
+        return int(self._shares(lap).sum())
 
-    @lru_cache(maxsize=2)  # noqa: B019 - as above
-    def _lap(self, lap: int) -> list[tuple[str, int, int]]:
-        order = np.random.default_rng([self.seed, lap]).permutation(len(self._places))
-        return [self._places[place] for place in order]
+    @lru_cache(maxsize=2)  # noqa: B019 - a run has one plan, and it lives as long as the run
+    def _lap(self, lap: int) -> NDArray[np.int64]:
+        """(step, 2) the layout of every step of a pass, and which share of its windows."""
+        shares = self._shares(lap)
+        layout = np.repeat(np.arange(len(shares)), shares)
+        share = np.arange(len(layout)) - np.repeat(np.cumsum(shares) - shares, shares)
+        order = np.random.default_rng([self.seed, lap]).permutation(len(layout))
+        return np.stack([layout, share], axis=1)[order]
+
+    @lru_cache(maxsize=8)  # noqa: B019 - as above
+    def _shares(self, lap: int) -> NDArray[np.int64]:
+        """(layout,) the steps that each layout's windows fill in a pass. They are nearly equal, so no rest is lost."""
+        rows = self._sizes(lap)
+        steps = rows / self.batch if self.tokens is None else rows * self._tokens_each / self.tokens
+        return np.minimum(rows, np.maximum(1, np.rint(steps).astype(np.int64)))
+
+    def _sizes(self, lap: int) -> NDArray[np.int64]:
+        """(layout,) how many windows of each layout occur in a pass, those that are repeated as often as they are."""
+        if not self.weights:
+            return np.array([len(self.streams[name].layouts[layout]) for name, layout in self._layouts])
+        more = self._more(lap)
+        each = [int(self._often[one]) * held + more[one] for one, held in self._held.items()]
+        return np.sum(each, axis=0, dtype=np.int64)
 
     @lru_cache(maxsize=64)  # noqa: B019 - as above
-    def _shuffled(self, lap: int, name: str, layout: int) -> list[NDArray[np.int64]]:
-        mixed = self._rng(lap, name, layout).permutation(self._drawn(lap, name, layout))
-        return np.array_split(mixed, self._shares(name, layout))
+    def _shuffled(self, lap: int, layout: int) -> list[NDArray[np.int64]]:
+        mixed = self._rng(lap, layout).permutation(self._drawn(lap, layout))
+        return np.array_split(mixed, int(self._shares(lap)[layout]))
 
-    def _drawn(self, lap: int, name: str, layout: int) -> NDArray[np.int64]:
-        """The windows of a layout in a pass; as many in every pass, though with weights not the same."""
-        stream = self.streams[name]
-        rows = stream.layouts[layout]
+    def _drawn(self, lap: int, layout: int) -> NDArray[np.int64]:
+        """The windows of a layout in a pass; with weights not the same in every pass, nor always as many."""
         if not self.weights:
-            return rows
-        rng = self._rng(lap, name, layout, 1)
-        sets = datasets(stream)[rows]
+            name, number = self._layouts[layout]
+            return self.streams[name].layouts[number]
+        rng, more = self._rng(lap, layout, 1), self._more(lap)
         return np.concatenate(
-            [repeated(rows[sets == one], self._often[one], rng) for one in dict.fromkeys(sets.tolist())]
+            [
+                repeated(rows, int(self._often[one]), int(more[one][layout]), rng)
+                for one, rows in self._members[layout].items()
+            ]
         )
 
-    def _rng(self, lap: int, name: str, layout: int, use: int = 0) -> np.random.Generator:
+    @lru_cache(maxsize=8)  # noqa: B019 - as above
+    def _more(self, lap: int) -> dict[str, NDArray[np.int64]]:
+        """dataset → (layout,) how many windows of it occur once more in a pass than `_often` has whole times.
+
+        They are rounded along the layouts, not in each: where a layout holds a window or two, all would go the same way and a
+        dataset of such layouts never occur, or always. From pass to pass it is others that get them.
+        """
+        at = (float(np.random.default_rng([self.seed]).random()) + lap * GOLDEN) % 1
+        return {
+            one: np.minimum(held, rounded(self._often[one] % 1 * held, at))
+            for one, held in self._held.items()
+        }
+
+    def _rng(self, lap: int, layout: int, use: int = 0) -> np.random.Generator:
+        name, number = self._layouts[layout]
         which = list(self.streams).index(name)
-        return np.random.default_rng([self.seed, lap, which, layout, use])
+        return np.random.default_rng([self.seed, lap, which, number, use])
+
+    @cached_property
+    def _layouts(self) -> list[tuple[str, int]]:
+        """(layout,) the stream of each layout of all streams, and its number there."""
+        return [(name, number) for name, one in self.streams.items() for number in range(len(one.layouts))]
+
+    @cached_property
+    def _tokens_each(self) -> NDArray[np.float64]:
+        """(layout,) the tokens of a window, on average."""
+        streams = self.streams.values()
+        return np.array([float(one.tokens[rows].mean()) for one in streams for rows in one.layouts])
+
+    @cached_property
+    def _members(self) -> list[dict[str, NDArray[np.int64]]]:
+        """(layout,) dataset → its windows of that layout."""
+        found = []
+        for stream in self.streams.values():
+            names = datasets(stream)
+            found += [
+                {one: rows[names[rows] == one] for one in distinct(names[rows])} for rows in stream.layouts
+            ]
+        return found
+
+    @cached_property
+    def _held(self) -> dict[str, NDArray[np.int64]]:
+        """dataset → (layout,) how many windows of it each layout holds."""
+        return {
+            one: np.array([len(members.get(one, ())) for members in self._members], np.int64)
+            for one in self._often
+        }
 
     @cached_property
     def _often(self) -> dict[str, float]:
@@ -266,7 +345,7 @@ class Plan:
         held: dict[str, float] = {}
         for stream in self.streams.values():
             names = datasets(stream)
-            for name in dict.fromkeys(names.tolist()):
+            for name in distinct(names):
                 held[name] = held.get(name, 0.0) + float(stream.tokens[names == name].sum())
         shares = {name: self.weights.get(name, 1.0) for name in held}
         return {name: shares[name] / sum(shares.values()) * sum(held.values()) / held[name] for name in held}
@@ -280,8 +359,20 @@ def datasets(stream: AnyStream) -> NDArray[np.str_]:
     return np.array([recording.dataset for recording in stream.recordings])[stream.windows.recording]
 
 
-def repeated(rows: NDArray[np.int64], often: float, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Each row `often` times, which need not be whole: random ones occur once more than the others."""
-    whole = int(often)
-    more = round((often - whole) * len(rows))
+def distinct(names: NDArray[np.str_]) -> list[str]:
+    """Every name once, in order of its first."""
+    return list(dict.fromkeys(names.tolist()))
+
+
+def repeated(rows: NDArray[np.int64], whole: int, more: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Each row `whole` times, and `more` random ones once more."""
     return np.concatenate([np.tile(rows, whole), rng.permutation(rows)[:more]])
+
+
+def rounded(want: NDArray[np.floating], at: float) -> NDArray[np.int64]:
+    """Whole numbers whose sums from the first on are those of `want`, within one.
+
+    Each is rounded up or down, up for its share of all `at` in [0, 1): systematic sampling (Madow 1949, "On the theory of
+    systematic sampling, II").
+    """
+    return np.diff(np.floor(np.cumsum(want) + at), prepend=0.0).astype(np.int64)

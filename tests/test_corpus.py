@@ -46,13 +46,19 @@ def plan(stream: Stream, seed: int = 0, batch: int = 8) -> Plan:
 
 
 def one_pass(plan: Plan, lap: int = 0) -> list[np.ndarray]:
-    return [plan.rows(step)[1] for step in range(lap * plan.steps_in_pass, (lap + 1) * plan.steps_in_pass)]
+    return [plan.rows(step)[1] for step in plan.steps_of(lap)]
 
 
 def test_layouts_are_told_apart_by_names_and_their_order(stream: Stream) -> None:
     assert len(stream.windows) == 126
     assert sorted(len(rows) for rows in stream.layouts) == [15, 30, 81]
     assert np.array_equal(np.sort(np.concatenate(stream.layouts)), np.arange(126))
+
+
+def test_passes_follow_one_another(stream: Stream) -> None:
+    made = plan(stream)
+    assert [made.steps_of(lap) for lap in (0, 1, 7)] == [range(16), range(16, 32), range(112, 128)]
+    assert made.steps_in_pass == 16
 
 
 @pytest.mark.parametrize("batch", [1, 7, 8, 64, 1000])
@@ -251,6 +257,66 @@ def test_weights_decide_the_share_of_each_dataset() -> None:
         assert {lap[row] for row in first.tolist()} == {3}  # each as often as every other
         assert {lap[row] for row in third.tolist()} == {0, 1}
     assert laps[0] != laps[1], "other windows are left out in every pass"
+
+
+def people(dataset: str, count: int, seconds: int) -> list[Recording]:
+    """As many people with two contacts each, which are their own: each person is a layout."""
+    table = Sensors.of(["A1", "A2"], "seeg", "V")
+    signal = Signal(np.zeros((2, seconds * int(SFREQ))), SFREQ, table)
+    return [Recording({"seeg": signal}, dataset=dataset, subject=f"{number}") for number in range(count)]
+
+
+def of_people(recordings: list[Recording]) -> Stream:
+    windows = Sliding(seconds=1.0)(recordings, "seeg", [])
+    return Stream("seeg", recordings, windows, tokenizer=Patch(seconds=0.25, sfreq=SFREQ))
+
+
+@pytest.mark.parametrize("weight", [2.0, 4.0])
+def test_sets_of_many_small_layouts_get_their_share(weight: float) -> None:
+    """Layouts of one window, of which each alone would be rounded to none or to one in every pass."""
+    made = Plan({"seeg": of_people(people("a", 40, 1) + people("b", 40, 1))}, 8, 0, weights={"b": weight})
+    passes = [one_pass(made, lap) for lap in range(30)]
+    seen = Counter(np.concatenate([rows for one in passes for rows in one]).tolist())
+    first, second = (sum(seen[row] for row in range(*bounds)) for bounds in ((0, 40), (40, 80)))
+    assert second / first == pytest.approx(weight, rel=0.02)
+    assert seen.keys() == set(range(80)), "every window occurs"
+    share = [80 / (1 + weight), 80 * weight / (1 + weight)]
+    for one in passes:
+        assert all(len(rows) for rows in one), "a layout that no window is drawn of has no step"
+        rows = np.concatenate(one)
+        np.testing.assert_allclose([(rows < 40).sum(), (rows >= 40).sum()], share, atol=1)
+    drawn = [frozenset(np.concatenate(one).tolist()) for one in passes[:2]]
+    assert drawn[0] != drawn[1]
+
+
+@pytest.mark.parametrize("weight", [0.015, 0.012])
+def test_many_people_beside_one_large_one_get_their_share(weight: float) -> None:
+    """Half a window a person and pass: by a little more or less, all people got twice their share or nothing."""
+    stream = of_people(people("many", 100, 20) + people("one", 1, 2000))
+    made = Plan({"seeg": stream}, 8, 0, tokens=256, weights={"many": weight})
+    seen = Counter(np.concatenate([rows for lap in range(10) for rows in one_pass(made, lap)]).tolist())
+    many = sum(count for row, count in seen.items() if row < 2000)
+    assert many / seen.total() == pytest.approx(weight / (1 + weight), rel=0.02)
+    each = [sum(seen[row] for row in range(20 * person, 20 * person + 20)) for person in range(100)]
+    assert max(each) - min(each) <= 2, "every person as often as every other"
+
+
+def test_a_step_of_a_weighted_plan_depends_on_seed_and_number_alone() -> None:
+    """Passes differ in length, and where one begins is known whatever was asked before."""
+
+    def fresh() -> Plan:
+        stream = of_people(people("a", 40, 1) + people("b", 40, 1))
+        return Plan({"seeg": stream}, 8, 3, weights={"b": 2.0})
+
+    ordered = fresh()
+    assert len({len(ordered.steps_of(lap)) for lap in range(10)}) > 1
+    steps = [step for lap in range(10) for step in ordered.steps_of(lap)]
+    assert steps == list(range(len(steps)))
+    rows = [ordered.rows(step)[1].tolist() for step in steps]
+    shuffled = np.random.default_rng(0).permutation(steps).tolist()
+    asked = fresh()
+    assert {step: asked.rows(step)[1].tolist() for step in shuffled} == dict(enumerate(rows))
+    assert fresh().rows(steps[-1])[1].tolist() == rows[-1]
 
 
 def test_a_dataset_that_weighs_nothing_is_left_out() -> None:

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 from little_files import SECONDS, same, write_nwb
 
 from brainfm.data.readers.nwb import Nwb
+from brainfm.data.reading import read
+from brainfm.data.windows.trials import Trials
 from brainfm.errors import DataError
 
 
@@ -60,6 +63,34 @@ def test_nwb_reads_field_potentials_when_asked(tmp_path: Path, trains: list[np.n
     assert any("lie outside the electrical series" in note for note in recording.notes)
     assert recording.events.onset[0] == pytest.approx(2.0 - 5.0)
     assert set(Nwb(modalities=["seeg"]).read(path).signals) == {"seeg"}
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_has_no_time_is_left_out_with_a_note(tmp_path: Path, trains: list[np.ndarray]) -> None:
+    """Windows can't be cut around a time that is not known; trials that never began are kept in many published files."""
+    path = write_nwb(tmp_path / "a.nwb", trains)
+    with h5py.File(path, "r+") as file:
+        file["intervals/trials/start_time"][[1, 4]] = np.nan
+        file["processing/behavior/BehavioralEvents/lick/timestamps"][0] = np.nan
+    reader = Nwb(codes="direction", marks=["go_cue_time"])
+    recording = reader.read(path)
+    label = np.array(recording.events.label)
+    np.testing.assert_allclose(recording.events.onset[label == "left"], [2, 22])
+    np.testing.assert_allclose(recording.events.onset[label == "right"], [32])
+    np.testing.assert_allclose(recording.events.onset[label == "lick"], [9, 21])
+    assert (label == "go_cue_time").sum() == 5, "what a trial marks has a time of its own"
+    assert {"2 of 5 trials have no start time, left out", "1 of 3 events lick have no time, left out"} < {
+        *recording.notes
+    }
+    assert len(Trials(seconds=1.0)([recording], "spikes", ["left", "right"])) == 3
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_whose_a_file_is_it_may_say_itself(tmp_path: Path, trains: list[np.ndarray]) -> None:
+    path = write_nwb(tmp_path / "a.nwb", trains)
+    own, told = read(path), read(path, subject="x", run="1")
+    assert (own.subject, own.session, own.run) == ("m7", "day2", "")
+    assert (told.subject, told.session, told.run) == ("x", "day2", "1")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from scipy.io import savemat
 
-from brainfm.data.events import EventSource
+from brainfm.data.events import EventSource, attach_events
 from brainfm.data.lazy import LazyRaw
 from brainfm.data.positions import to_mni
 from brainfm.data.readers import Entry
@@ -22,6 +22,7 @@ from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.readers.table import Table
 from brainfm.data.readers.zip_segments import ZipSegments
 from brainfm.data.reading import from_array, read, read_entry
+from brainfm.data.recording import Events
 from brainfm.errors import DataError
 
 NAMES = ["Fp1", "Cz", "O2"]
@@ -182,6 +183,24 @@ def test_events_from_a_bids_table_beside_the_file(tmp_path: Path, volts: np.ndar
     assert recording.events.label == ("left", "right")
     np.testing.assert_allclose(recording.events.onset, [1.0, 3.0])
     assert "1 events lie outside the recording and were left out" in recording.notes
+
+
+@pytest.mark.parametrize(
+    ("onset", "note"),
+    [
+        ([1.0, 99.0], "1 events lie outside the recording and were left out"),
+        ([np.nan, 1.0, -1.0], "2 events lie outside the recording, or have no time, and were left out"),
+    ],
+)
+def test_events_without_a_time_in_the_recording_are_left_out(
+    volts: np.ndarray, onset: list[float], note: str
+) -> None:
+    """Whatever reader they come from: a comparison with NaN is never true."""
+    given = Events(np.array(onset), np.zeros(len(onset)), ("go",) * len(onset))
+    recording = attach_events(
+        from_array(volts, SFREQ, NAMES, events=given), EventSource(), Entry(Path("a")), MneFile()
+    )
+    assert (recording.events.onset.tolist(), recording.notes[-1]) == ([1.0], note)
 
 
 def test_events_from_a_file_respect_the_first_sample(tmp_path: Path, volts: np.ndarray) -> None:

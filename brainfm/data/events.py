@@ -42,10 +42,11 @@ def attach_events(recording: Recording, source: EventSource, entry: Entry, reade
     if source.duration is not None:
         labelled = replace(labelled, duration=np.full(len(labelled), source.duration))
     notes = [f"{count} events {code!r} have no label and were left out" for code, count in unknown.items()]
-    outside = (labelled.onset < 0) | (labelled.onset >= longest(recording))
-    if outside.any():
-        notes.append(f"{int(outside.sum())} events lie outside the recording and were left out")
-        labelled = select(labelled, ~outside)
+    inside = (labelled.onset >= 0) & (labelled.onset < longest(recording))  # False where there is no time
+    if not inside.all():
+        timeless = ", or have no time," if np.isnan(labelled.onset).any() else ""
+        notes.append(f"{int((~inside).sum())} events lie outside the recording{timeless} and were left out")
+        labelled = select(labelled, inside)
     return replace(recording, events=labelled).noting(*notes)
 
 

@@ -1,5 +1,7 @@
 """From MNE's objects to a `Recording`: what the file readers and `brainfm.read` share."""
 
+import configparser
+import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +26,20 @@ MICROVOLTS = ("RawEEGLAB", "RawCNT", "RawEGI", "RawMff", "RawANT", "EpochsEEGLAB
 """Readers of formats that hold microvolts without saying so in a header."""
 BOUNDARIES = ("boundary", "EDGE boundary", "New Segment/")
 """What annotations call an interruption."""
+
+UNREADABLE = (
+    ValueError,
+    RuntimeError,
+    OSError,
+    EOFError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    ImportError,
+    struct.error,
+    configparser.Error,
+)
+"""What MNE raises over a file that is broken or of another format."""
 
 
 @contextmanager

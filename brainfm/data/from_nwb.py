@@ -1,6 +1,7 @@
 """What an open NWB file holds, in this house's terms: neurons, intervals, behaviour and electrical series."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -103,20 +104,31 @@ def interval_tables(nwb: Any, names: Sequence[str]) -> dict[str, Any]:
     return {name: tables[name] for name in names if name in tables}
 
 
-def interval_events(table: Any, name: str, codes: str, marks: Sequence[str], where: str) -> Events:
-    """An event per interval under its code, and one per time in each column of `marks` under the column's name."""
+def interval_events(
+    table: Any, name: str, codes: str, marks: Sequence[str], where: str
+) -> tuple[Events, list[str]]:
+    """An event per interval under its code, and one per time in each column of `marks` under the column's name; and a note on
+    intervals that do not say when they began, which are left out."""
     for column in (*([codes] if codes else []), *marks):
         if column not in table.colnames:
             raise DataError(f"{where}: {name} has no column {column!r}; it has {', '.join(table.colnames)}")
     onset = np.asarray(table["start_time"][:], float)
     duration = np.asarray(table["stop_time"][:], float) - onset
     label = [as_word(code) for code in table[codes][:]] if codes else tagged(table, name)
+    begun, notes = timed(onset, f"{name} have no start time")
+    onset, duration, label = onset[begun], duration[begun], list(compress(label, begun))
     for column in marks:
         at = np.asarray(table[column][:], float)
         at = at[np.isfinite(at)]
         onset, duration = np.concatenate([onset, at]), np.concatenate([duration, np.zeros(len(at))])
         label += [column] * len(at)
-    return Events(onset, np.nan_to_num(duration), tuple(label))
+    return Events(onset, np.nan_to_num(duration), tuple(label)), notes
+
+
+def timed(time: NDArray[np.float64], lacking: str) -> tuple[NDArray[np.bool_], list[str]]:
+    """Which times are known, and a note on how many are `lacking` one."""
+    known = np.isfinite(time)
+    return known, [] if known.all() else [f"{(~known).sum()} of {len(time)} {lacking}, left out"]
 
 
 def tagged(table: Any, name: str) -> list[str]:

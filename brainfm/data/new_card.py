@@ -10,6 +10,7 @@ from typing import Any
 
 from brainfm.data.bids import DESCRIPTION, FORMATS, KEYS, named, sidecar
 from brainfm.data.events import EventSource, attach_events, bids_path, stem
+from brainfm.data.fif import recordings_among
 from brainfm.data.positions import canonical
 from brainfm.data.readers import Entry, Reader
 from brainfm.data.readers.bids import FOLDER, Bids, OnError
@@ -127,9 +128,8 @@ def values_of(entries: Sequence[Entry]) -> str:
 def recordings_in(folder: Path) -> tuple[str, list[str]]:
     """The suffix of most recordings, and their paths inside the folder."""
     found = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*"))]
-    shown = [
-        name for name in found if not name.startswith(".") and "/." not in name and "eve.fif" not in name
-    ]
+    own = {path.relative_to(folder).as_posix() for path in recordings_among(folder.rglob("*"))}
+    shown = [name for name in found if name in own and not name.startswith(".") and "/." not in name]
     by_suffix = {suffix: [name for name in shown if name.lower().endswith(suffix)] for suffix in SUFFIXES}
     suffix = max(SUFFIXES, key=lambda one: len(by_suffix[one]))
     if not by_suffix[suffix]:

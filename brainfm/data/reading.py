@@ -119,14 +119,15 @@ def read_object(
 def read_entry(
     reader: Reader, entry: Entry, events: EventSource | None = None, dataset: str = ""
 ) -> Recording:
-    """One entry of a dataset: its file read and checked, its events attached, its place in the dataset
-    filled in."""
+    """One entry of a dataset: its file read and checked, its events attached, its place in the dataset filled in; where
+    the entry says nothing of it, the file may."""
+    found = reader.read(entry.path)
     recording = replace(
-        reader.read(entry.path),
+        found,
         dataset=dataset,
-        subject=entry.subject,
-        session=entry.session,
-        run=entry.run,
+        subject=entry.subject or found.subject,
+        session=entry.session or found.session,
+        run=entry.run or found.run,
     )
     return attach_events(recording, events or EventSource(), entry, reader)
 

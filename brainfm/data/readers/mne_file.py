@@ -1,8 +1,6 @@
 """Files that MNE reads: EEG and sEEG in EDF, BDF, GDF, BrainVision, EEGLAB, FIF, CNT, EGI; MEG in FIF, CTF, KIT, BTi."""
 
-import configparser
 import re
-import struct
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +10,9 @@ import numpy as np
 from brainfm.data.edf_header import WIDTH, EdfHeader
 from brainfm.data.electrodes import Electrodes, electrodes_of
 from brainfm.data.events import first_line
+from brainfm.data.fif import recordings_among
 from brainfm.data.from_mne import (
+    UNREADABLE,
     annotations,
     listening,
     recording_of_epochs,
@@ -20,25 +20,12 @@ from brainfm.data.from_mne import (
     stimuli,
     stored_unit,
 )
-from brainfm.data.readers import Reader
+from brainfm.data.readers import Entry, Reader
 from brainfm.data.recording import Events, Recording
 from brainfm.data.selection import SensorChoice
 from brainfm.errors import DataError
 
 INTRACRANIAL = frozenset({"seeg", "ecog", "dbs"})
-UNREADABLE = (
-    ValueError,
-    RuntimeError,
-    OSError,
-    EOFError,
-    TypeError,
-    LookupError,
-    AttributeError,
-    ImportError,
-    struct.error,
-    configparser.Error,
-)
-"""What MNE raises over a file that is broken or of another format."""
 
 
 class MneFile(Reader, SensorChoice):
@@ -79,6 +66,18 @@ class MneFile(Reader, SensorChoice):
     def recognises(cls, path: Path) -> bool:
         """Whether a folder is a recording of 4D or KIT, or a path ends as one of MNE's formats does."""
         return bool(meg_in(path)) if path.is_dir() and not path.suffix else True
+
+    def find(self, folder: Path, pattern: str) -> list[Entry]:
+        """As for every reader, without FIF files that hold none or that are read with the first part of theirs: a test set
+        would else lie in training under another name. Raises `DataError` where nothing is left."""
+        fitting = super().find(folder, pattern)
+        own = set(recordings_among(entry.path for entry in fitting))
+        if not own:
+            raise DataError(
+                f"of the files under {folder} that fit the pattern {pattern!r} none is a recording of its own: "
+                f"{fitting[0].path.name} holds something else, or goes on with one that begins in another file"
+            )
+        return [entry for entry in fitting if entry.path in own]
 
     def open(self, path: Path) -> Recording:
         """The field signals of the file. Raises `DataError` if it is missing, broken, cut short or holds none."""

@@ -19,6 +19,7 @@ from brainfm.data.from_nwb import (
     neurons,
     observed,
     sorts,
+    timed,
     track_of,
 )
 from brainfm.data.lazy import LazyDataset
@@ -98,18 +99,18 @@ class Nwb(Reader):
         if "spikes" in self.modalities:
             spikes, start = self.spikes(nwb, where, start, stop)
         signals = {**spikes.signals, **({} if field is None else {"seeg": field})}
-        events = [spikes.events, *self.events(nwb, start or 0.0, where)]
-        tracks, marks, left = self.tracks(nwb, start or 0.0, where)
+        intervals, unknown = self.events(nwb, start or 0.0, where)
+        tracks, marks, notes = self.tracks(nwb, start or 0.0, where)
         shift = [f"times count from {start:.6g} s of the session"] if start else []
         subject = getattr(nwb.subject, "subject_id", None) or ""
         return Recording(
             signals,
-            in_order([*events, *marks]),
+            in_order([spikes.events, *intervals, *marks]),
             tracks,
             subject=str(subject),
             session=str(nwb.session_id or ""),
             source=where,
-            notes=(*spikes.notes, *shift, *listing("no numbers, left out", left)),
+            notes=(*spikes.notes, *shift, *unknown, *notes),
         )
 
     def spikes(
@@ -150,8 +151,8 @@ class Nwb(Reader):
             notes.append(f"no unit was observed for {lost:.3g} s: those stretches are events `unobserved`")
         return replace(recording, events=unseen).noting(*notes), start
 
-    def events(self, nwb: Any, start: float, where: str) -> list[Events]:
-        """The tables of intervals, on the recording's clock."""
+    def events(self, nwb: Any, start: float, where: str) -> tuple[list[Events], list[str]]:
+        """The tables of intervals, on the recording's clock, and notes on those that have no start."""
         tables = interval_tables(nwb, self.intervals)
         asked = "intervals" in self.model_fields_set
         if asked and (missing := [name for name in self.intervals if name not in tables]):
@@ -159,20 +160,23 @@ class Nwb(Reader):
         found = [
             interval_events(table, name, self.codes, self.marks, where) for name, table in tables.items()
         ]
-        return [replace(one, onset=one.onset - start) for one in found]
+        events = [replace(one, onset=one.onset - start) for one, _ in found]
+        return events, [note for _, notes in found for note in notes]
 
     def tracks(self, nwb: Any, start: float, where: str) -> tuple[dict[str, Track], list[Events], list[str]]:
-        """Behaviour as tracks, behavioural events as events, and the names of series that hold no numbers."""
-        tracks, marks, left = {}, [], []
+        """Behaviour as tracks, behavioural events as events, and notes on what has no time and on series without numbers."""
+        tracks, marks, left, notes = {}, [], [], []
         for name, series in behaviour(nwb):
             if is_of_events(series):
                 at = np.asarray(series.timestamps[:], float) - start
-                marks.append(Events(at, np.zeros(len(at)), (name,) * len(at)))
+                known, said = timed(at, f"events {name} have no time")
+                marks.append(Events(at[known], np.zeros(known.sum()), (name,) * int(known.sum())))
+                notes += said
             elif (track := track_of(series, start, f"{where}: {name}")) is not None:
                 tracks[name] = track
             else:
                 left.append(name)
-        return tracks, marks, left
+        return tracks, marks, [*notes, *listing("no numbers, left out", left)]
 
     def field_potential(self, nwb: Any, path: Path) -> tuple[Signal, float]:
         """The electrical series in volts, unread, and when it began in seconds of the session."""
