@@ -80,5 +80,7 @@ def owner(recording: Recording, name: str) -> str:
     whose = {kinds[kind].whose for kind in set(recording.signal(name).sensors.kind) if kind in kinds}
     person = f"{recording.dataset}/{recording.subject}" if recording.subject else recording.name
     if "session" in whose:
-        return f"{person}/{recording.session}"
+        # of two files of one person that stand in no dataset and name no session, each is one of its own
+        alone = recording.subject and not recording.dataset
+        return f"{person}/{recording.session or (recording.source if alone else '')}"
     return person if "subject" in whose else ""
