@@ -42,8 +42,10 @@ Protocol = Annotated[
     typer.Option(help="How frozen features become predictions; attentive takes the tokens unpooled."),
 ]
 PoolOption = Annotated[
-    Literal["mean", "place", "sensor", "time", "all"] | None,
-    typer.Option(help="What stays apart when a window's tokens become one vector."),
+    Literal["mean", "place", "sensor", "time", "all", "moments"] | None,
+    typer.Option(
+        help="What stays apart when a window's tokens become one vector; all: sensor by sensor, moments: moment by moment."
+    ),
 ]
 MetricOption = Annotated[
     Literal[

@@ -17,6 +17,9 @@ from brainfm.pooling import Pool
 from brainfm.recipe import FinetuneRecipe
 from brainfm.targeted import Targeted
 
+KEEP_TIME: tuple[Pool, ...] = ("time", "moments")
+"""Poolings whose features are those of one patch in time after those of the other."""
+
 
 def named_task(name: str | Path) -> FinetuneRecipe | None:
     """The recipe that is meant where a card could be: by a path that ends in .yaml, or by a name that no card has."""
@@ -89,8 +92,23 @@ def names_of(evaluation: Evaluation) -> Sequence[str]:
     return evaluation.names if isinstance(evaluation, Targeted) else evaluation.windows.labels
 
 
-def pool_of(evaluation: Evaluation, model: BrainFM) -> Pool:
-    """How the rows of frozen features pool tokens."""
+def require_time(evaluation: Evaluation, pool: Pool) -> None:
+    """Raise `DataError` where parts of windows are told and a pooling does not lay features part after part.
+
+    Cut into parts, they would be columns of the whole window, and scored as if they were moments.
+    """
+    if isinstance(evaluation, Targeted) and evaluation.parts > 1 and pool not in KEEP_TIME:
+        raise DataError(
+            f"{evaluation.card.name}: {evaluation.parts} parts of each window are told, and pooling by {pool} does not keep them "
+            f"apart; use --pool {' or '.join(KEEP_TIME)}"
+        )
+
+
+def pool_of(evaluation: Evaluation, model: BrainFM, asked: Pool | None = None) -> Pool:
+    """How the rows of frozen features pool tokens. Raises `DataError` where the pooling that is asked for can't answer."""
+    if asked is not None:
+        require_time(evaluation, asked)
+        return asked
     if isinstance(evaluation, Targeted) and evaluation.parts > 1:
         return "moments" if same_rows(evaluation, model) else "time"
     return default_pool(evaluation, model)

@@ -311,6 +311,19 @@ def test_a_probe_takes_a_task(card: Path, run: Path, folder: Path, velocity: tin
 
 
 @pytest.mark.usefixtures("velocity")
+def test_poolings_that_do_not_keep_time_are_refused_where_parts_are_told(run: Path, folder: Path) -> None:
+    """Their columns, cut into as many pieces as there are parts, would be scored as if they were moments."""
+    path = next(path for path in folder.glob("task-*.yaml") if "wiener" in path.read_text(encoding="utf-8"))
+    for pool in ("mean", "place", "sensor", "all"):
+        said = tiny.only_sentence(tiny.brainfm("probe", run, path, "--pool", pool, "--seeds", "1", "--json"))
+        assert f"4 parts of each window are told, and pooling by {pool} does not keep them apart" in said
+        assert said.endswith("use --pool time or moments")
+    for pool in ("time", "moments"):
+        found = tiny.brainfm("probe", run, path, "--pool", pool, "--seeds", "1", "--json")
+        assert found.code == 0 and found.json["pool"] == pool, found.err
+
+
+@pytest.mark.usefixtures("velocity")
 def test_another_target_has_a_folder_of_its_own(card: Path, run: Path, folder: Path) -> None:
     path = recipe(card, folder, "{kind: track, track: velocity, lag: 0.1}", "{kind: sequence, rows: apart}")
     said = tiny.only_sentence(

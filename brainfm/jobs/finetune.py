@@ -113,7 +113,7 @@ def finetune(
     evaluation = laid_out(recipe, model, options.metric, options.limit)
     panel = Panel.of([model], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
-    pool = options.pool or pool_of(panel.evaluation, model)
+    pool = pool_of(panel.evaluation, model, options.pool)
     baselines, notes = classical(panel.evaluation, options.classical)
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {

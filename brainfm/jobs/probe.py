@@ -83,7 +83,7 @@ def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None 
             f"{card} tells numbers, not one label of a window; --windows-per-class and --worth are for labels"
         )
     panel = Panel.of(models, evaluation, options.strict)
-    pool = options.pool or (pool_of(panel.evaluation, models[0]) if models else "mean")
+    pool = pool_of(panel.evaluation, models[0], options.pool) if models else options.pool or "mean"
     seeds = list(panel.models)
     twins = seeds if len(seeds) != 1 else [seeds[0] + extra for extra in range(options.seeds)]
     twins = twins if all(model.has_twin for model in models) else []
