@@ -216,7 +216,7 @@ def probe(
         int,
         typer.Option(min=1, help="Untrained twins of a single checkpoint, shuffles, draws of a curve."),
     ] = 3,
-    seed: Seed = 0,
+    seed: Seed = None,
     limit: Limit = None,
     strict: Annotated[bool, typer.Option(help="Refuse test data that pretraining saw.")] = False,
     worth: Annotated[
@@ -238,7 +238,7 @@ def probe(
         split,
         metric,
         seeds,
-        seed or 0,
+        seed,
         limit,
         strict,
         quiet=json_,
@@ -284,7 +284,7 @@ def finetune(
         fit_pictures(recipe, from_, folder, with_seed(set_, seed), json_)
         return
     resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
-    options = Options(metric=metric, seed=resolved.seed, limit=limit, quiet=json_)
+    options = Options(metric=metric, limit=limit, quiet=json_)
     decoded = run(resolved, from_, folder, options)
     show_scores(
         decoded.scores,

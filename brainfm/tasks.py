@@ -3,17 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainfm import folders
 from brainfm.data.cards import DataCard, list_cards
+from brainfm.data.leaks import Split
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.model import BrainFM
 from brainfm.panel import default_pool, same_rows
 from brainfm.pooling import Pool
+from brainfm.probes import Protocol
 from brainfm.recipe import FinetuneRecipe
 from brainfm.targeted import Targeted
 
@@ -43,6 +46,18 @@ def laid_out(
         return whole
     folds = [replace(fold, train=labelled(recipe, fold.train)) for fold in whole.folds]
     return replace(whole, folds=folds)
+
+
+def asked_otherwise(recipe: FinetuneRecipe, split: Split | None, seed: int | None) -> FinetuneRecipe:
+    """The task under another split or seed than its recipe says; None leaves the recipe's.
+
+    How many folds and how wide a gap belong to the split that they were said of.
+    """
+    changed: dict[str, Any] = {} if seed is None else {"seed": seed}
+    task = DataCard.load(recipe.card).task
+    if split not in (None, recipe.split or (task.split if task else None)):
+        changed |= {"split": split, "folds": None, "gap": None}
+    return recipe.model_copy(update=changed)
 
 
 def labelled(recipe: FinetuneRecipe, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -90,6 +105,19 @@ def parts_of(recipe: FinetuneRecipe, card: DataCard, model: BrainFM | None) -> i
 def names_of(evaluation: Evaluation) -> Sequence[str]:
     """What a decoder's outputs are called."""
     return evaluation.names if isinstance(evaluation, Targeted) else evaluation.windows.labels
+
+
+def protocol_of(evaluation: Evaluation, asked: Protocol) -> str:
+    """What predicts from frozen features, as a report names it. Raises `DataError` for one that targets have no use for."""
+    if not isinstance(evaluation, Targeted):
+        return asked
+    how = "ctc" if evaluation.targets.of == "sequences" else "ridge"
+    if asked != "ridge":
+        raise DataError(
+            f"{evaluation.card.name}: what is told are {evaluation.targets.of}, which frozen features are probed for by {how}; "
+            f"{asked} is for one label of a window, so leave --protocol away"
+        )
+    return how
 
 
 def require_time(evaluation: Evaluation, pool: Pool) -> None:

@@ -485,3 +485,54 @@ def test_a_stretch_of_a_single_recording_can_be_held_out(folder: Path) -> None:
     assert any("2 of the card's 3 folds are left out" in note for note in scores.notes)
     whole = probe([pretrain(one, folder / "whole")], one, QUICK)
     assert whole.contaminated and len(whole.held_out) == 3
+
+
+TASK = """card: {card}
+head: {{kind: linear, pool: sensor}}
+train: {{steps: 1, batch: 8, learning_rate: 1.0e-4, save_every: 1}}
+seed: 3
+"""
+PARTS = """target: {kind: labels, labels: [left_hand, right_hand]}
+window: {kind: sliding, seconds: 8.0, stride: 8.0}
+split: WithinSession
+folds: 2
+"""
+
+
+def task(card: Path, path: Path, more: str = "") -> Path:
+    """A recipe of `finetune/`; with `PARTS` it tells a label of every part of a window."""
+    words = TASK.format(card=card) + more
+    path.write_text(
+        words.replace("kind: linear, pool: sensor", "kind: sequence, rows: mean") if more else words
+    )
+    return path
+
+
+def test_a_tasks_split_and_seed_can_be_others(card: Path, clean: Path, tmp_path: Path) -> None:
+    """What is not asked for is the recipe's; what is asked for is what happens, and what the report says."""
+    path = task(card, tmp_path / "task.yaml")
+    own = probe([clean], path, QUICK)
+    assert own.split.startswith("CrossSubject") and own.seed == 3 and own.protocol == "ridge"
+    other = probe([clean], path, replace(QUICK, split="WithinSession", seed=7, protocol="knn"))
+    assert other.split.startswith("WithinSession") and other.seed == 7 and other.protocol == "knn"
+    row = {of.seed: of.rows[1] for of in (own, probe([clean], path, replace(QUICK, seed=7)))}
+    assert row[3].name == "shuffled" and row[3].score != row[7].score, "other labels were shuffled"
+    direct = probe([clean], card, replace(QUICK, split="WithinSession", seed=7, protocol="knn"))
+    assert [vars(one) for one in other.rows] == [vars(one) for one in direct.rows]
+
+
+def test_a_target_takes_another_split_and_no_classifier(card: Path, clean: Path, tmp_path: Path) -> None:
+    path = task(card, tmp_path / "parts.yaml", PARTS)
+    own = probe([clean], path, QUICK)
+    assert own.split.startswith("WithinSession: 2 folds") and own.protocol == "ridge"
+    other = probe([clean], path, replace(QUICK, split="CrossSubject", seed=7))
+    assert other.split.startswith("CrossSubject: 2 folds, each holds out one of") and other.seed == 7
+    for protocol in ("knn", "logistic", "attentive"):
+        said = tiny.only_sentence(tiny.brainfm("probe", clean, path, "--protocol", protocol))
+        assert said == (
+            "people: what is told are classes, which frozen features are probed for by ridge; "
+            f"{protocol} is for one label of a window, so leave --protocol away"
+        )
+    for split, words in (("CrossSession", "at least two sessions"), ("CrossStimulus", "inside an event")):
+        said = tiny.only_sentence(tiny.brainfm("probe", clean, path, "--split", split))
+        assert words in said

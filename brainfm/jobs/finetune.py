@@ -37,7 +37,7 @@ from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
 from brainfm.targeted import Targeted
-from brainfm.tasks import labelled, laid_out, names_of, pool_of
+from brainfm.tasks import labelled, laid_out, names_of, pool_of, protocol_of
 from brainfm.train import Run, train
 
 SCRATCH = "scratch"
@@ -108,9 +108,10 @@ def finetune(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BrainfmError("fine-tuning runs in one process; start it without accelerate launch")
-    options = options or Options(seed=recipe.seed)
+    options = options or Options()
     model = started(recipe, checkpoint)
     evaluation = laid_out(recipe, model, options.metric, options.limit)
+    protocol_of(evaluation, options.protocol)
     panel = Panel.of([model], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
     pool = pool_of(panel.evaluation, model, options.pool)
