@@ -18,12 +18,13 @@ from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.few_shot import few
 from brainfm.jobs.probe import Options, probe
+from brainfm.manifest import Manifest
 from brainfm.metrics import METRICS
 from brainfm.model import BrainFM
 from brainfm.model_config import BrainFMConfig
 from brainfm.panel import Panel, cached_features, default_pool, probe_fold, token_features, twin
 from brainfm.recipe import PretrainRecipe
-from brainfm.scores import Scores, table
+from brainfm.scores import Scores, interval, table
 
 QUICK = Options(quiet=True, classical="none", seeds=1)
 
@@ -359,6 +360,32 @@ def test_clean_recordings_have_rows_of_their_own(folder: Path) -> None:
     parts = [found.per_group[who]["frozen"] for who in ("02", "04")]
     assert clean.score == pytest.approx(np.mean(parts), abs=0.03)
     assert "2 clean, 2 seen without labels" in table(found)
+    assert np.isfinite([clean.low, clean.high]).all()
+    assert aside.sentence.endswith(
+        "these rows are theirs alone: intervals are over 2 of 4 held-out subjects."
+    )
+
+
+def test_one_clean_person_of_several_has_no_interval(folder: Path) -> None:
+    """Windows are not what the page says is drawn; and chance is that of the rows which are shown."""
+    uneven = tiny.card(
+        folder, "uneven", "{kind: simulated, subjects: 4, seconds: 60.0, sensors: 8, seed: 9}",
+        more=tiny.TASK.replace("CrossSubject", "CrossSubject\n  folds: 2").replace("balanced_", ""),
+    )  # fmt: skip
+    evaluation = Evaluation.of(DataCard.load(uneven))
+    model = BrainFM.from_pretrained("brainfm-tiny")
+    model.manifest = Manifest.of(evaluation.recordings[1:], "eeg", with_labels=False)
+    panel = Panel.of([model], evaluation)
+    said = np.random.default_rng(0).random((len(evaluation.tested), 2))
+    aside = panel.clean_only({"frozen": [said]})
+    assert aside is not None
+    first = evaluation.windows.recording[evaluation.tested] == 0
+    label = evaluation.windows.label[evaluation.tested]
+    (row,) = aside.rows
+    assert row.score == METRICS["accuracy"](said[first], label[first]) and row.n_test == first.sum()
+    assert np.isnan([row.low, row.high]).all() and interval(row) == "", "the page prints a dash"
+    assert aside.sentence.endswith("1 of 4 held-out subjects, which makes no interval.")
+    assert aside.mark == np.bincount(label[first]).max() / first.sum() != evaluation.chance().score
 
 
 def test_features_are_kept_and_used_again(
