@@ -25,6 +25,7 @@ from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
 from brainfm.errors import BrainfmError, DataError, RecipeError
 from brainfm.feed import Micro
+from brainfm.files import write_folder
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
@@ -295,8 +296,7 @@ class Bench:
         every = labelled(self.recipe, np.arange(len(self.panel.evaluation.windows)))
         adaptation = self.recipe.adaptation[0]
         model = self.train(self.model, adaptation, every, self.seeds[0], self.out / "final")
-        model.save_pretrained(self.out / "decoder")
-        return self.out / "decoder"
+        return write_folder(self.out / "decoder", model.save_pretrained)
 
 
 def adapt(
