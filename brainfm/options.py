@@ -72,6 +72,26 @@ SplitOption = Annotated[
 ]
 
 
+SubjectOption = Annotated[
+    str,
+    typer.Option(
+        "--subject",
+        help="Whose it is, by the name in the decoder's training set, where sensors (contacts, voxels, neurons) or a layer are "
+        "a person's own.",
+    ),
+]
+SessionOption = Annotated[
+    str, typer.Option("--session", help="And of which session, where sensors are a session's own: neurons.")
+]
+StrangerOption = Annotated[
+    bool,
+    typer.Option(
+        "--stranger",
+        help="Somebody whom the decoder never met: sensors that are a person's own are taken for average ones.",
+    ),
+]
+
+
 def with_seed(overrides: list[str] | None, seed: int | None) -> list[str]:
     """`--seed N` is `--set seed=N`."""
     return [*(overrides or []), *([] if seed is None else [f"seed={seed}"])]

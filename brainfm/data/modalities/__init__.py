@@ -74,11 +74,17 @@ def modality(name: str) -> Modality:
     return found
 
 
+def whose(recording: Recording, name: str) -> Whose:
+    """Whose the sensors' names are: a session's where those of one kind are, else a person's, else everyone's."""
+    kinds = modality(name).kinds
+    found = {kinds[kind].whose for kind in set(recording.signal(name).sensors.kind) if kind in kinds}
+    return "session" if "session" in found else "subject" if "subject" in found else "all"
+
+
 def owner(recording: Recording, name: str) -> str:
     """Whose the sensors' names are, "dataset/subject" or "dataset/subject/session"; "" where they mean the same to everyone."""
-    kinds = modality(name).kinds
-    whose = {kinds[kind].whose for kind in set(recording.signal(name).sensors.kind) if kind in kinds}
+    of = whose(recording, name)
     person = f"{recording.dataset}/{recording.subject}" if recording.subject else recording.name
-    if "session" in whose:
+    if of == "session":
         return f"{person}/{recording.session}"
-    return person if "subject" in whose else ""
+    return person if of == "subject" else ""
