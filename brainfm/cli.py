@@ -19,8 +19,11 @@ from brainfm.options import (
     Protocol,
     RunFolder,
     Seed,
+    SessionOption,
     Set,
     SplitOption,
+    StrangerOption,
+    SubjectOption,
     a_folder,
     show_json,
     with_seed,
@@ -216,7 +219,7 @@ def probe(
         int,
         typer.Option(min=1, help="Untrained twins of a single checkpoint, shuffles, draws of a curve."),
     ] = 3,
-    seed: Seed = 0,
+    seed: Seed = None,
     limit: Limit = None,
     strict: Annotated[bool, typer.Option(help="Refuse test data that pretraining saw.")] = False,
     worth: Annotated[
@@ -238,7 +241,7 @@ def probe(
         split,
         metric,
         seeds,
-        seed or 0,
+        seed,
         limit,
         strict,
         quiet=json_,
@@ -284,7 +287,7 @@ def finetune(
         fit_pictures(recipe, from_, folder, with_seed(set_, seed), json_)
         return
     resolved = FinetuneRecipe.load(recipe, with_seed(set_, seed))
-    options = Options(metric=metric, seed=resolved.seed, limit=limit, quiet=json_)
+    options = Options(metric=metric, limit=limit, quiet=json_)
     decoded = run(resolved, from_, folder, options)
     show_scores(
         decoded.scores,
@@ -302,19 +305,22 @@ def predict(
     decoder: Annotated[str, typer.Argument(help="A decoder that `brainfm finetune` saved.")],
     file: Annotated[Path, typer.Argument(help="A recording to decode.")],
     out: Annotated[Path | None, typer.Option(help="Write the table here instead of printing it.")] = None,
-    subject: Annotated[
-        str, typer.Option(help="Whose it is, where the decoder learnt a layer for each subject.")
-    ] = "",
+    subject: SubjectOption = "",
+    session: SessionOption = "",
+    stranger: StrangerOption = False,
     json_: Json = False,
 ) -> None:
     """Decode a new file, at its events where the decoder learnt trials, else throughout: label and probabilities."""
     from brainfm.files import write_text
     from brainfm.jobs.predict import predict as run
 
-    found = run(decoder, file, subject)
+    found = run(decoder, file, subject, session, stranger)
     if json_:
         show_json(found.json)
-    elif out:
+        return
+    for note in found.notes:
+        typer.echo(note, err=True)
+    if out:
         typer.echo(f"{len(found.start)} windows ({found.cut}): {write_text(out, found.csv())}")
     else:
         typer.echo(found.csv(), nl=False)

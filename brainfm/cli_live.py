@@ -8,7 +8,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from brainfm.options import Json, PoolOption, Seed, show_json
+from brainfm.options import (
+    Json,
+    PoolOption,
+    Seed,
+    SessionOption,
+    StrangerOption,
+    SubjectOption,
+    show_json,
+)
 
 live = typer.Typer(rich_markup_mode=None)
 
@@ -34,14 +42,19 @@ def export(
         float | None,
         typer.Option(help="Without a decoder: length of a window; that of pretraining by default."),
     ] = None,
+    subject: SubjectOption = "",
+    session: SessionOption = "",
+    stranger: StrangerOption = False,
     seed: Seed = 0,
     json_: Json = False,
 ) -> None:
     """Write a decoder, or an encoder that embeds, as a graph that runs without brainfm, compared with PyTorch."""
     from brainfm.jobs.export import Asked
     from brainfm.jobs.export import export as run
+    from brainfm.whose import Person
 
-    asked = Asked(recording, modality, seconds, pool or "mean", seed or 0)
+    person = Person(subject, session, stranger)
+    asked = Asked(recording, modality, seconds, pool or "mean", seed or 0, person)
     found = run(checkpoint, form, out, asked)
     if json_:
         show_json(found.json)
@@ -86,6 +99,9 @@ def stream(
             help="That compute a decision; more help large networks on a machine with nothing else to do.",
         ),
     ] = 1,
+    subject: SubjectOption = "",
+    session: SessionOption = "",
+    stranger: StrangerOption = False,
     stop_after: Annotated[float | None, typer.Option(help="End after so many seconds of signal.")] = None,
     json_: Annotated[
         bool, typer.Option("--json", help="End with the summary as one more JSON line on stdout.")
@@ -96,11 +112,13 @@ def stream(
     from brainfm.jobs.stream import stream as run
     from brainfm.launch import stop_signals
     from brainfm.progress import line
+    from brainfm.whose import Person
 
     def say(text: str) -> None:
         typer.echo(text, err=True)
 
-    options = Options(every, calibrate, speed, patience, stop_after, unit, like, threads)
+    person = Person(subject, session, stranger)
+    options = Options(every, calibrate, speed, patience, stop_after, unit, like, threads, person)
     running = run(decoder, source, options, say)
     for text in running.said:
         say(text)

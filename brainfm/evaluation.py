@@ -107,6 +107,17 @@ class Evaluation:
         drawn, word = self._drawn
         return f"{len(np.unique(drawn))} held-out {word}s"
 
+    def units(self, among: NDArray[np.bool_]) -> tuple[int, int]:
+        """How many of the units that the bootstrap draws these of the tested windows have, and how many there are."""
+        drawn = self._drawn[0]
+        return len(np.unique(drawn[among])), len(np.unique(drawn))
+
+    def units_words(self, among: NDArray[np.bool_]) -> str:
+        """The same for a table of these windows alone."""
+        some, every = self.units(among)
+        words = f"{some} of {every} held-out {self._drawn[1]}s"
+        return f"{words}, which makes no interval" if alone(some, every) else f"intervals are over {words}"
+
     @property
     def words(self) -> str:
         """The split in one sentence, of the subjects that its folds test."""
@@ -145,12 +156,19 @@ class Evaluation:
     def row(
         self, name: str, predictions: Sequence[Probabilities], among: NDArray[np.bool_] | None = None
     ) -> Row:
-        """The metric's mean over seeds with its interval over who was held out; of some of the tested windows if so asked."""
+        """The metric's mean over seeds with its interval over who was held out; of some of the tested windows if so asked.
+
+        Windows of one subject of several have no interval: there is nobody to draw instead, and drawing windows would say
+        something else.
+        """
         kept = np.ones(len(self.tested), bool) if among is None else among
-        some = [one[kept] for one in predictions]
-        drawn = self._drawn[0][kept]
-        interval = bootstrap(self._metric, some, self._labels[kept], drawn, self._rng, n=DRAWS)
-        return Row(name, interval.score, interval.low, interval.high, int(kept.sum()), len(predictions))
+        some, labels = [one[kept] for one in predictions], self._labels[kept]
+        count, drawn = int(kept.sum()), self._drawn[0][kept]
+        if alone(*self.units(kept)):
+            score = float(np.mean([self._metric(one, labels) for one in some]))
+            return Row(name, score, n_test=count, seeds=len(predictions))
+        interval = bootstrap(self._metric, some, labels, drawn, self._rng, n=DRAWS)
+        return Row(name, interval.score, interval.low, interval.high, count, len(predictions))
 
     def difference(
         self, of: str, a: Sequence[Probabilities], minus: str, b: Sequence[Probabilities]
@@ -162,9 +180,10 @@ class Evaluation:
         seeds = min(len(a), len(b))
         return Difference(of, minus, found.score, found.low, found.high, len(self.tested), seeds)
 
-    def chance(self) -> Row:
-        """What a decoder that has seen no signal can reach."""
-        return Row("chance", self._metric.chance(self.classes, self._labels), n_test=len(self.tested))
+    def chance(self, among: NDArray[np.bool_] | None = None) -> Row:
+        """What a decoder that has seen no signal can reach; on some of the tested windows if so asked."""
+        labels = self._labels if among is None else self._labels[among]
+        return Row("chance", self._metric.chance(self.classes, labels), n_test=len(labels))
 
     def per_group(self, predictions: Mapping[str, Sequence[Probabilities]]) -> dict[str, dict[str, float]]:
         """Each row's score on each held-out subject (or session) that has every class."""
@@ -237,6 +256,11 @@ class Evaluation:
     @cached_property
     def _drawn(self) -> tuple[NDArray[np.int64], str]:
         return groups(self.split, self.windows.rows(self.tested), self.recordings)
+
+
+def alone(some: int, every: int) -> bool:
+    """Whether so many units are a single one of several, which a bootstrap has nothing to draw against."""
+    return some == 1 < every
 
 
 def asked(card: DataCard, name: Split | None, train_on: Sequence[DataCard]) -> Split:

@@ -20,6 +20,12 @@ SPLITS = {"WithinSession": "Within-Session", "CrossSession": "Cross-Session", "C
 LABEL = {"accuracy": "test_accuracy", "auroc": "test_roc_auc"}
 
 
+def require_tables(scores: Sequence[Mapping[str, Any]]) -> None:
+    """Raise `BrainfmError` where a report has no table, as that of a pretraining: nothing can be written of it."""
+    if not scores:
+        raise BrainfmError("the report has no table of scores; probe or fine-tune, and export that report")
+
+
 def moabb(scores: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """A line for every session and row of every table, in the columns of MOABB's `Results.to_dataframe`.
 
@@ -64,6 +70,7 @@ def sessions_of(one: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 def write_moabb(scores: Sequence[Mapping[str, Any]], out: Path) -> Path:
     """Write the table as CSV, or as MOABB's own HDF5 where the name ends so, which `moabb`'s `Results` reads."""
+    require_tables(scores)
     table = moabb(scores)
     if out.suffix == ".csv":
         return write_text(out, table.to_csv(index=False))
@@ -103,6 +110,7 @@ def write_neuroprobe(scores: Sequence[Mapping[str, Any]], out: Path, row: str, t
     One fold a session, with the accuracy and AUROC of what was held out. Author and organisation are left empty: they and the
     attestation are the submitting person's. Raises `BrainfmError` for a row or a split that it does not know.
     """
+    require_tables(scores)
     if task and len(scores) > 1:
         raise BrainfmError("--task names one table and the report has several; export them one by one")
     written = []

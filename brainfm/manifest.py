@@ -44,6 +44,10 @@ class Entry(Settings):
             any(a - tiny <= start and stop <= b + tiny for a, b in self.kept_out) for start, stop in windows
         )
 
+    def is_of(self, recording: Recording) -> bool:
+        """Whether a recording is this very content; one put together by hand has no hash to tell."""
+        return bool(recording.content_hash) and self.content_hash == recording.content_hash
+
     def is_called(self, recording: Recording) -> bool:
         """Whether a recording has this place in this dataset, whatever has since been done to its signal."""
         place = (recording.dataset, recording.subject, recording.session, recording.run)
@@ -90,13 +94,14 @@ class Manifest(Settings):
     def verdict(self, recording: Recording, modality: str, windows: Spans = ()) -> Verdict:
         """Whether this raw recording, or these `windows` of it (start, stop), was in the training data, under whatever name.
 
-        It was if its content is known, if one of that name in that dataset was, or if its fingerprint is found again.
+        It was if its content is known, if one of that name in that dataset was, or if its fingerprint is found again; of several
+        such entries the worst counts.
         "unknown" where nothing is recorded of the training data, or where the signal comes in pieces too short for a
         fingerprint, so that only an exact copy could be found.
         """
         if not self.entries:
             return "unknown"
-        found = self._matches(recording, modality)
+        found = self._matches(recording, modality, windows)
         if matches := [one for one in found if not one.spared(recording.content_hash, windows)]:
             return (
                 "seen with labels" if any(entry.with_labels for entry in matches) else "seen without labels"
@@ -125,14 +130,24 @@ class Manifest(Settings):
         """The names of the datasets that were trained on."""
         return frozenset(entry.dataset for entry in self.entries)
 
-    def _matches(self, recording: Recording, modality: str) -> Sequence[Entry]:
-        same = [entry for entry in self.entries if entry.content_hash == recording.content_hash]
-        if same and recording.content_hash:  # one put together by hand has none
-            return same
-        if called := [entry for entry in self.entries if entry.is_called(recording)]:
-            return called
-        print_ = fingerprint_of(recording, modality)
-        return [entry for entry in self.entries if seen(print_, entry.fingerprint)]
+    def _matches(self, recording: Recording, modality: str, windows: Spans) -> list[Entry]:
+        """The entries of this content or of this name, and of the others those whose fingerprint is found again.
+
+        One kind of match never hides another: a stretch that one entry kept out may have been seen in a copy saved again.
+        Fingerprints, which take time, are compared only where what they find makes the verdict worse.
+        """
+        found: list[Entry] = []
+        others: list[Entry] = []
+        for entry in self.entries:
+            (found if entry.is_of(recording) or entry.is_called(recording) else others).append(entry)
+        exposed = [entry for entry in found if not entry.spared(recording.content_hash, windows)]
+        if exposed:
+            told = any(entry.with_labels for entry in exposed)
+            others = [] if told else [entry for entry in others if entry.with_labels]
+        if others:
+            print_ = fingerprint_of(recording, modality)
+            found += [entry for entry in others if seen(print_, entry.fingerprint)]
+        return found
 
 
 def _entry(recording: Recording, modality: str, with_labels: bool) -> Entry:

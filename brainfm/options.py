@@ -42,8 +42,10 @@ Protocol = Annotated[
     typer.Option(help="How frozen features become predictions; attentive takes the tokens unpooled."),
 ]
 PoolOption = Annotated[
-    Literal["mean", "place", "sensor", "time", "all"] | None,
-    typer.Option(help="What stays apart when a window's tokens become one vector."),
+    Literal["mean", "place", "sensor", "time", "all", "moments"] | None,
+    typer.Option(
+        help="What stays apart when a window's tokens become one vector; all: sensor by sensor, moments: moment by moment."
+    ),
 ]
 MetricOption = Annotated[
     Literal[
@@ -67,6 +69,26 @@ MetricOption = Annotated[
 SplitOption = Annotated[
     Literal["WithinSession", "CrossSession", "CrossSubject", "LeaveOneSubjectOut", "CrossStimulus"] | None,
     typer.Option(help="Who is held out; the card says by default."),
+]
+
+
+SubjectOption = Annotated[
+    str,
+    typer.Option(
+        "--subject",
+        help="Whose it is, by the name in the decoder's training set, where sensors (contacts, voxels, neurons) or a layer are "
+        "a person's own.",
+    ),
+]
+SessionOption = Annotated[
+    str, typer.Option("--session", help="And of which session, where sensors are a session's own: neurons.")
+]
+StrangerOption = Annotated[
+    bool,
+    typer.Option(
+        "--stranger",
+        help="Somebody whom the decoder never met: sensors that are a person's own are taken for average ones.",
+    ),
 ]
 
 

@@ -118,11 +118,11 @@ class Panel:
             return None
         rows = [self.evaluation.row(name, several, among) for name, several in predictions.items()]
         words = (
-            f"{len(clean)} of {len(self.verdicts)} tested recordings are clean; these rows are theirs alone."
+            f"{len(clean)} of {len(self.verdicts)} tested recordings are clean; these rows are theirs alone: "
+            f"{self.evaluation.units_words(among)}."
         )
-        return Aside(
-            "Clean recordings only", rows, self.evaluation.metric, self.evaluation.chance().score, words
-        )
+        chance = self.evaluation.chance(among).score
+        return Aside("Clean recordings only", rows, self.evaluation.metric, chance, words)
 
     @property
     def notes(self) -> list[str]:

@@ -3,19 +3,25 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from brainfm import folders
 from brainfm.data.cards import DataCard, list_cards
+from brainfm.data.leaks import Split
 from brainfm.errors import DataError
 from brainfm.evaluation import Evaluation
 from brainfm.model import BrainFM
 from brainfm.panel import default_pool, same_rows
 from brainfm.pooling import Pool
+from brainfm.probes import Protocol
 from brainfm.recipe import FinetuneRecipe
 from brainfm.targeted import Targeted
+
+KEEP_TIME: tuple[Pool, ...] = ("time", "moments")
+"""Poolings whose features are those of one patch in time after those of the other."""
 
 
 def named_task(name: str | Path) -> FinetuneRecipe | None:
@@ -40,6 +46,18 @@ def laid_out(
         return whole
     folds = [replace(fold, train=labelled(recipe, fold.train)) for fold in whole.folds]
     return replace(whole, folds=folds)
+
+
+def asked_otherwise(recipe: FinetuneRecipe, split: Split | None, seed: int | None) -> FinetuneRecipe:
+    """The task under another split or seed than its recipe says; None leaves the recipe's.
+
+    How many folds and how wide a gap belong to the split that they were said of.
+    """
+    changed: dict[str, Any] = {} if seed is None else {"seed": seed}
+    task = DataCard.load(recipe.card).task
+    if split not in (None, recipe.split or (task.split if task else None)):
+        changed |= {"split": split, "folds": None, "gap": None}
+    return recipe.model_copy(update=changed)
 
 
 def labelled(recipe: FinetuneRecipe, rows: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -89,8 +107,36 @@ def names_of(evaluation: Evaluation) -> Sequence[str]:
     return evaluation.names if isinstance(evaluation, Targeted) else evaluation.windows.labels
 
 
-def pool_of(evaluation: Evaluation, model: BrainFM) -> Pool:
-    """How the rows of frozen features pool tokens."""
+def protocol_of(evaluation: Evaluation, asked: Protocol) -> str:
+    """What predicts from frozen features, as a report names it. Raises `DataError` for one that targets have no use for."""
+    if not isinstance(evaluation, Targeted):
+        return asked
+    how = "ctc" if evaluation.targets.of == "sequences" else "ridge"
+    if asked != "ridge":
+        raise DataError(
+            f"{evaluation.card.name}: what is told are {evaluation.targets.of}, which frozen features are probed for by {how}; "
+            f"{asked} is for one label of a window, so leave --protocol away"
+        )
+    return how
+
+
+def require_time(evaluation: Evaluation, pool: Pool) -> None:
+    """Raise `DataError` where parts of windows are told and a pooling does not lay features part after part.
+
+    Cut into parts, they would be columns of the whole window, and scored as if they were moments.
+    """
+    if isinstance(evaluation, Targeted) and evaluation.parts > 1 and pool not in KEEP_TIME:
+        raise DataError(
+            f"{evaluation.card.name}: {evaluation.parts} parts of each window are told, and pooling by {pool} does not keep them "
+            f"apart; use --pool {' or '.join(KEEP_TIME)}"
+        )
+
+
+def pool_of(evaluation: Evaluation, model: BrainFM, asked: Pool | None = None) -> Pool:
+    """How the rows of frozen features pool tokens. Raises `DataError` where the pooling that is asked for can't answer."""
+    if asked is not None:
+        require_time(evaluation, asked)
+        return asked
     if isinstance(evaluation, Targeted) and evaluation.parts > 1:
         return "moments" if same_rows(evaluation, model) else "time"
     return default_pool(evaluation, model)

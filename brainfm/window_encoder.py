@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from brainfm.data.modalities import modality as find_modality
-from brainfm.data.positions import Given
+from brainfm.data.positions import Given, canonical
 from brainfm.data.recording import Sensors
 from brainfm.data.selection import SensorChoice
 from brainfm.errors import DataError
@@ -50,6 +50,9 @@ class WindowEncoder(nn.Module):
         self.n_outputs, self.n_times, self.sfreq = n_outputs, samples, float(sfreq)
         sensors = table_of(chs_info, n_chans, modality)
         self.n_chans = len(sensors)
+        # Nobody calls braindecode's windows by names, but its models (Labram) and benchmarks around them pass such ones on, in
+        # upper case or as a file has them. Channels that were only counted have no names to compare.
+        self.names = sensors.name if chs_info is not None else ()
         self.reader = WindowReader(self.backbone, modality, sensors, samples, self.sfreq)
         width = pooled_width(self.backbone.width, pool, self.reader.rows, self.reader.patches)
         self.final_layer: nn.Module = nn.Identity() if n_outputs is None else nn.Linear(width, n_outputs)
@@ -65,17 +68,33 @@ class WindowEncoder(nn.Module):
         """Logits (batch, output), or with `return_features` a mapping of `features` (batch, feature) and `cls_token` None.
 
         `channel_positions`, in metres in the frame of `chs_info` after it was brought to MNI, take the place of those that it
-        gave; `ch_names` must be the channels it was built for.
+        gave; `ch_names` must be the channels it was built for, in their order. Raises `DataError` for others.
         """
-        if ch_names is not None and len(ch_names) != self.n_chans:
-            raise DataError(f"this encoder was built for {self.n_chans} channels, not {len(ch_names)}")
+        if ch_names is not None:
+            self.require(ch_names)
         features = pool_tokens(self.backbone(self.reader(x, channel_positions)), self.pool)
         return {"features": features, "cls_token": None} if return_features else self.final_layer(features)
+
+    def require(self, names: Sequence[str]) -> None:
+        """Raise `DataError` unless these are the channels that it was built for, in their order: each has a place and weights."""
+        if len(names) != self.n_chans:
+            raise DataError(f"this encoder was built for {self.n_chans} channels, not {len(names)}")
+        for number, (own, name) in enumerate(zip(self.names, names, strict=False), 1):
+            if called(own) != called(name):
+                raise DataError(
+                    f"channel {number} is {name}, and this encoder was built for {own} there; "
+                    "give windows with the channels of `chs_info`, in its order"
+                )
 
     def reset_head(self, n_outputs: int) -> None:
         """A new head for another number of outputs."""
         self.n_outputs = n_outputs
         self.final_layer = nn.Linear(self.width, n_outputs).to(next(self.parameters()).device)
+
+
+def called(name: str) -> str:
+    """A channel's name however it is written: FP1, Fp1. and EEG Fp1-REF are one."""
+    return (canonical(name) or name).casefold()
 
 
 def backbone(checkpoint: Any) -> Any:

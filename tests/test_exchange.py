@@ -111,3 +111,12 @@ def test_what_can_t_be_written_is_said(run: Path, words: tuple[str, ...], said: 
 def test_a_folder_without_a_report_is_said(tmp_path: Path) -> None:
     said = tiny.only_sentence(tiny.brainfm("report", tmp_path, "--out", tmp_path / "x.csv"))
     assert "is no report" in said
+
+
+@pytest.mark.parametrize("words", [("there.hdf5",), ("there.csv",), ("there", "--format", "neuroprobe")])
+def test_a_report_without_tables_is_said(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text('{"scores": []}', encoding="utf-8")
+    out, *more = words
+    said = tiny.only_sentence(tiny.brainfm("report", tmp_path, "--out", tmp_path / out, *more))
+    assert said == "the report has no table of scores; probe or fine-tune, and export that report"
+    assert not (tmp_path / out).exists()

@@ -4,16 +4,21 @@ import itertools
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import mne
 import numpy as np
 import pytest
 import tiny
+import torch
 
 from brainfm.data.cards import DataCard
+from brainfm.jobs.finetune import Bench
 from brainfm.jobs.predict import cut_windows, same_sensors
 from brainfm.manifest import Manifest
 from brainfm.model import BrainFM
+from brainfm.recipe import FinetuneRecipe
 
 SECONDS = 60.0
 
@@ -303,3 +308,32 @@ def test_no_code_and_no_pickle_is_in_a_decoder(decoder: Path) -> None:
     assert {path.suffix for path in decoder.iterdir()} <= {".json", ".safetensors"}
     config = json.loads((decoder / "config.json").read_text(encoding="utf-8"))
     assert config["decoder"]["labels"] == ["right_hand", "left_hand"]
+
+
+def test_a_decoder_is_replaced_whole_or_not_at_all(
+    decoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped between weights and manifest, new weights would lie beside the list of what the old ones saw."""
+    model = BrainFM.from_pretrained(decoder)
+    windows = SimpleNamespace(windows=range(8))
+    bench: Any = SimpleNamespace(
+        recipe=FinetuneRecipe.load("smoke"), panel=SimpleNamespace(evaluation=windows),
+        model=None, seeds=[0], out=tmp_path, train=lambda *_: model,
+    )  # fmt: skip
+    path = Bench.final(bench)
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    assert before.keys() >= {"model.safetensors", "manifest.json", "config.json"}
+    with torch.no_grad():
+        model.head.score.weight.add_(1.0)
+
+    def stopped(_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(model.manifest), "text", property(stopped))
+        with pytest.raises(KeyboardInterrupt):
+            Bench.final(bench)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    Bench.final(bench)
+    assert (path / "model.safetensors").read_bytes() != before["model.safetensors"]
+    assert [one.name for one in tmp_path.iterdir()] == ["decoder"]

@@ -145,3 +145,38 @@ def test_stretches_that_were_kept_out_are_clean(people: list[Recording]) -> None
     other = replace(people[0], content_hash="saved again")  # its clock may be another
     assert again.verdict(other, "eeg", [(20.0, 24.0)]) == "seen without labels"
     assert manifest.digest != whole.digest
+
+
+def test_the_worst_of_all_entries_counts(people: list[Recording]) -> None:
+    """A copy that was saved again is found by its fingerprint, whatever an entry of the same content or name says."""
+    held = Manifest.of([replace(people[0], kept_out=((20.0, 40.0),))], "eeg", with_labels=False)
+    whole = Manifest.of(people[:1], "eeg", with_labels=False)
+    resaved = replace(people[0], dataset="copies", subject="x", content_hash="saved again")
+    copy = {told: Manifest.of([resaved], "eeg", with_labels=told) for told in (False, True)}
+    inside = [(20.0, 24.0)]
+    assert copy[True].verdict(people[0], "eeg", inside) == "seen with labels"
+    for both in (held + copy[True], copy[True] + held, whole + copy[True]):
+        assert both.verdict(people[0], "eeg", inside) == "seen with labels"
+    assert (held + copy[False]).verdict(people[0], "eeg", inside) == "seen without labels"
+    named = replace(people[0], content_hash="another export")  # found by its name alone
+    assert (whole + copy[True]).verdict(named, "eeg") == "seen with labels"
+
+
+def test_other_people_do_not_make_a_stretch_that_was_kept_out_seen(people: list[Recording]) -> None:
+    held = replace(people[0], kept_out=((20.0, 40.0),))
+    for labels in (False, True):
+        beside = Manifest.of([held], "eeg", with_labels=False) + Manifest.of(people[1:], "eeg", labels)
+        assert beside.verdict(people[0], "eeg", [(20.0, 24.0)]) == "clean"
+        assert beside.verdict(people[0], "eeg", [(50.0, 54.0)]) == "seen without labels"
+
+
+def test_fingerprints_are_left_alone_where_nothing_could_get_worse(
+    people: list[Recording], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manifest = Manifest.of(people, "eeg", with_labels=False)
+
+    def never(*_: object) -> None:
+        raise AssertionError("a fingerprint was compared")
+
+    monkeypatch.setattr("brainfm.manifest.seen", never)
+    assert manifest.verdict(people[0], "eeg") == "seen without labels"

@@ -18,12 +18,13 @@ from brainfm.errors import CheckpointError, DataError
 from brainfm.evaluation import Evaluation
 from brainfm.few_shot import few
 from brainfm.jobs.probe import Options, probe
+from brainfm.manifest import Manifest
 from brainfm.metrics import METRICS
 from brainfm.model import BrainFM
 from brainfm.model_config import BrainFMConfig
 from brainfm.panel import Panel, cached_features, default_pool, probe_fold, token_features, twin
 from brainfm.recipe import PretrainRecipe
-from brainfm.scores import Scores, table
+from brainfm.scores import Scores, interval, table
 
 QUICK = Options(quiet=True, classical="none", seeds=1)
 
@@ -359,6 +360,32 @@ def test_clean_recordings_have_rows_of_their_own(folder: Path) -> None:
     parts = [found.per_group[who]["frozen"] for who in ("02", "04")]
     assert clean.score == pytest.approx(np.mean(parts), abs=0.03)
     assert "2 clean, 2 seen without labels" in table(found)
+    assert np.isfinite([clean.low, clean.high]).all()
+    assert aside.sentence.endswith(
+        "these rows are theirs alone: intervals are over 2 of 4 held-out subjects."
+    )
+
+
+def test_one_clean_person_of_several_has_no_interval(folder: Path) -> None:
+    """Windows are not what the page says is drawn; and chance is that of the rows which are shown."""
+    uneven = tiny.card(
+        folder, "uneven", "{kind: simulated, subjects: 4, seconds: 60.0, sensors: 8, seed: 9}",
+        more=tiny.TASK.replace("CrossSubject", "CrossSubject\n  folds: 2").replace("balanced_", ""),
+    )  # fmt: skip
+    evaluation = Evaluation.of(DataCard.load(uneven))
+    model = BrainFM.from_pretrained("brainfm-tiny")
+    model.manifest = Manifest.of(evaluation.recordings[1:], "eeg", with_labels=False)
+    panel = Panel.of([model], evaluation)
+    said = np.random.default_rng(0).random((len(evaluation.tested), 2))
+    aside = panel.clean_only({"frozen": [said]})
+    assert aside is not None
+    first = evaluation.windows.recording[evaluation.tested] == 0
+    label = evaluation.windows.label[evaluation.tested]
+    (row,) = aside.rows
+    assert row.score == METRICS["accuracy"](said[first], label[first]) and row.n_test == first.sum()
+    assert np.isnan([row.low, row.high]).all() and interval(row) == "", "the page prints a dash"
+    assert aside.sentence.endswith("1 of 4 held-out subjects, which makes no interval.")
+    assert aside.mark == np.bincount(label[first]).max() / first.sum() != evaluation.chance().score
 
 
 def test_features_are_kept_and_used_again(
@@ -485,3 +512,54 @@ def test_a_stretch_of_a_single_recording_can_be_held_out(folder: Path) -> None:
     assert any("2 of the card's 3 folds are left out" in note for note in scores.notes)
     whole = probe([pretrain(one, folder / "whole")], one, QUICK)
     assert whole.contaminated and len(whole.held_out) == 3
+
+
+TASK = """card: {card}
+head: {{kind: linear, pool: sensor}}
+train: {{steps: 1, batch: 8, learning_rate: 1.0e-4, save_every: 1}}
+seed: 3
+"""
+PARTS = """target: {kind: labels, labels: [left_hand, right_hand]}
+window: {kind: sliding, seconds: 8.0, stride: 8.0}
+split: WithinSession
+folds: 2
+"""
+
+
+def task(card: Path, path: Path, more: str = "") -> Path:
+    """A recipe of `finetune/`; with `PARTS` it tells a label of every part of a window."""
+    words = TASK.format(card=card) + more
+    path.write_text(
+        words.replace("kind: linear, pool: sensor", "kind: sequence, rows: mean") if more else words
+    )
+    return path
+
+
+def test_a_tasks_split_and_seed_can_be_others(card: Path, clean: Path, tmp_path: Path) -> None:
+    """What is not asked for is the recipe's; what is asked for is what happens, and what the report says."""
+    path = task(card, tmp_path / "task.yaml")
+    own = probe([clean], path, QUICK)
+    assert own.split.startswith("CrossSubject") and own.seed == 3 and own.protocol == "ridge"
+    other = probe([clean], path, replace(QUICK, split="WithinSession", seed=7, protocol="knn"))
+    assert other.split.startswith("WithinSession") and other.seed == 7 and other.protocol == "knn"
+    row = {of.seed: of.rows[1] for of in (own, probe([clean], path, replace(QUICK, seed=7)))}
+    assert row[3].name == "shuffled" and row[3].score != row[7].score, "other labels were shuffled"
+    direct = probe([clean], card, replace(QUICK, split="WithinSession", seed=7, protocol="knn"))
+    assert [vars(one) for one in other.rows] == [vars(one) for one in direct.rows]
+
+
+def test_a_target_takes_another_split_and_no_classifier(card: Path, clean: Path, tmp_path: Path) -> None:
+    path = task(card, tmp_path / "parts.yaml", PARTS)
+    own = probe([clean], path, QUICK)
+    assert own.split.startswith("WithinSession: 2 folds") and own.protocol == "ridge"
+    other = probe([clean], path, replace(QUICK, split="CrossSubject", seed=7))
+    assert other.split.startswith("CrossSubject: 2 folds, each holds out one of") and other.seed == 7
+    for protocol in ("knn", "logistic", "attentive"):
+        said = tiny.only_sentence(tiny.brainfm("probe", clean, path, "--protocol", protocol))
+        assert said == (
+            "people: what is told are classes, which frozen features are probed for by ridge; "
+            f"{protocol} is for one label of a window, so leave --protocol away"
+        )
+    for split, words in (("CrossSession", "at least two sessions"), ("CrossStimulus", "inside an event")):
+        said = tiny.only_sentence(tiny.brainfm("probe", clean, path, "--split", split))
+        assert words in said

@@ -183,6 +183,7 @@ def test_a_decoder_of_sequences_is_trained_scored_and_decodes_a_file(folder: Pat
     rows = {row["name"]: row["score"] for row in found["rows"]}
     assert {"frozen", "untrained", "shuffled", "scratch", "finetuned"} <= rows.keys()
     assert all(score <= 1 for score in rows.values())
+    assert found["protocol"] == "ctc", "what was really used, which is no ridge"
 
 
 def test_sessions_of_one_stretch_are_parted_in_time_with_a_gap(folder: Path) -> None:

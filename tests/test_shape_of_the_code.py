@@ -33,7 +33,7 @@ ORDER = [
     "adaptation",
     "images",
     "sizes", "precision", "recipe_yaml recipe_corpus recipe_codes", "recipe", "corpus", "features", "manifest",
-    "checkpoint", "model_config", "model",
+    "checkpoint", "model_config", "model", "whose",
     "patch_codec", "sensor_codec", "codec",
     "gather", "average", "learner", "event_model", "spike_likelihood generation wiring",
     "shards feed", "held_out", "progress", "run_folder", "launch", "train",

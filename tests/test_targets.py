@@ -275,8 +275,9 @@ def test_a_decoder_of_numbers_reads_a_new_file(velocity: tiny.Result, folder: Pa
     """In the target's own unit and at the times of the patches: near the hand of a file, far from that of another."""
     decoder = BrainFM.from_pretrained(velocity.json["decoder"])
     assert decoder.decoder is not None and decoder.decoder.answer.of == "values"
-    found = tiny.brainfm("predict", velocity.json["decoder"], folder / "files" / "m_demo.mat", "--json")
-    assert found.code == 0, found.err
+    words = ("predict", velocity.json["decoder"], folder / "files" / "m_demo.mat")
+    found = tiny.brainfm(*words, "--subject", "m", "--json")
+    assert found.code == 0 and found.json["notes"] == [], found.err
     windows = found.json["windows"]
     assert len(windows) == SECONDS * 4 and found.json["seconds"] == 0.25 and found.json["of"] == "values"
     assert [row["start"] for row in windows[:5]] == [0.0, 0.25, 0.5, 0.75, 1.0]
@@ -284,8 +285,10 @@ def test_a_decoder_of_numbers_reads_a_new_file(velocity: tiny.Result, folder: Pa
     true = neurons().tracks["velocity"].data.reshape(-1, 10, 2).mean(axis=1)
     error = 1 - ((told - true) ** 2).sum() / ((true - true.mean(axis=0)) ** 2).sum()
     assert error > 0.4
-    table = tiny.brainfm("predict", velocity.json["decoder"], folder / "files" / "m_demo.mat").out
+    table = tiny.brainfm(*words, "--stranger").out
     assert table.splitlines()[0] == "start,seconds,velocity.1,velocity.2"
+    said = tiny.only_sentence(tiny.brainfm(*words))
+    assert "knows the sensors of subject m, and none of" in said and "--subject and --session" in said
 
 
 def test_counts_of_hidden_neurons_are_told(card: Path, run: Path, folder: Path) -> None:
@@ -308,6 +311,19 @@ def test_a_probe_takes_a_task(card: Path, run: Path, folder: Path, velocity: tin
         )
         assert one == other
     assert (folder / "probe" / "report.html").exists()
+
+
+@pytest.mark.usefixtures("velocity")
+def test_poolings_that_do_not_keep_time_are_refused_where_parts_are_told(run: Path, folder: Path) -> None:
+    """Their columns, cut into as many pieces as there are parts, would be scored as if they were moments."""
+    path = next(path for path in folder.glob("task-*.yaml") if "wiener" in path.read_text(encoding="utf-8"))
+    for pool in ("mean", "place", "sensor", "all"):
+        said = tiny.only_sentence(tiny.brainfm("probe", run, path, "--pool", pool, "--seeds", "1", "--json"))
+        assert f"4 parts of each window are told, and pooling by {pool} does not keep them apart" in said
+        assert said.endswith("use --pool time or moments")
+    for pool in ("time", "moments"):
+        found = tiny.brainfm("probe", run, path, "--pool", pool, "--seeds", "1", "--json")
+        assert found.code == 0 and found.json["pool"] == pool, found.err
 
 
 @pytest.mark.usefixtures("velocity")

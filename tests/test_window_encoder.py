@@ -86,6 +86,29 @@ def test_a_sensors_place_is_heard(encoder: WindowEncoder, window: torch.Tensor) 
         assert (moved - encoder(window)).abs().max() > 1e-4
 
 
+def test_channels_must_be_those_it_was_built_for_in_their_order(
+    raw: Any, encoder: WindowEncoder, window: torch.Tensor
+) -> None:
+    """Each channel has a place and, by the head, weights: others under the same number would be taken for them."""
+    names = list(raw.ch_names)
+    with torch.no_grad():
+        same = encoder(window)
+        for spelled in (names, [name.upper() for name in names], [f"EEG {name}-REF" for name in names]):
+            assert torch.equal(encoder(window, ch_names=spelled), same)
+        with pytest.raises(
+            DataError, match=f"channel 1 is {names[-1]}, and this encoder was built for {names[0]}"
+        ):
+            encoder(window, ch_names=names[::-1])
+        with pytest.raises(
+            DataError, match=f"channel 8 is Iz, and this encoder was built for {names[7]} there"
+        ):
+            encoder(window, ch_names=[*names[:7], "Iz"])
+        with pytest.raises(DataError, match="built for 8 channels, not 7"):
+            encoder(window, ch_names=names[:7])
+        counted = WindowEncoder(n_outputs=2, n_chans=8, **WINDOW).eval()
+        assert counted(window, ch_names=names).shape == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [

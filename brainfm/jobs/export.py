@@ -31,6 +31,7 @@ from brainfm.jobs.predict import cut_windows, read, same_sensors
 from brainfm.layers.fixed import Tape
 from brainfm.model import BrainFM, throughout
 from brainfm.pooling import Pool, pool_tokens
+from brainfm.whose import UNTOLD, Person, owned, require_known
 
 Form = Literal["torch", "onnx"]
 ALLOWED = 1e-4
@@ -51,6 +52,8 @@ class Asked:
     seconds: float | None = None
     pool: Pool = "mean"
     seed: int = 0
+    person: Person = UNTOLD
+    """Whose the recording is, where sensors of the decoder are a person's own: the graph knows these alone."""
 
 
 @dataclass(frozen=True)
@@ -182,8 +185,14 @@ def windows_of(model: BrainFM, recording: Recording, asked: Asked) -> Stream:
     """The recording's windows, prepared as the graph will be given them."""
     decoder = model.decoder
     if decoder is not None:
-        prepared = model.prepare([same_sensors(recording, decoder)], decoder.modality)
+        mine = owned(same_sensors(recording, decoder), decoder, asked.person)
+        prepared = model.prepare([mine], decoder.modality)
+        require_known(model, prepared[0], asked.person)
         return regular(model.stream(prepared, cut_windows(prepared, decoder)[0], decoder.modality))
+    if asked.person != UNTOLD:
+        raise DataError(
+            "--subject, --session and --stranger are for decoders, which know a card's people; leave them away"
+        )
     modality = asked.modality or shared(model, recording)
     prepared = model.prepare([recording], modality)
     seconds = asked.seconds or model.signals[modality].seconds

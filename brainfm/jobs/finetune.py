@@ -25,6 +25,7 @@ from brainfm.data.recording import Recording
 from brainfm.data.windows import Windows
 from brainfm.errors import BrainfmError, DataError, RecipeError
 from brainfm.feed import Micro
+from brainfm.files import write_folder
 from brainfm.jobs.probe import Options, classical, scores
 from brainfm.manifest import Manifest
 from brainfm.metrics import Probabilities
@@ -37,7 +38,7 @@ from brainfm.progress import bar
 from brainfm.recipe import FinetuneRecipe
 from brainfm.scores import Scores
 from brainfm.targeted import Targeted
-from brainfm.tasks import labelled, laid_out, names_of, pool_of
+from brainfm.tasks import labelled, laid_out, names_of, pool_of, protocol_of
 from brainfm.train import Run, train
 
 SCRATCH = "scratch"
@@ -108,12 +109,13 @@ def finetune(
     """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise BrainfmError("fine-tuning runs in one process; start it without accelerate launch")
-    options = options or Options(seed=recipe.seed)
+    options = options or Options()
     model = started(recipe, checkpoint)
     evaluation = laid_out(recipe, model, options.metric, options.limit)
+    protocol_of(evaluation, options.protocol)
     panel = Panel.of([model], evaluation, options.strict)
     bench = Bench.of(recipe, panel, out)
-    pool = options.pool or pool_of(panel.evaluation, model)
+    pool = pool_of(panel.evaluation, model, options.pool)
     baselines, notes = classical(panel.evaluation, options.classical)
     with bar("fine-tuning", bench.runs + len(baselines) + 1, quiet=options.quiet) as tick:
         predictions: dict[str, list[Probabilities]] = {
@@ -294,8 +296,7 @@ class Bench:
         every = labelled(self.recipe, np.arange(len(self.panel.evaluation.windows)))
         adaptation = self.recipe.adaptation[0]
         model = self.train(self.model, adaptation, every, self.seeds[0], self.out / "final")
-        model.save_pretrained(self.out / "decoder")
-        return self.out / "decoder"
+        return write_folder(self.out / "decoder", model.save_pretrained)
 
 
 def adapt(

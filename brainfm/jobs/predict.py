@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from brainfm.batch import number_of
 from brainfm.data.events import attach_events, has_events
 from brainfm.data.readers import Entry
 from brainfm.data.recording import Events, Recording
@@ -20,6 +19,7 @@ from brainfm.errors import CheckpointError, DataError
 from brainfm.model import BrainFM, throughout
 from brainfm.model_config import DecoderSettings
 from brainfm.sequence_scores import collapsed
+from brainfm.whose import Person, owned, require_known
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Predictions:
     cut: str
     of: str = "classes"
     unit: str = ""
+    notes: Sequence[str] = ()
+    """What a user must know of the file."""
 
     @property
     def label(self) -> list[str]:
@@ -46,7 +48,12 @@ class Predictions:
     def json(self) -> dict[str, Any]:
         """What `predict --json` prints."""
         told = [dict(zip(self.labels, map(float, row), strict=True)) for row in self.probability]
-        shared = {"labels": list(self.labels), "seconds": self.seconds, "cut": self.cut}
+        shared = {
+            "labels": list(self.labels),
+            "seconds": self.seconds,
+            "cut": self.cut,
+            "notes": list(self.notes),
+        }
         if self.of != "classes":
             rows = [{"start": float(a), "value": row} for a, row in zip(self.start, told, strict=True)]
             return {**shared, "of": self.of, "unit": self.unit, "windows": rows}
@@ -78,13 +85,19 @@ class Spelled:
     seconds: float
     sequence: list[list[str]]
     cut: str
+    notes: Sequence[str] = ()
 
     @property
     def json(self) -> dict[str, Any]:
         """What `predict --json` prints."""
         pairs = zip(self.start, self.sequence, strict=True)
         rows = [{"start": float(start), "sequence": sequence} for start, sequence in pairs]
-        shared = {"labels": list(self.labels), "seconds": self.seconds, "cut": self.cut}
+        shared = {
+            "labels": list(self.labels),
+            "seconds": self.seconds,
+            "cut": self.cut,
+            "notes": list(self.notes),
+        }
         return {**shared, "of": "sequences", "windows": rows}
 
     def csv(self) -> str:
@@ -97,19 +110,25 @@ class Spelled:
         return text.getvalue()
 
 
-def predict(decoder: str | Path, file: Path, subject: str = "") -> Predictions | Spelled:
+def predict(
+    decoder: str | Path, file: Path, subject: str = "", session: str = "", stranger: bool = False
+) -> Predictions | Spelled:
     """Decode a file window by window: at its events where the decoder learnt trials and the file has events, else throughout.
 
-    `subject` is whose it is, by the name of the decoder's training set. Raises `DataError` where the file lacks a sensor that the
-    decoder needs, and for a subject without a map of their own.
+    `subject` is whose it is, by the name of the decoder's training set, and `session` in which of theirs, where neurons are a
+    session's own; a `stranger` was never met, and sensors of their own are taken for average ones. Raises `DataError` where the
+    file lacks a sensor that the decoder needs, where it knows sensors by their owner and none of these, and for a subject without
+    a map of their own.
     """
+    person = Person(subject, session, stranger)
     model = BrainFM.from_pretrained(decoder)
     if model.decoder is None:
         raise CheckpointError(
             f"{decoder} has no decoder; make one with `brainfm finetune RECIPE --from {decoder}`"
         )
-    recording = owned(same_sensors(read(model.decoder, file), model.decoder), model.decoder, subject)
+    recording = owned(same_sensors(read(model.decoder, file), model.decoder), model.decoder, person)
     prepared = model.prepare([recording], model.decoder.modality)
+    notes = require_known(model, prepared[0], person)
     windows, cut = cut_windows(prepared, model.decoder)
     stream = model.stream(prepared, windows, model.decoder.modality)
     found = model.probabilities(stream, np.arange(len(windows)))
@@ -117,12 +136,12 @@ def predict(decoder: str | Path, file: Path, subject: str = "") -> Predictions |
     labels = model.decoder.labels
     if answer.of == "sequences":
         spelled = [[labels[symbol] for symbol in one] for one in collapsed(found)]
-        return Spelled(labels[:-1], windows.start, windows.seconds, spelled, cut)
+        return Spelled(labels[:-1], windows.start, windows.seconds, spelled, cut, notes)
     parts = found.shape[1] if found.ndim == 3 else 1
     seconds = windows.seconds / parts
     start = (windows.start[:, None] + seconds * np.arange(parts)).reshape(-1)
     told = found.reshape(len(start), -1)
-    return Predictions(labels, start, seconds, told, cut, answer.of, answer.unit)
+    return Predictions(labels, start, seconds, told, cut, answer.of, answer.unit, notes)
 
 
 def read(settings: DecoderSettings, file: Path) -> Recording:
@@ -138,17 +157,6 @@ def read(settings: DecoderSettings, file: Path) -> Recording:
     if settings.events.source == "name" or not has_events(recording, settings.events, entry, settings.reader):
         return replace(recording, events=Events())
     return attach_events(recording, settings.events, entry, settings.reader)
-
-
-def owned(recording: Recording, settings: DecoderSettings, subject: str) -> Recording:
-    """The recording as that of a subject whom the decoder knows. Raises `DataError` where it does not."""
-    if not subject:
-        return recording
-    if settings.subjects is None or number_of(f"{settings.card}/{subject}") not in settings.subjects.ids:
-        raise DataError(
-            f"the decoder of {settings.card} has no map for subject {subject}; leave --subject away"
-        )
-    return replace(recording, dataset=settings.card, subject=subject)
 
 
 def same_sensors(recording: Recording, settings: DecoderSettings) -> Recording:

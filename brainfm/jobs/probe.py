@@ -25,7 +25,7 @@ from brainfm.scores import OURS, Difference, Scores
 from brainfm.sessions import by_session
 from brainfm.significance import holm, paired_test
 from brainfm.targeted import Targeted
-from brainfm.tasks import laid_out, named_task, pool_of
+from brainfm.tasks import asked_otherwise, laid_out, named_task, pool_of, protocol_of
 from brainfm.worth import STAGES, worth
 
 
@@ -39,7 +39,8 @@ class Options:
     metric: str | None = None
     seeds: int = 3
     """Untrained twins, where one checkpoint is given; shuffles of labels; subsets of a learning curve."""
-    seed: int = 0
+    seed: int | None = None
+    """None: the task's, or 0 for a card."""
     limit: int | None = None
     strict: bool = False
     classical: Literal["all", "card", "none"] = "all"
@@ -68,22 +69,24 @@ def probe(checkpoints: Sequence[Any], card: str | Path, options: Options | None 
             raise DataError(
                 f"--train-on takes a card to test on, and {card} is a task; name its card, {recipe.card}"
             )
-        evaluation = laid_out(recipe, models[0] if models else None, options.metric, options.limit)
+        task = asked_otherwise(recipe, options.split, options.seed)
+        evaluation = laid_out(task, models[0] if models else None, options.metric, options.limit)
     else:
         evaluation = Evaluation.of(
             DataCard.load(card),
             options.split,
             metric=options.metric,
             limit=options.limit,
-            seed=options.seed,
+            seed=options.seed or 0,
             train_on=[DataCard.load(one) for one in options.train_on],
         )
     if isinstance(evaluation, Targeted) and (options.windows_per_class or options.worth):
         raise DataError(
             f"{card} tells numbers, not one label of a window; --windows-per-class and --worth are for labels"
         )
+    protocol_of(evaluation, options.protocol)
     panel = Panel.of(models, evaluation, options.strict)
-    pool = options.pool or (pool_of(panel.evaluation, models[0]) if models else "mean")
+    pool = pool_of(panel.evaluation, models[0], options.pool) if models else options.pool or "mean"
     seeds = list(panel.models)
     twins = seeds if len(seeds) != 1 else [seeds[0] + extra for extra in range(options.seeds)]
     twins = twins if all(model.has_twin for model in models) else []
@@ -168,12 +171,12 @@ def scores(
         contaminated=panel.contaminated,
         exposure=panel.exposure,
         per_group=per_group,
-        protocol=options.protocol,
+        protocol=protocol_of(evaluation, options.protocol),
         pool=pool,
         checkpoints=checkpoints,
         recipe=first.recipe_text if first else "",
         recipe_hash=first.recipe_hash if first else "",
-        seed=options.seed,
+        seed=evaluation.seed,
         notes=[*panel.notes, *pooled, *notes],
         sessions=by_session(evaluation, predictions),
         asides={} if clean is None else {"clean_only": clean},

@@ -25,6 +25,7 @@ from brainfm.errors import BrainfmError, CheckpointError, DataError
 from brainfm.jobs.predict import read, require_sensors
 from brainfm.model import BrainFM
 from brainfm.model_config import DecoderSettings
+from brainfm.whose import UNTOLD, Person, owned, require_known
 
 LSL = "lsl:"
 MINUTE = 60.0
@@ -48,6 +49,8 @@ class Options:
     unit: str | None = None
     like: Path | None = None
     threads: int = 1
+    person: Person = UNTOLD
+    """Whose it is, where sensors or a layer of the decoder are a person's own."""
 
 
 @dataclass(frozen=True)
@@ -172,8 +175,9 @@ class Stream:
         settings = model.signals[modality]
         self.steps = settings.prepare
         self.chain, self.prepared = prepare_causally(
-            source.recording, self.steps, modality, options.calibrate
+            owned(source.recording, self.decoder, options.person), self.steps, modality, options.calibrate
         )
+        self.notes = require_known(model, self.prepared, options.person)
         signal = self.prepared.signal(modality)
         self.sfreq, self.raw_sfreq = signal.sfreq, source.recording.signal(modality).sfreq
         wanted = settings.tokenizer.sfreq
@@ -199,7 +203,7 @@ class Stream:
         )
         wait = max(self.chain.held, self.decoder.window.seconds)
         first = f"the first decision comes after {wait:g} s of signal"
-        return [*self.chain.said, *([late] if late else []), first]
+        return [*self.notes, *self.chain.said, *([late] if late else []), first]
 
     def decisions(self, stop: Callable[[], bool] = lambda: False) -> Iterator[Decision]:
         """The decisions as they are due. Raises `DataError` where the source fails."""
@@ -250,10 +254,15 @@ class Stream:
     def decide(self, window: NDArray[np.float64]) -> NDArray[np.float64]:
         """(label,) what is told of a prepared (sensor, time) window, of its last patch where each has an answer."""
         modality = self.decoder.modality
-        signal = self.prepared.signal(modality)
+        one, signal = self.prepared, self.prepared.signal(modality)
         values = on_windows(self.steps, window[None], signal.sensors).astype(np.float32)
         batch = Batch.of(
-            modality, values, self.sfreq, [signal.sensors], places=[owner(self.prepared, modality)]
+            modality,
+            values,
+            self.sfreq,
+            [signal.sensors],
+            places=[owner(self.prepared, modality)],
+            subjects=[f"{one.dataset}/{one.subject}" if one.subject else ""],
         )
         told = self.decoder.answer.told(self.model.decode(batch))[0]
         return (told[-1] if told.ndim == 2 else told).cpu().numpy()
@@ -287,8 +296,8 @@ def stream(
 ) -> Stream:
     """The decoder at a file, or at the LSL stream of a name or source id (`lsl:NAME`). Nothing is decoded yet.
 
-    Raises `BrainfmError` where there is no decoder, no source, where a sensor is missing, the rate is wrong, or a step of the
-    preparation needs the whole recording.
+    Raises `BrainfmError` where there is no decoder, no source, where a sensor is missing, the rate is wrong, a step of the
+    preparation needs the whole recording, or sensors are known by their owner and none of these is.
     """
     options = options or Options()
     model = BrainFM.from_pretrained(decoder)

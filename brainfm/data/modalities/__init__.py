@@ -74,13 +74,19 @@ def modality(name: str) -> Modality:
     return found
 
 
+def whose(recording: Recording, name: str) -> Whose:
+    """Whose the sensors' names are: a session's where those of one kind are, else a person's, else everyone's."""
+    kinds = modality(name).kinds
+    found = {kinds[kind].whose for kind in set(recording.signal(name).sensors.kind) if kind in kinds}
+    return "session" if "session" in found else "subject" if "subject" in found else "all"
+
+
 def owner(recording: Recording, name: str) -> str:
     """Whose the sensors' names are, "dataset/subject" or "dataset/subject/session"; "" where they mean the same to everyone."""
-    kinds = modality(name).kinds
-    whose = {kinds[kind].whose for kind in set(recording.signal(name).sensors.kind) if kind in kinds}
+    of = whose(recording, name)
     person = f"{recording.dataset}/{recording.subject}" if recording.subject else recording.name
-    if "session" in whose:
+    if of == "session":
         # of two files of one person that stand in no dataset and name no session, each is one of its own
         alone = recording.subject and not recording.dataset
         return f"{person}/{recording.session or (recording.source if alone else '')}"
-    return person if "subject" in whose else ""
+    return person if of == "subject" else ""
