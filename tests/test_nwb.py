@@ -5,8 +5,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import tiny
 from little_files import SECONDS, same, write_nwb
 
+from brainfm.data.cards import DataCard
 from brainfm.data.readers.nwb import Nwb
 from brainfm.data.reading import read
 from brainfm.data.windows.trials import Trials
@@ -114,3 +116,15 @@ def test_nwb_that_does_not_fit_is_refused(tmp_path: Path, trains: list[np.ndarra
         Nwb().read(wrong)
     right = Nwb(unit="ms").read(wrong)
     assert right.content_hash == Nwb().read(path).content_hash
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_card_without_events_keeps_none_outside_either(tmp_path: Path, trains: list[np.ndarray]) -> None:
+    """The field potential begins 5 s late, at 5 s of the file's clock, after the first trial."""
+    (tmp_path / "nwb").mkdir()
+    write_nwb(tmp_path / "nwb" / "a.nwb", trains)
+    reader = "{kind: nwb, modalities: [spikes, seeg]}"
+    card = tiny.card(tmp_path, "seen", reader, "nwb", "{subject}.nwb", more="", modality="seeg")
+    (recording,) = DataCard.load(card).recordings()
+    assert len(recording.events) and recording.events.onset.min() >= 0
+    assert any("events lie outside the recording and were left out" in note for note in recording.notes)

@@ -211,3 +211,9 @@ def test_samples_at_any_time_become_a_regular_track() -> None:
     assert np.isnan(track.data).sum() in (2, 3) and (np.diff(values) >= 0).all()
     with pytest.raises(DataError, match="do not fit"):
         regular(time[:-1], time, "px", "a")
+    lost = time.copy()
+    lost[7] = np.nan  # a sample without a time was not measured, and the others were
+    kept = regular(lost, np.floor(time * 20), "px", "a")
+    assert (kept.rate, kept.start) == (pytest.approx(track.rate, rel=0.01), track.start)
+    with pytest.raises(DataError, match="1 of 2 samples have a time, and a track needs two"):
+        regular(np.array([0.0, np.nan]), np.zeros(2), "px", "a")

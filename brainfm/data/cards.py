@@ -19,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 
 from brainfm import folders
 from brainfm.baselines import Baseline
-from brainfm.data.events import EventSource, attach_events
+from brainfm.data.events import EventSource, attach_events, within
 from brainfm.data.fetchers import Fetcher
 from brainfm.data.leaks import Split
 from brainfm.data.provenance import Access, Overlap, Verified
@@ -204,9 +204,9 @@ class DataCard(Settings):
 
     def read(self, entry: Entry) -> Recording:
         """One recording with its events and its place in the dataset. Raises `DataError` in one sentence."""
-        recording = self.reading.read(entry.path)
-        if self.events is not None:
-            recording = attach_events(recording, self.events, entry, self.reading)
+        reader, found = self.reading, self.reading.read(entry.path)
+        events = self.events
+        recording = within(found) if events is None else attach_events(found, events, entry, reader)
         recording.signal(self.modality)
         return replace(
             recording,

@@ -42,12 +42,18 @@ def attach_events(recording: Recording, source: EventSource, entry: Entry, reade
     if source.duration is not None:
         labelled = replace(labelled, duration=np.full(len(labelled), source.duration))
     notes = [f"{count} events {code!r} have no label and were left out" for code, count in unknown.items()]
-    inside = (labelled.onset >= 0) & (labelled.onset < longest(recording))  # False where there is no time
-    if not inside.all():
-        timeless = ", or have no time," if np.isnan(labelled.onset).any() else ""
-        notes.append(f"{int((~inside).sum())} events lie outside the recording{timeless} and were left out")
-        labelled = select(labelled, inside)
-    return replace(recording, events=labelled).noting(*notes)
+    return within(replace(recording, events=labelled).noting(*notes))
+
+
+def within(recording: Recording) -> Recording:
+    """The recording without events that lie outside it, with a note."""
+    events = recording.events
+    inside = (events.onset >= 0) & (events.onset < longest(recording))  # False where there is no time
+    if inside.all():
+        return recording
+    timeless = ", or have no time," if np.isnan(events.onset).any() else ""
+    note = f"{int((~inside).sum())} events lie outside the recording{timeless} and were left out"
+    return replace(recording, events=select(events, inside)).noting(note)
 
 
 def has_events(recording: Recording, source: EventSource, entry: Entry, reader: Reader) -> bool:

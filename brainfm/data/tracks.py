@@ -83,12 +83,16 @@ def stays(code: NDArray[np.int64], labels: list[str], rate: float, start: float 
 def regular(time: NDArray[np.float64], data: NDArray[Any], unit: str, where: str) -> Track:
     """Samples at any `time` (seconds from the recording's start) as a track at their median rate.
 
-    Every tick takes the sample nearest to it, NaN where none is within a period: what was not measured stays not measured.
-    Raises `DataError` for fewer than two samples or times that are none.
+    Every tick takes the sample nearest to it, NaN where none is within a period: what was not measured stays not measured, and a
+    sample without a time tells nothing. Raises `DataError` for fewer than two samples.
     """
     time, data = np.asarray(time, np.float64), np.asarray(data, np.float64)
-    if len(time) != len(data) or len(time) < 2 or not np.isfinite(time).all():
+    if len(time) != len(data):
         raise DataError(f"{where}: {len(data)} samples do not fit {len(time)} times")
+    known = np.isfinite(time)
+    time, data = time[known], data[known]
+    if len(time) < 2:
+        raise DataError(f"{where}: {len(time)} of {len(known)} samples have a time, and a track needs two")
     order = np.argsort(time, kind="stable")
     time, data = time[order], data[order]
     steps = np.diff(time)
