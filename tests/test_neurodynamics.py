@@ -337,8 +337,13 @@ def test_a_full_memory_still_answers(windows: Batch) -> None:
 
 
 def test_slow_blocks_are_remembered_in_training(
-    make_recipe: MakeRecipe, streams: dict[str, Stream], windows: Batch
+    make_recipe: MakeRecipe,
+    streams: dict[str, Stream],
+    windows: Batch,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("BRAINFM_CACHE", str(tmp_path))  # what other tests asked for is remembered, too
     found = net(make_recipe, streams, of=["power", "entropy"])
     memory = asked(found).memory
     known = len(memory.known)
