@@ -49,7 +49,7 @@ class Section:
 
 SECTIONS = (
     Section("real_eeg", "real_eeg", 45),
-    Section("tasks", "full_tables", 100),
+    Section("tasks", "full_tables", 150),
     Section("few_labels", "few_labels", 10),
     Section("new_sessions", "new_sessions", 5),
     Section("asides", "asides", 5),
@@ -63,7 +63,7 @@ SECTIONS = (
     Section("ablations", "ablations", 60),
     Section("ablations_patches", "ablations", 35, {"setting": "patches"}),
     Section("ablations_early", "ablations", 15, {"setting": "early"}),
-    Section("ablations_dense", "ablations", 20, {"setting": "dense"}),
+    Section("ablations_dense", "ablations", 40, {"setting": "dense"}),
     Section("objectives", "objectives", 30),
     Section("contamination", "contamination", 30),
     Section("digits", "digits", 40),
