@@ -10,6 +10,7 @@ from scipy.io import savemat
 from brainfm.data.events import EventSource
 from brainfm.data.pauses import Pauses
 from brainfm.data.readers import Entry
+from brainfm.data.readers.bids import Bids
 from brainfm.data.readers.mne_file import MneFile
 from brainfm.data.reading import read, read_entry
 from brainfm.data.recording import Events, Recording
@@ -46,6 +47,8 @@ def test_a_pause_of_the_acquisition_is_left_out(tmp_path: Path) -> None:
     raw = mne.io.read_raw_fif(tmp_path / "a_raw.fif", verbose="error").get_data()
     np.testing.assert_array_equal(signal.load(), np.delete(raw, slice(2000, 4000), axis=1))
     np.testing.assert_array_equal(signal.data[:, 1990:2010], signal.load()[:, 1990:2010])
+    fewer = signal.data.take([2, 0])  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(fewer[:, :], signal.load()[[2, 0]])
     assert recording.events.label == ("a", "c")
     np.testing.assert_allclose(recording.events.onset, [10.0, 30.0], atol=1e-9)
     windows = Sliding(seconds=2.0)([recording], "eeg", [])
@@ -63,20 +66,40 @@ def test_events_beside_the_file_are_on_its_clock(tmp_path: Path) -> None:
     paused(tmp_path / "s1_raw.fif")
     rows = "onset\tduration\ttrial_type\n10\t15\tx\n30\t1\ty\n50\t1\tz\n"
     (tmp_path / "s1_events.tsv").write_text(rows)
-    recording = read_entry(MneFile(), Entry(tmp_path / "s1_raw.fif"), EventSource(source="bids"))
+    place = Entry(tmp_path / "s1_raw.fif")
+    recording = read_entry(MneFile(), place, EventSource(source="bids"))
+    named = read_entry(MneFile(), place, EventSource(source="file", file="{stem}_events.tsv"))
+    assert named.events.label == recording.events.label
+    np.testing.assert_array_equal(named.events.onset, recording.events.onset)
     assert recording.events.label == ("x", "z")
     np.testing.assert_allclose(recording.events.onset, [10.0, 30.0])
     np.testing.assert_allclose(recording.events.duration, [10.0, 1.0])  # it lasted into the pause
+
+
+def test_events_of_a_bids_table_follow(tmp_path: Path) -> None:
+    folder = tmp_path / "sub-01" / "meg"
+    folder.mkdir(parents=True)
+    data = np.random.default_rng(0).normal(0, 2e-13, (3, 6000))
+    raw = mne.io.RawArray(data, mne.create_info(["M1", "M2", "M3"], SFREQ, "mag"), verbose="error")
+    raw.set_annotations(mne.Annotations([20.0], [20.0], ["BAD_ACQ_SKIP"]))
+    path = folder / "sub-01_task-x_meg.fif"
+    raw.save(path, verbose="error", buffer_size_sec=1.0)
+    rows = "onset\tduration\ttrial_type\n10\t1\tx\n30\t1\ty\n55\t1\tz\n"
+    (folder / "sub-01_task-x_events.tsv").write_text(rows, encoding="utf-8")
+    recording = Bids(datatype="meg", on_error="repair").read(path)
+    assert recording.signal("meg").n_times == 4000 and recording.events.label == ("x", "z")
+    np.testing.assert_allclose(recording.events.onset, [10.0, 35.0])
 
 
 def test_a_clock_with_pauses() -> None:
     pauses = Pauses(((2.0, 3.0), (5.0, 9.0)))
     np.testing.assert_allclose(pauses.at(np.array([1.0, 2.5, 3.0, 5.0, 7.0, 10.0])), [1, 2, 2, 4, 4, 5])
     assert pauses.recorded(10.0, 120) == ((0, 20), (30, 50), (90, 120)) and pauses.seconds == 5.0
-    kept = pauses.leave_out(Events(np.array([1.5, 2.0, 4.0]), np.array([1.0, 9.0, 6.0]), ("a", "b", "c")))
-    assert kept.label == ("a", "c")
-    np.testing.assert_allclose(kept.onset, [1.5, 3.0])
-    np.testing.assert_allclose(kept.duration, [0.5, 2.0])
+    onset, duration = np.array([1.5, 2.0, 3.0, 4.0]), np.array([1.0, 9.0, 0.5, 6.0])
+    kept = pauses.leave_out(Events(onset, duration, ("a", "b", "as it goes on", "c")))
+    assert kept.label == ("a", "as it goes on", "c")
+    np.testing.assert_allclose(kept.onset, [1.5, 2.0, 3.0])
+    np.testing.assert_allclose(kept.duration, [0.5, 0.5, 2.0])
 
 
 @pytest.mark.parametrize("cut", [500, 501, 1, 2])
