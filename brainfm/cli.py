@@ -338,19 +338,37 @@ def embed(
     seconds: Annotated[
         float | None, typer.Option(help="Length of a window; that of pretraining by default.")
     ] = None,
+    modality: Annotated[
+        str | None,
+        typer.Option(help="The instrument, where the file holds several that the checkpoint reads."),
+    ] = None,
     unit: Annotated[
         str | None, typer.Option(help="The unit of the file's numbers, where the file is wrong about it.")
     ] = None,
+    tr: Annotated[
+        float | None, typer.Option(help="Seconds between volumes, where a file of fMRI does not say.")
+    ] = None,
+    dataset: Annotated[
+        str, typer.Option(help="Of which card, where the checkpoint met a subject of that name in several.")
+    ] = "",
+    subject: SubjectOption = "",
+    session: SessionOption = "",
+    stranger: StrangerOption = False,
     json_: Json = False,
 ) -> None:
-    """Turn a recording into features, one row a window."""
+    """Turn a recording of any instrument that the checkpoint reads into features, one row a window."""
+    from brainfm.jobs.embed import Asked
     from brainfm.jobs.embed import embed as run
+    from brainfm.whose import Person
 
-    found = run(checkpoint, file, out, pool or "mean", seconds, unit)
+    person = Person(subject, session, stranger, dataset)
+    found = run(checkpoint, file, out, Asked(pool or "mean", seconds, modality, unit, tr, person))
     if json_:
         show_json(found)
-    else:
-        typer.echo(f"{found['windows']} windows × {found['features']} features: {out}")
+        return
+    for note in found["notes"]:
+        typer.echo(note, err=True)
+    typer.echo(f"{found['windows']} windows × {found['features']} features: {out}")
 
 
 @app.command(epilog="Example: brainfm push runs/mine me/my-model --report runs/mine-probe")

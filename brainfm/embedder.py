@@ -11,10 +11,12 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from brainfm.adapters import named
 from brainfm.data.preprocess import Step, fit, prepare
+from brainfm.data.recording import Recording
 from brainfm.data.stacked import Stacked, is_epochs, of_array, of_epochs
 from brainfm.errors import DataError
 from brainfm.model import BrainFM
 from brainfm.pooling import Pool
+from brainfm.whose import Person, owned_by, require_met
 
 
 class Embedder(TransformerMixin, BaseEstimator):
@@ -26,7 +28,11 @@ class Embedder(TransformerMixin, BaseEstimator):
 
     A model that scales by the whole recording finds it in the epochs' metadata (`subject`, `session`, `run`, as in MOABB). Where
     nothing says which windows are of one recording, the scale is learnt in `fit`, from the training windows alone: what becomes
-    of a window then does not depend on those beside it. Raises `DataError` for what the model can't take.
+    of a window then does not depend on those beside it.
+
+    Where contacts, voxels or neurons are known by their owner, `subject`, `session` and `dataset` say whose the windows are, by
+    their names in training, as far as no metadata do; a `stranger`'s are taken for average ones. Raises `DataError` for what the
+    model can't take, and where it knows other people's sensors and none of these.
     """
 
     def __init__(
@@ -39,6 +45,10 @@ class Embedder(TransformerMixin, BaseEstimator):
         unit: str = "V",
         montage: str | None = None,
         pool: Pool | None = None,
+        subject: str = "",
+        session: str = "",
+        dataset: str = "",
+        stranger: bool = False,
     ) -> None:
         self.checkpoint = checkpoint
         self.sfreq = sfreq
@@ -47,6 +57,10 @@ class Embedder(TransformerMixin, BaseEstimator):
         self.unit = unit
         self.montage = montage
         self.pool = pool
+        self.subject = subject
+        self.session = session
+        self.dataset = dataset
+        self.stranger = stranger
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Load the checkpoint, and learn what its preparation learns from training data; `y` is not looked at."""
@@ -64,11 +78,22 @@ class Embedder(TransformerMixin, BaseEstimator):
         """(window, feature)"""
         check_is_fitted(self)
         stacked = self._stacked(X, reset=False)
-        prepared = prepare(stacked.recordings, self.steps_, self.modality)
+        prepared = self._prepared(stacked.recordings)
         apart = bool(self.model_.rows(prepared[0], self.modality))
         pool: Pool = self.pool or ("sensor" if apart else "mean")
         features: NDArray[np.float32] = self.model_.features(prepared, stacked.windows, self.modality, pool)
         return features
+
+    def _prepared(self, recordings: Sequence[Recording]) -> list[Recording]:
+        """The recordings, prepared, as those of whose they are. Models that others made know nobody's sensors."""
+        if not isinstance(self.model_, BrainFM):
+            return prepare(recordings, self.steps_, self.modality)
+        person = Person(self.subject, self.session, self.stranger, self.dataset, spelt="`{}`")
+        mine = [owned_by(one, self.model_, self.modality, person) for one in recordings]
+        prepared = prepare(mine, self.steps_, self.modality)
+        for one in prepared:
+            require_met(self.model_, one, self.modality, person)
+        return prepared
 
     def _stacked(self, X: Any, reset: bool) -> Stacked:
         """The windows as recordings. Raises `ValueError` for what is no array of finite numbers, as scikit-learn does."""

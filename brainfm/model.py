@@ -282,10 +282,32 @@ class BrainFM(PreTrainedModel):
             stream, batch, lambda part: pool_tokens(self(stream.batch(part).to(self.device)), pool)
         )
 
+    def heard_in(self, recording: Recording) -> str:
+        """The one modality that this model reads and the recording holds. Raises `DataError` where that is none, or several."""
+        both = [name for name in self.modalities if name in recording.signals]
+        if len(both) == 1:
+            return both[0]
+        if both:
+            raise DataError(f"{recording.name} holds {' and '.join(both)}; choose with --modality")
+        raise DataError(
+            f"{recording.name} holds {' and '.join(recording.signals)}, and the checkpoint reads "
+            f"{', '.join(self.modalities)}"
+        )
+
     def embed(
-        self, recording: Recording, modality: str = "eeg", pool: Pool = "mean", seconds: float | None = None
+        self,
+        recording: Recording,
+        modality: str | None = None,
+        pool: Pool = "mean",
+        seconds: float | None = None,
     ) -> "Embedding":
-        """Features of consecutive windows of a raw recording; `seconds` defaults to the pretraining window."""
+        """Features of consecutive windows of a raw recording; `seconds` defaults to the pretraining window, and `modality` to the
+        one that the recording holds.
+
+        Sensors that are a person's own (contacts, voxels, neurons) are those that the model met only where the recording says
+        whose it is, `dataset`, `subject` and `session` as in training; else each is taken for an average one.
+        """
+        modality = modality or self.heard_in(recording)
         prepared = self.prepare([recording], modality)
         length = self.signals[modality].seconds if seconds is None else seconds
         windows = throughout(prepared, modality, length)

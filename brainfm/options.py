@@ -76,7 +76,7 @@ SubjectOption = Annotated[
     str,
     typer.Option(
         "--subject",
-        help="Whose it is, by the name in the decoder's training set, where sensors (contacts, voxels, neurons) or a layer are "
+        help="Whose it is, by its name in training, where sensors (contacts, voxels, neurons) or a layer are "
         "a person's own.",
     ),
 ]
@@ -87,7 +87,7 @@ StrangerOption = Annotated[
     bool,
     typer.Option(
         "--stranger",
-        help="Somebody whom the decoder never met: sensors that are a person's own are taken for average ones.",
+        help="Somebody whom the model never met: sensors that are a person's own are taken for average ones.",
     ),
 ]
 

@@ -1,7 +1,7 @@
-"""Whose a new file is. Contacts, voxels and neurons are known by their owner: a decoder that isn't told who it is knows none."""
+"""Whose a new file is. Contacts, voxels and neurons are known by their owner: a model that isn't told who it is knows none."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -19,21 +19,29 @@ LISTED = 8
 
 @dataclass(frozen=True)
 class Person:
-    """Whose a file is, by the names of the decoder's training set; `stranger` for somebody whom the decoder never met.
+    """Whose a file is, by the names of what the model was trained on; `stranger` for somebody whom it never met.
 
-    A stranger's sensors are taken for average ones, which is an answer only of decoders that need not tell sensors apart. Raises
-    `DataError` for a stranger with a name.
+    A stranger's sensors are taken for average ones, which is an answer only of models that need not tell sensors apart. A decoder
+    was trained on one dataset, an encoder perhaps on several: `dataset` says which. Raises `DataError` for a stranger's name.
     """
 
     subject: str = ""
     session: str = ""
     stranger: bool = False
+    dataset: str = ""
+    spelt: str = field(default="--{}", compare=False)
+    """How whoever is told of a mistake has named these."""
 
     def __post_init__(self) -> None:
-        if self.stranger and (self.subject or self.session):
+        if self.stranger and (self.subject or self.session or self.dataset):
             raise DataError(
-                "--stranger is somebody whom the decoder never met; leave it away, or --subject and --session"
+                f"{self.options('stranger')} is somebody whom the model never met; leave it away, or "
+                f"{self.options('subject', 'session')}"
             )
+
+    def options(self, *names: str) -> str:
+        """These of its fields, as they were given."""
+        return " and ".join(self.spelt.format(name) for name in names)
 
 
 UNTOLD = Person()
@@ -62,6 +70,35 @@ def owned(recording: Recording, settings: DecoderSettings, person: Person) -> Re
     return replace(recording, dataset=settings.card, subject=subject, session=session)
 
 
+def owned_by(recording: Recording, model: BrainFM, modality: str, person: Person) -> Recording:
+    """The recording as this person's, of the dataset that is named or else of the one in which the model met them.
+
+    Raises `DataError` for a person whom it met nowhere, or in several datasets.
+    """
+    if person.stranger:
+        return replace(recording, dataset="", subject="", session="")
+    if person == UNTOLD:
+        return recording
+    subject, session = person.subject or recording.subject, person.session or recording.session
+    dataset = person.dataset or dataset_of(model, subject, person)
+    return replace(recording, dataset=dataset, subject=subject, session=session)
+
+
+def dataset_of(model: BrainFM, subject: str, person: Person) -> str:
+    """In which dataset a model met somebody of this name."""
+    having = sorted({one.dataset for one in model.manifest.entries if one.subject == subject})
+    if len(having) > 1:
+        raise DataError(
+            f"the checkpoint met a subject {subject} in {listed(having)}; say in which of them: {person.options('dataset')}"
+        )
+    if not having:
+        raise DataError(
+            f"the checkpoint met no subject {subject}; leave {person.options('subject')} away, or name its dataset too: "
+            f"{person.options('dataset')}"
+        )
+    return having[0]
+
+
 def require_known(model: BrainFM, prepared: Recording, person: Person) -> list[str]:
     """What a user must know of sensors that a decoder has not met. Raises `DataError` where it has met others' alone.
 
@@ -69,21 +106,60 @@ def require_known(model: BrainFM, prepared: Recording, person: Person) -> list[s
     """
     settings = model.decoder
     assert settings is not None  # who asks has a decoder
-    asked, known = met(model, prepared, settings.modality)
-    if asked and not known and not person.stranger and (people := acquainted(model, prepared, settings)):
-        named = "--subject and --session" if whose(prepared, settings.modality) == "session" else "--subject"
-        told = f" as those of {called(prepared, settings.modality)}" if person != UNTOLD else ""
-        raise DataError(
-            f"the decoder of {settings.card} knows the sensors of {listed(people)}, and none of {prepared.name}{told}; "
-            f"say whose it is: {named}, or --stranger for somebody whom it never met"
-        )
+    knower = Knower(model, settings.modality, f"the decoder of {settings.card}", settings.card)
     said = prepared.subject and not person.subject and whose(prepared, settings.modality) != "all"
     itself = f"taken for {called(prepared, settings.modality)} of {settings.card}, as the file says"
-    unknown = (
-        f"the decoder of {settings.card} never met {asked - known} of {asked} sensors (or regions) and takes each for an "
-        "average one"
-    )
-    return [*([itself] if said else []), *([unknown] if asked > known else [])]
+    return [*([itself] if said else []), *knower.notes(prepared, person)]
+
+
+def require_met(model: BrainFM, prepared: Recording, modality: str, person: Person) -> list[str]:
+    """The same of a model without a head, which may have met people of several datasets."""
+    return Knower(model, modality, "the checkpoint").notes(prepared, person)
+
+
+@dataclass(frozen=True)
+class Knower:
+    """A model that may know sensors of one instrument by name, what it is called, and the dataset of its people, if it is one."""
+
+    model: BrainFM
+    modality: str
+    name: str
+    dataset: str = ""
+
+    def notes(self, prepared: Recording, person: Person) -> list[str]:
+        """Of sensors that it never met; raises `DataError` where it met others' alone and nobody said that this is a stranger."""
+        asked, known = met(self.model, prepared, self.modality)
+        if asked and not known and not person.stranger and (people := self.acquainted(prepared)):
+            told = f" as those of {called(prepared, self.modality)}" if person != UNTOLD else ""
+            raise DataError(
+                f"{self.name} knows the sensors of {listed(people)}, and none of {prepared.name}{told}; "
+                f"say whose it is: {person.options(*self.asked_for(prepared))}, or {person.options('stranger')} for somebody "
+                "whom it never met"
+            )
+        if asked == known:
+            return []
+        return [
+            f"{self.name} never met {asked - known} of {asked} sensors (or regions) and takes each for an average one"
+        ]
+
+    def asked_for(self, prepared: Recording) -> list[str]:
+        """What of a person says whose these sensors are."""
+        session = ["session"] if whose(prepared, self.modality) == "session" else []
+        return [*([] if self.dataset else ["dataset"]), "subject", *session]
+
+    def acquainted(self, prepared: Recording) -> list[str]:
+        """The people (in their sessions) of whose sensors it has met some of these names."""
+        places = {
+            (one.dataset, one.subject, one.session): None
+            for one in self.model.manifest.entries
+            if not self.dataset or one.dataset == self.dataset
+        }
+        found = []
+        for dataset, subject, session in places:
+            one = replace(prepared, dataset=dataset, subject=subject, session=session)
+            if subject and met(self.model, one, self.modality)[1]:
+                found.append(called(one, self.modality) + ("" if self.dataset else f" of {dataset}"))
+        return list(dict.fromkeys(found))
 
 
 def met(model: BrainFM, prepared: Recording, modality: str) -> tuple[int, int]:
@@ -96,19 +172,6 @@ def met(model: BrainFM, prepared: Recording, modality: str) -> tuple[int, int]:
     batch = Batch.of(modality, silent, signal.sfreq, [signal.sensors], places=[owner(prepared, modality)])
     asked = set(tokenizer.identities(batch).unique().tolist()) - {0}
     return len(asked), len(asked & set(tokenizer.vocabulary.ids))
-
-
-def acquainted(model: BrainFM, prepared: Recording, settings: DecoderSettings) -> list[str]:
-    """The people (in their sessions) of the decoder's card of whose sensors it has met some of these names."""
-    places = {
-        (one.subject, one.session): None for one in model.manifest.entries if one.dataset == settings.card
-    }
-    everyone = [
-        replace(prepared, dataset=settings.card, subject=subject, session=session)
-        for subject, session in places
-    ]
-    found = [one for one in everyone if one.subject and met(model, one, settings.modality)[1]]
-    return list(dict.fromkeys(called(one, settings.modality) for one in found))
 
 
 def called(recording: Recording, modality: str) -> str:

@@ -13,6 +13,7 @@ import torch
 from brainfm.batch import number_of
 from brainfm.data.modalities import modality as find
 from brainfm.data.modalities import owner
+from brainfm.embedder import Embedder
 from brainfm.errors import DataError
 from brainfm.jobs.export import Asked, example, windows_of
 from brainfm.jobs.finetune import Bench, started
@@ -24,7 +25,7 @@ from brainfm.model import BrainFM
 from brainfm.panel import Panel
 from brainfm.recipe import FinetuneRecipe
 from brainfm.tasks import laid_out
-from brainfm.whose import UNTOLD, Person, listed, owned, require_known
+from brainfm.whose import UNTOLD, Person, dataset_of, listed, owned, require_known
 from tests.decoders import decoding, file_of, network, saved
 
 READER = "{kind: simulated_words, subjects: 2, words: 2, repeats: 12, sensors: 24}"
@@ -112,7 +113,7 @@ def test_a_file_of_nobody_is_refused_where_contacts_are_known_by_their_owner(
         said = tiny.only_sentence(tiny.brainfm(verb, decoder, file, "--subject", "02", "--session", "01"))
         assert said == "the sensors of words are the same in every session; leave --session away"
         said = tiny.only_sentence(tiny.brainfm(verb, decoder, file, "--subject", "02", "--stranger"))
-        assert said.startswith("--stranger is somebody whom the decoder never met; leave it away")
+        assert said.startswith("--stranger is somebody whom the model never met; leave it away")
 
 
 def test_what_the_file_is_taken_for_is_said_beside_the_table(decoder: Path, file: Path) -> None:
@@ -156,6 +157,69 @@ def test_a_graph_is_made_for_somebody(decoder: Path, file: Path) -> None:
         owners(Asked(recording=file))
     with pytest.raises(DataError, match="are for decoders, which know a card's people"):
         windows_of(BrainFM.from_pretrained("brainfm-tiny"), tiny.person(1, 4.0), Asked(person=Person("02")))
+
+
+def test_contacts_are_embedded_as_those_of_whom_they_are(
+    bench: Bench, decoder: Path, folder: Path, tmp_path: Path
+) -> None:
+    """Features are those of training; nobody's contacts are refused, a stranger's are average ones and said to be."""
+    (mine,) = [one for one in bench.panel.evaluation.recordings if one.subject == "02"]
+    file = tmp_path / "words_raw.fif"
+    tiny.raw_of(mine, "seeg").save(file, fmt="double", verbose="error")  # a file that has lost the places
+    signal = mine.signal("seeg")
+    nowhere = replace(signal.sensors, position=np.full_like(signal.sensors.position, np.nan))
+    lost = mine.with_signal("seeg", replace(signal, sensors=nowhere))
+    model, out = BrainFM.from_pretrained(decoder), tmp_path / "features.npz"
+
+    def embedded(*options: str) -> tuple[np.ndarray, str]:
+        result = tiny.brainfm("embed", decoder, file, "--seconds", "1.25", "--out", out, *options)
+        assert result.code == 0, result.err
+        with np.load(out) as found:
+            return found["values"], result.err
+
+    values, said = embedded("--subject", "02")
+    np.testing.assert_allclose(values, model.embed(lost, seconds=1.25).values, atol=1e-5)
+    assert said == "" and np.array_equal(embedded("--subject", "02", "--dataset", "words")[0], values)
+    average, said = embedded("--stranger")
+    assert (
+        said.startswith("the checkpoint never met 24 of 24 sensors") and np.abs(average - values).max() > 0.01
+    )
+    out.unlink()
+    refused = tiny.only_sentence(tiny.brainfm("embed", decoder, file, "--out", out))
+    assert refused == (
+        f"the checkpoint knows the sensors of subject 01 of words, subject 02 of words, and none of {file.name}; "
+        "say whose it is: --dataset and --subject, or --stranger for somebody whom it never met"
+    )
+    refused = tiny.only_sentence(tiny.brainfm("embed", decoder, file, "--out", out, "--subject", "09"))
+    assert refused.startswith("the checkpoint met no subject 09") and not out.exists()
+
+
+def test_an_array_of_contacts_becomes_features_of_whom_it_is_said_to_be(bench: Bench, decoder: Path) -> None:
+    (mine,) = [one for one in bench.panel.evaluation.recordings if one.subject == "02"]
+    signal = mine.signal("seeg")
+    count = round(1.25 * signal.sfreq)
+    windows = signal.load()[:, : 3 * count].reshape(len(signal.sensors), 3, count).swapaxes(0, 1)
+
+    def embedder(**whose: Any) -> Embedder:
+        return Embedder(decoder, sfreq=signal.sfreq, names=signal.sensors.name, modality="seeg", **whose)
+
+    known, average = (
+        embedder(**one).fit(windows).transform(windows) for one in ({"subject": "02"}, {"stranger": True})
+    )
+    assert np.abs(known - average).max() > 0.01
+    said = "say whose it is: `dataset` and `subject`, or `stranger` for somebody"
+    with pytest.raises(DataError, match=said):
+        embedder().fit(windows).transform(windows)
+    with pytest.raises(DataError, match=said):
+        embedder(subject="09", dataset="words").fit(windows).transform(windows)
+
+
+def test_a_name_that_several_datasets_have_needs_its_dataset() -> None:
+    model = BrainFM.from_pretrained("brainfm-tiny")
+    with pytest.raises(
+        DataError, match=r"met a subject 01 in .*simulated_eeg.*; say in which of them: --dataset"
+    ):
+        dataset_of(model, "01", UNTOLD)
 
 
 # --- what nothing is trained for ----------------------------------------------------------------------------

@@ -160,10 +160,10 @@ def person(number: int, seconds: float = 60.0) -> Recording:
     )
 
 
-def raw_of(recording: Recording) -> Any:
+def raw_of(recording: Recording, modality: str = "eeg") -> Any:
     """The same as MNE's `Raw`, with its trials as annotations."""
-    signal = recording.signal("eeg")
-    info = mne.create_info(list(signal.sensors.name), signal.sfreq, "eeg")
+    signal = recording.signal(modality)
+    info = mne.create_info(list(signal.sensors.name), signal.sfreq, modality)
     raw = mne.io.RawArray(signal.load(), info, verbose="error")
     marks = recording.events
     return raw.set_annotations(mne.Annotations(marks.onset, marks.duration, list(marks.label)))

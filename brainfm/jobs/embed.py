@@ -1,5 +1,6 @@
 """Embed: a checkpoint and a file in, features out."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,33 @@ from brainfm.data.reading import read_one
 from brainfm.files import write_file
 from brainfm.model import BrainFM
 from brainfm.pooling import Pool
+from brainfm.whose import UNTOLD, Person, owned_by, require_met
 
 
-def embed(
-    checkpoint: str | Path, file: Path, out: Path, pool: Pool, seconds: float | None, unit: str | None
-) -> dict[str, Any]:
-    """Write `values` (window, feature) and `start` (seconds) to `out` as npz; what was written, as a mapping."""
+@dataclass(frozen=True)
+class Asked:
+    """What is to be known of a file that it does not say, or says wrongly, and which features of it are wanted."""
+
+    pool: Pool = "mean"
+    seconds: float | None = None
+    modality: str | None = None
+    unit: str | None = None
+    tr: float | None = None
+    person: Person = UNTOLD
+
+
+def embed(checkpoint: str | Path, file: Path, out: Path, asked: Asked) -> dict[str, Any]:
+    """Write `values` (window, feature) and `start` (seconds) to `out` as npz; what was written, as a mapping.
+
+    Raises `DataError` where the model knows sensors by their owner and met none of these, unless it is told of a stranger.
+    """
     model = BrainFM.from_pretrained(checkpoint)
-    found = model.embed(read_one(file, unit=unit), pool=pool, seconds=seconds)
+    said = {"modality": asked.modality, "unit": asked.unit, "tr": asked.tr}
+    recording = read_one(file, **{name: value for name, value in said.items() if value is not None})
+    modality = asked.modality or model.heard_in(recording)
+    mine = owned_by(recording, model, modality, asked.person)
+    notes = require_met(model, model.prepare([mine], modality)[0], modality, asked.person)
+    found = model.embed(mine, modality, asked.pool, asked.seconds)
 
     def write(passing: Path) -> None:
         with passing.open("wb") as stream:
@@ -25,7 +45,9 @@ def embed(
     write_file(out, write)
     return {
         "out": str(out),
+        "modality": modality,
         "windows": len(found.values),
         "features": int(found.values.shape[1]),
-        "pool": pool,
+        "pool": asked.pool,
+        "notes": notes,
     }

@@ -193,19 +193,10 @@ def windows_of(model: BrainFM, recording: Recording, asked: Asked) -> Stream:
         raise DataError(
             "--subject, --session and --stranger are for decoders, which know a card's people; leave them away"
         )
-    modality = asked.modality or shared(model, recording)
+    modality = asked.modality or model.heard_in(recording)
     prepared = model.prepare([recording], modality)
     seconds = asked.seconds or model.signals[modality].seconds
     return regular(model.stream(prepared, throughout(prepared, modality, seconds), modality))
-
-
-def shared(model: BrainFM, recording: Recording) -> str:
-    """The one modality that the model knows and the recording holds."""
-    both = [name for name in model.modalities if name in recording.signals]
-    if len(both) != 1:
-        said = " and ".join(both) if both else f"none of {', '.join(model.modalities)}"
-        raise DataError(f"{recording.name} holds {said}; choose with --modality")
-    return both[0]
 
 
 def regular(stream: Stream) -> Stream:
