@@ -255,6 +255,35 @@ def test_what_clusters_know_survives_a_config() -> None:
         assert torch.equal(again(batch).tokens.embedding, tokenizer(batch).tokens.embedding)
 
 
+@torch.no_grad()
+def test_voxels_without_places_do_not_fall_into_one_cluster() -> None:
+    """They are clustered as they come; each person's have embeddings of their own, and survive a config."""
+    part = VoxelClusters(seconds=4.0, sfreq=0.5, clusters=6, hidden=16)
+    tokenizer, again = built(part), built(part)
+    first, second = (
+        replace(voxels(person)[0], located=torch.zeros(4, 60, dtype=torch.bool)) for person in (1, 2)
+    )
+    tokenizer.adopt(first)
+    assert tokenizer.cluster.bincount(minlength=6).tolist() == [10] * 6 and bool(
+        (tokenizer.cluster.diff() >= 0).all()
+    )
+    tokens = tokenizer(first).tokens.embedding
+    assert (tokens.std(dim=0).mean(dim=1) > 0.01).all(), "every cluster's token follows its voxels"
+    with pytest.raises(DataError, match="60 voxels were not met in training and have no place"):
+        tokenizer(second)
+    tokenizer.adopt(second)
+    assert tokenizer.cluster.bincount(minlength=6).tolist() == [20] * 6
+    assert len(tokenizer.vocabulary.table.unique(dim=0)) == 120
+    again.restore(tokenizer.known())
+    again.load_state_dict(tokenizer.state_dict())
+    assert torch.equal(again(second).tokens.embedding, tokenizer(second).tokens.embedding)
+    with pytest.raises(DataError, match="have no places to find neighbours by"):
+        tokenizer(voxels(3)[0])
+    placed, _ = voxels(3)
+    tokenizer.adopt(placed)
+    assert len(tokenizer.cluster[120:].unique()) == 6, "the first who have places are clustered by them"
+
+
 def test_clusters_that_met_no_one_say_so() -> None:
     with pytest.raises(DataError, match="has met no voxel yet"):
         built(VoxelClusters(seconds=4.0, sfreq=0.5))(voxels(1)[0])

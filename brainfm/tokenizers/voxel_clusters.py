@@ -27,6 +27,9 @@ from brainfm.layers.vocabulary import Knowing, Vocabulary
 from brainfm.tokenizers import Tokenizer
 from brainfm.tokens import Tokenized
 
+NOBODY = -1
+"""Whose embedding a voxel takes over that has one of its own."""
+
 
 class VoxelClusters(Tokenizer):
     """`clusters` tokens for every `seconds`, whatever the number of voxels."""
@@ -52,7 +55,9 @@ class VoxelClustersTokenizer(Knowing):
         self.vocabulary = Vocabulary(part.hidden)
         self.cluster = nn.Buffer(torch.zeros(0, dtype=torch.int64))
         self.feature = nn.Buffer(torch.zeros(0, 3))
-        """(voxel, feature) by which neighbours are found: places, unless `adopt` was given something better."""
+        """(voxel, feature) by which neighbours are found: places, or what `join` was given; zeros of a voxel without a place."""
+        self.found = nn.Buffer(torch.zeros(0, dtype=torch.bool), persistent=False)
+        """(voxel,) which of them have features."""
         self.response = nn.Linear(part.times, part.hidden, bias=False)
         self.centre = nn.Parameter(torch.randn(part.clusters, width) / math.sqrt(width))
         self.query = nn.Linear(width, part.hidden, bias=False)
@@ -65,6 +70,7 @@ class VoxelClustersTokenizer(Knowing):
         """Make room for the voxels of a batch of one person, by their places.
 
         The first to come are clustered (k-means, the same each time); later ones join the cluster of their nearest neighbour.
+        Voxels without a place are clustered in the order in which they come, since a scan's neighbours mostly follow each other.
         """
         place = torch.where(batch.located[0, :, None], batch.position[0], torch.nan)
         self.join(batch.identity[0].tolist(), place.double().cpu().numpy())
@@ -90,23 +96,35 @@ class VoxelClustersTokenizer(Knowing):
         fresh = [row for row, one in enumerate(ids) if one not in known]
         if not fresh:
             return
-        values = np.nan_to_num(feature[fresh])  # a voxel without a place is at the origin
-        if len(self.cluster):
-            nearest = self.nearest(torch.from_numpy(values).float())
-            cluster = self.cluster[nearest]
+        told = torch.from_numpy(feature[fresh]).float().to(self.cluster.device)
+        if group is None:
+            cluster, nearest = self.assigned(told)
         else:
-            found = self.clustered(values) if group is None else torch.from_numpy(group.astype(np.int64))
-            nearest, cluster = None, found
+            cluster, nearest = torch.from_numpy(group.astype(np.int64)), torch.full((len(group),), NOBODY)
         before = len(self.vocabulary)
         self.vocabulary.adopt([ids[row] for row in fresh])
-        if nearest is not None:
-            with torch.no_grad():
-                self.vocabulary.table[before:] = self.vocabulary.table[nearest]
-        device = self.cluster.device
-        self.cluster = nn.Buffer(torch.cat([self.cluster, cluster.to(device)]))
-        told = torch.from_numpy(values).float().to(device)
+        with torch.no_grad():
+            lent = nearest != NOBODY
+            self.vocabulary.table[before:][lent] = self.vocabulary.table[nearest[lent]]
+        self.cluster = nn.Buffer(torch.cat([self.cluster, cluster.to(self.cluster)]))
         old = self.feature if len(self.feature) else told[:0]
-        self.feature = nn.Buffer(torch.cat([old, told]))
+        self.feature = nn.Buffer(torch.cat([old, told.nan_to_num()]))
+        self.found = nn.Buffer(torch.cat([self.found, told.isfinite().all(dim=1)]), persistent=False)
+
+    def assigned(
+        self, feature: Float[Tensor, "voxel feature"]
+    ) -> tuple[Int[Tensor, " voxel"], Int[Tensor, " voxel"]]:
+        """The cluster of each new voxel, and the known one whose embedding it takes over: `NOBODY` where it has its own."""
+        placed = feature.isfinite().all(dim=1)
+        cluster = torch.zeros(len(feature), dtype=torch.int64, device=feature.device)
+        nearest = torch.full_like(cluster, NOBODY)
+        cluster[~placed] = in_runs(int((~placed).sum()), self.part.clusters).to(cluster)
+        if bool(placed.any()) and bool(self.found.any()):
+            nearest[placed] = self.nearest(feature[placed])
+            cluster[placed] = self.cluster[nearest[placed]]
+        elif bool(placed.any()):
+            cluster[placed] = self.clustered(feature[placed].double().cpu().numpy()).to(cluster)
+        return cluster, nearest
 
     def clustered(self, feature: NDArray[np.float64]) -> Int[Tensor, " voxel"]:
         """k-means over the first voxels; fewer voxels than clusters get one each."""
@@ -117,20 +135,26 @@ class VoxelClustersTokenizer(Knowing):
         return torch.from_numpy(found.astype(np.int64))
 
     def nearest(self, feature: Float[Tensor, "voxel feature"]) -> Int[Tensor, " voxel"]:
-        """The known voxel nearest to each, by the features."""
-        return torch.cdist(feature.to(self.feature.device), self.feature).argmin(dim=1)
+        """The known voxel nearest to each, by the features. Raises `DataError` where no known one has any."""
+        where = self.found.nonzero().squeeze(dim=1)
+        if not len(where):
+            raise DataError("the voxels that this tokenizer has met have no places to find neighbours by")
+        return where[torch.cdist(feature.to(self.feature.device), self.feature[where]).argmin(dim=1)]
 
     def known(self) -> dict[str, Any]:
         return {
             **super().known(),
             "cluster": self.cluster.tolist(),
             "feature": [[round(value, 5) for value in row] for row in self.feature.tolist()],
+            "found": self.found.tolist(),
         }
 
     def restore(self, known: Mapping[str, Any]) -> None:
         super().restore(known)
         self.cluster = nn.Buffer(torch.tensor(known["cluster"], dtype=torch.int64))
         self.feature = nn.Buffer(torch.tensor(known["feature"]))
+        everywhere = [True] * len(self.feature)  # as old checkpoints took it
+        self.found = nn.Buffer(torch.tensor(known.get("found", everywhere)), persistent=False)
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         batch = without_padding(batch)
@@ -162,6 +186,11 @@ class VoxelClustersTokenizer(Knowing):
             raise DataError("voxels of several people in one batch; give each person a batch of their own")
         if bool(known[0].all()):
             return row[0]
+        if nowhere := int((~known[0] & ~batch.located[0]).sum()):
+            raise DataError(
+                f"{nowhere} voxels were not met in training and have no place, so no known neighbour can stand in for them; "
+                "give places, or whose they are"
+            )
         return torch.where(known[0], row[0], self.nearest(self.placed(batch)))
 
     def placed(self, batch: Batch) -> Float[Tensor, "voxel 3"]:
@@ -171,3 +200,8 @@ class VoxelClustersTokenizer(Knowing):
                 "voxels were adopted by features of their own; `join` the new ones with theirs first"
             )
         return batch.position[0] * batch.located[0, :, None]
+
+
+def in_runs(voxels: int, clusters: int) -> Int[Tensor, " voxel"]:
+    """Clusters of equal size, each a run of voxels; fewer voxels than clusters get one each."""
+    return torch.arange(voxels) * min(clusters, voxels) // max(voxels, 1)
