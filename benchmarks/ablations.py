@@ -49,17 +49,21 @@ ARMS = {
     "no statistics target": ["objectives.neurodynamics.weight=0.0"],
     "independent mask": ["mask={kind: independent, share: 0.55}"],
     "one-sensor blocks": ["mask={kind: block, radius: 0.0, length: 2, share: 0.55}"],
+    "whole moments": ["mask={kind: time, length: 2, share: 0.55}"],
+    "whole sensors": ["mask={kind: sensor, share: 0.55}"],
     "no positions": [NOWHERE],
 }
 PATCHES = "objectives={masked_patches: {decoder_depth: 2}}"
 MASKS = ("independent mask", "one-sensor blocks", "no positions")
+EXTREMES = ("whole moments", "whole sensors")
+"""Blocks of all sensors for two patches, and of one sensor for all of the window: the ends of the study's grid."""
 SETTINGS = {
     "cap": Setting("simulated_eeg", (0, 1, 2), ("no statistics target", *MASKS)),
     "patches": Setting("simulated_eeg", (0, 1, 2), MASKS, (PATCHES,)),
     "early": Setting(
         "simulated_eeg",
         (3, 4, 5),  # the lengths were chosen on 0 to 2
-        MASKS,
+        (*MASKS, *EXTREMES),
         (
             PATCHES,
             "train={steps: 300, tokens: 2048, learning_rate: 2.0e-3, precision: 'no', save_every: 150}",
