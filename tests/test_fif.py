@@ -89,6 +89,23 @@ def test_epochs_and_averages_are_recordings(tmp_path: Path) -> None:
     assert recordings_among(paths) == paths
 
 
+def test_what_was_cut_out_of_a_recording_beside_it_is_none(tmp_path: Path) -> None:
+    """Its very signal would else be tested on and trained on; alone, epochs are all there is of a recording."""
+    whole = [
+        "rest_raw.fif",
+        "sub-01_task-go_meg.fif",
+        "other/rest-epo.fif",
+        "restless-epo.fif",
+        "sub-01_epo.fif",
+    ]
+    cut = ["rest-epo.fif", "rest_ave.fif.gz", "sub-01_task-go_proc-clean_epo.fif"]
+    (tmp_path / "other").mkdir()
+    for name in (*whole, *cut):
+        (tmp_path / name).touch()
+    found = recordings_among(tmp_path.rglob("*.fif*"))
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == sorted(whole)
+
+
 def test_a_pattern_that_fits_parts_alone_is_one_sentence(study: Path) -> None:
     with pytest.raises(DataError, match=r"none is a recording of its own: rest_raw-1\.fif .* another file"):
         MneFile().find(study, "rest_raw-*.fif")

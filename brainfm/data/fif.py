@@ -7,12 +7,15 @@ from pathlib import Path
 
 import mne
 
+from brainfm.data.events import stem
 from brainfm.data.from_mne import UNREADABLE
 
 NO_RECORDING = re.compile(
     r".*[-_](annot|bem|cov|eve|fwd|ica|inv|proj|sol|src|tfr|trans)\.fif(\.gz)?", re.IGNORECASE
 )
 """Names of events, models, solutions and the like, by MNE's conventions for FIF files."""
+CUT = re.compile(r"(?P<of>.+)[-_](epo|ave)\.fif(\.gz)?", re.IGNORECASE)
+"""Names of epochs and averages, which somebody has cut out of recordings."""
 NUMBERED = (
     re.compile(r"(?P<before>.+)-(?P<number>\d+)(?P<after>\.fif(\.gz)?)", re.IGNORECASE),
     re.compile(r"(?P<before>(.*_)?split)-(?P<number>\d+)(?P<after>_.*\.fif(\.gz)?)", re.IGNORECASE),
@@ -22,11 +25,25 @@ rest_split-01_meg.fif (BIDS 1.10, "Split files"). Other files bear such names, t
 
 
 def recordings_among(paths: Iterable[Path]) -> list[Path]:
-    """The paths without FIF files that are no recordings, and without those that are read with the one before them."""
-    kept = [path for path in paths if not NO_RECORDING.fullmatch(path.name)]
+    """The paths without FIF files that are no recordings, those that are read with the one before them, and epochs and averages
+    of a recording that lies beside them."""
+    kept = without_cuts([path for path in paths if not NO_RECORDING.fullmatch(path.name)])
     folders = {path.parent for path in kept if numbered(path.name) is not None}
     later = {path for folder in folders for path in continuations(folder)}
     return [path for path in kept if path not in later]
+
+
+def without_cuts(paths: list[Path]) -> list[Path]:
+    """The paths without epochs and averages whose name goes on where that of a recording in the same folder ends: they hold its
+    very signal, once more. Where the recording is not there, they are all there is of it."""
+    whole = {(path.parent, stem(path)) for path in paths if CUT.fullmatch(path.name) is None}
+
+    def beside(path: Path) -> bool:
+        cut = CUT.fullmatch(path.name)
+        ends = [found.start() for found in re.finditer("[-_]|$", cut["of"])] if cut else []
+        return any((path.parent, path.name[:end]) in whole for end in ends)
+
+    return [path for path in paths if not beside(path)]
 
 
 def continuations(folder: Path) -> set[Path]:
