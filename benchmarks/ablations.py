@@ -140,13 +140,14 @@ def probed(
     """Out-of-fold predictions of every arm and of the untrained network, on the held-out people."""
     evaluation = Evaluation.of(DataCard.load(card))
     predictions: dict[str, list[Probabilities]] = {}
+    untrained: list[Probabilities] = []
     for arm in arms:
         models = [BrainFM.from_pretrained(folder(out, arm, seed)) for seed in seeds]
         panel = Panel.of(models, evaluation)
         pool = default_pool(panel.evaluation, models[0])
         predictions[arm] = [panel.frozen(seed, "ridge", pool) for seed in seeds]
-    predictions["untrained"] = [panel.untrained(seed, "ridge", pool) for seed in seeds]
-    return panel.evaluation, predictions
+        untrained = untrained or [panel.untrained(seed, "ridge", pool) for seed in seeds]  # of the first arm
+    return panel.evaluation, {**predictions, "untrained": untrained}
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ SECTIONS = (
     Section("other_modality", "other_modality", 25),
     Section("ablations", "ablations", 60),
     Section("ablations_patches", "ablations", 35, {"setting": "patches"}),
-    Section("ablations_early", "ablations", 15, {"setting": "early"}),
+    Section("ablations_early", "ablations", 25, {"setting": "early"}),
     Section("ablations_dense", "ablations", 40, {"setting": "dense"}),
     Section("objectives", "objectives", 30),
     Section("contamination", "contamination", 30),

@@ -345,8 +345,12 @@ def embed(
     unit: Annotated[
         str | None, typer.Option(help="The unit of the file's numbers, where the file is wrong about it.")
     ] = None,
-    tr: Annotated[
-        float | None, typer.Option(help="Seconds between volumes, where a file of fMRI does not say.")
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of the file's reader, e.g. --set tr=2.5 or --set atlas=labels.nii.gz. May be repeated.",
+        ),
     ] = None,
     dataset: Annotated[
         str, typer.Option(help="Of which card, where the checkpoint met a subject of that name in several.")
@@ -362,7 +366,7 @@ def embed(
     from brainfm.whose import Person
 
     person = Person(subject, session, stranger, dataset)
-    found = run(checkpoint, file, out, Asked(pool or "mean", seconds, modality, unit, tr, person))
+    found = run(checkpoint, file, out, Asked(pool or "mean", seconds, modality, unit, set_ or (), person))
     if json_:
         show_json(found)
         return

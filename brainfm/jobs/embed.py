@@ -1,5 +1,6 @@
 """Embed: a checkpoint and a file in, features out."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from brainfm.data.reading import read_one
 from brainfm.files import write_file
 from brainfm.model import BrainFM
 from brainfm.pooling import Pool
+from brainfm.recipe_yaml import put
 from brainfm.whose import UNTOLD, Person, owned_by, require_met
 
 
@@ -21,7 +23,8 @@ class Asked:
     seconds: float | None = None
     modality: str | None = None
     unit: str | None = None
-    tr: float | None = None
+    settings: Sequence[str] = ()
+    """Of its reader, each as key=value."""
     person: Person = UNTOLD
 
 
@@ -31,8 +34,10 @@ def embed(checkpoint: str | Path, file: Path, out: Path, asked: Asked) -> dict[s
     Raises `DataError` where the model knows sensors by their owner and met none of these, unless it is told of a stranger.
     """
     model = BrainFM.from_pretrained(checkpoint)
-    said = {"modality": asked.modality, "unit": asked.unit, "tr": asked.tr}
-    recording = read_one(file, **{name: value for name, value in said.items() if value is not None})
+    said: dict[str, Any] = {"modality": asked.modality, "unit": asked.unit}
+    for one in asked.settings:
+        put(said, one)
+    recording = read_one(file, **said)
     modality = asked.modality or model.heard_in(recording)
     mine = owned_by(recording, model, modality, asked.person)
     notes = require_met(model, model.prepare([mine], modality)[0], modality, asked.person)
