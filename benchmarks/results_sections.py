@@ -65,7 +65,7 @@ SECTIONS = (
     Section("ablations_early", "ablations", 25, {"setting": "early"}),
     Section("ablations_dense", "ablations", 40, {"setting": "dense"}),
     Section("objectives", "objectives", 30),
-    Section("contamination", "contamination", 30),
+    Section("contamination", "contamination", 5),
     Section("digits", "digits", 40),
 )
 
