@@ -7,13 +7,17 @@ neighbouring swings is the larger, gives one 32-bit hash. Neither sign, unit, of
 enters. Only hashes divisible by a modulus are kept, so what is kept depends on the signal alone and not
 on where it was cut (content-defined sampling, Manber 1994).
 
+What potentials differ by from one sensor to the next, in the order of their names, has landmarks too, which
+no reference changes. Every other hash is theirs.
+
 It survives renaming, other formats, 16-bit rounding, another unit or polarity, resampling, cutting at any
-point, zero-phase filters that leave 2 to 15 Hz, and the loss or reordering of sensors. It does not
-survive a new reference, artefact subtraction (ICA, SSP), filters that are not zero-phase, a change of
-speed, or a rate below 50 Hz. Spikes are their own landmarks: the intervals between a neuron's.
+point, zero-phase filters that leave 2 to 15 Hz, another reference, and the loss or reordering of sensors. It
+does not survive a new reference of some sensors out of many, a bipolar montage, artefact subtraction (ICA,
+SSP), filters that are not zero-phase, a change of speed, or a rate below 50 Hz. Spikes are their own
+landmarks: the intervals between a neuron's.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -22,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import oaconvolve, resample_poly
 
-from brainfm.data.recording import Recording, Signal
+from brainfm.data.recording import Recording, Sensors, Signal
 from brainfm.data.spike_times import SpikeTimes
 from brainfm.errors import DataError
 
@@ -125,14 +129,14 @@ def _by_piece(
 
     As of the whole, but for runs of intervals that go on for longer than `AFTER`: signal between 2 and 15 Hz has none.
     """
-    rate, sensors = signal.sfreq, max(1, len(signal.sensors))
+    rate, sensors, chain = signal.sfreq, max(1, len(signal.sensors)), _chain(signal.sensors)
     step = round(float(np.clip(PIECE / sensors / rate, SHORTEST, LONGEST)) * rate)
     for first in range(start, end, step):
         stop = min(first + step, end)
         begin = max(start, first - round(BEFORE * rate))
-        data = _rows(signal, begin, min(end, stop + round(AFTER * rate)))
-        for row in range(0, len(data), 16):
-            times, hashes = landmarks(data[row : row + 16], rate)
+        data = np.asarray(signal.data[:, begin : min(end, stop + round(AFTER * rate))], np.float64)
+        for some in _few_rows(data, chain):
+            times, hashes = landmarks(some, rate)
             times = times + (begin - start) / rate
             after = first == start or times >= (first - start) / rate
             kept = np.flatnonzero(after & ((stop == end) | (times < (stop - start) / rate)))
@@ -221,9 +225,21 @@ def landmarks(data: NDArray[np.float64], sfreq: float) -> tuple[NDArray[np.float
     return np.concatenate(times) + KERNEL_SECONDS / 2, np.concatenate(hashes)
 
 
-def _rows(signal: Signal, start: int, end: int) -> NDArray[np.float64]:
-    data = np.asarray(signal.data[:, start:end], np.float64)
-    return data[np.isfinite(data).all(axis=1)]
+def _chain(sensors: Sensors) -> list[int]:
+    """The rows that measure potentials, which have a reference, in the order of their names."""
+    potentials = [row for row, unit in enumerate(sensors.unit) if unit == "V"]
+    return sorted(potentials, key=lambda row: sensors.name[row])
+
+
+def _few_rows(data: NDArray[np.float64], chain: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+    """Sixteen rows at a time, for memory's sake: the sensors, then what neighbours in `chain` differ by; none with a NaN."""
+    finite = np.flatnonzero(np.isfinite(data).all(axis=1))
+    there = set(finite.tolist())
+    chain = [row for row in chain if row in there]
+    for first in range(0, len(finite), 16):
+        yield data[finite[first : first + 16]]
+    for first in range(0, len(chain) - 1, 16):
+        yield np.diff(data[chain[first : first + 17]], axis=0)
 
 
 def _kernel(sfreq: float) -> NDArray[np.float64]:
