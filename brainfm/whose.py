@@ -93,8 +93,8 @@ def dataset_of(model: BrainFM, subject: str, person: Person) -> str:
         )
     if not having:
         raise DataError(
-            f"the checkpoint met no subject {subject}; leave {person.options('subject')} away, or name its dataset too: "
-            f"{person.options('dataset')}"
+            f"the checkpoint met no subject {subject or 'without a name'}; leave {person.options('subject')} away, or name its "
+            f"dataset too: {person.options('dataset')}"
         )
     return having[0]
 
