@@ -21,7 +21,7 @@ from brainfm.tokenizers.regions import Regions
 from brainfm.tokenizers.sources import Sources
 from brainfm.tokenizers.spike_counts import SpikeCounts
 from brainfm.tokenizers.spike_events import SpikeEvents, spikes_of
-from brainfm.tokenizers.voxel_clusters import VoxelClusters
+from brainfm.tokenizers.voxel_clusters import VoxelClusters, placed
 from tests.tiny import drawn
 
 SFREQ = 128.0
@@ -269,7 +269,7 @@ def test_voxels_without_places_do_not_fall_into_one_cluster() -> None:
     )
     tokens = tokenizer(first).tokens.embedding
     assert (tokens.std(dim=0).mean(dim=1) > 0.01).all(), "every cluster's token follows its voxels"
-    with pytest.raises(DataError, match="60 voxels were not met in training and have no place"):
+    with pytest.raises(DataError, match="60 voxels were not met in training, and none has a place"):
         tokenizer(second)
     tokenizer.adopt(second)
     assert tokenizer.cluster.bincount(minlength=6).tolist() == [20] * 6
@@ -279,9 +279,18 @@ def test_voxels_without_places_do_not_fall_into_one_cluster() -> None:
     assert torch.equal(again(second).tokens.embedding, tokenizer(second).tokens.embedding)
     with pytest.raises(DataError, match="have no places to find neighbours by"):
         tokenizer(voxels(3)[0])
-    placed, _ = voxels(3)
-    tokenizer.adopt(placed)
+    third, _ = voxels(3)
+    tokenizer.adopt(third)
     assert len(tokenizer.cluster[120:].unique()) == 6, "the first who have places are clustered by them"
+
+
+def test_a_voxel_without_a_place_is_where_the_one_before_it_is() -> None:
+    batch, place = voxels(1)
+    located = torch.ones(4, 60, dtype=torch.bool)
+    located[:, [0, 7, 8, 59]] = False
+    found = placed(replace(batch, located=located))
+    assert torch.equal(found[[0, 7, 8, 59]], place.float()[[1, 6, 6, 58]])
+    assert torch.equal(found[located[0]], place.float()[located[0]])
 
 
 def test_clusters_that_met_no_one_say_so() -> None:

@@ -70,10 +70,10 @@ class VoxelClustersTokenizer(Knowing):
         """Make room for the voxels of a batch of one person, by their places.
 
         The first to come are clustered (k-means, the same each time); later ones join the cluster of their nearest neighbour.
-        Voxels without a place are clustered in the order in which they come, since a scan's neighbours mostly follow each other.
+        A scan's neighbours mostly follow each other: a voxel without a place is taken to be where the one before it is, and where
+        no voxel has one, they are clustered in the order in which they come.
         """
-        place = torch.where(batch.located[0, :, None], batch.position[0], torch.nan)
-        self.join(batch.identity[0].tolist(), place.double().cpu().numpy())
+        self.join(batch.identity[0].tolist(), placed(batch).double().cpu().numpy())
 
     def join(
         self, ids: Sequence[int], feature: NDArray[np.float64], group: NDArray[np.int64] | None = None
@@ -115,15 +115,15 @@ class VoxelClustersTokenizer(Knowing):
         self, feature: Float[Tensor, "voxel feature"]
     ) -> tuple[Int[Tensor, " voxel"], Int[Tensor, " voxel"]]:
         """The cluster of each new voxel, and the known one whose embedding it takes over: `NOBODY` where it has its own."""
-        placed = feature.isfinite().all(dim=1)
+        there = feature.isfinite().all(dim=1)
         cluster = torch.zeros(len(feature), dtype=torch.int64, device=feature.device)
         nearest = torch.full_like(cluster, NOBODY)
-        cluster[~placed] = in_runs(int((~placed).sum()), self.part.clusters).to(cluster)
-        if bool(placed.any()) and bool(self.found.any()):
-            nearest[placed] = self.nearest(feature[placed])
-            cluster[placed] = self.cluster[nearest[placed]]
-        elif bool(placed.any()):
-            cluster[placed] = self.clustered(feature[placed].double().cpu().numpy()).to(cluster)
+        cluster[~there] = in_runs(int((~there).sum()), self.part.clusters).to(cluster)
+        if bool(there.any()) and bool(self.found.any()):
+            nearest[there] = self.nearest(feature[there])
+            cluster[there] = self.cluster[nearest[there]]
+        elif bool(there.any()):
+            cluster[there] = self.clustered(feature[there].double().cpu().numpy()).to(cluster)
         return cluster, nearest
 
     def clustered(self, feature: NDArray[np.float64]) -> Int[Tensor, " voxel"]:
@@ -186,20 +186,28 @@ class VoxelClustersTokenizer(Knowing):
             raise DataError("voxels of several people in one batch; give each person a batch of their own")
         if bool(known[0].all()):
             return row[0]
-        if nowhere := int((~known[0] & ~batch.located[0]).sum()):
-            raise DataError(
-                f"{nowhere} voxels were not met in training and have no place, so no known neighbour can stand in for them; "
-                "give places, or whose they are"
-            )
-        return torch.where(known[0], row[0], self.nearest(self.placed(batch)))
-
-    def placed(self, batch: Batch) -> Float[Tensor, "voxel 3"]:
-        """Places of a batch's voxels. Raises `DataError` where the known ones were adopted by other features."""
         if self.feature.shape[1] != 3:
             raise DataError(
                 "voxels were adopted by features of their own; `join` the new ones with theirs first"
             )
-        return batch.position[0] * batch.located[0, :, None]
+        if not bool(batch.located[0].any()):
+            raise DataError(
+                f"{int((~known[0]).sum())} voxels were not met in training, and none has a place by which a known neighbour "
+                "could stand in for it; give places, or whose they are"
+            )
+        return torch.where(known[0], row[0], self.nearest(placed(batch)))
+
+
+def placed(batch: Batch) -> Float[Tensor, "voxel 3"]:
+    """Where the voxels are: one without a place where the one before it is, the first ones where the next one is; NaN if none
+    has a place."""
+    there = batch.located[0].nonzero().squeeze(dim=1)
+    if not len(there):
+        return torch.full_like(batch.position[0], torch.nan)
+    before = (
+        torch.searchsorted(there, torch.arange(len(batch.located[0]), device=there.device), right=True) - 1
+    )
+    return batch.position[0][there[before.clamp(min=0)]]
 
 
 def in_runs(voxels: int, clusters: int) -> Int[Tensor, " voxel"]:
