@@ -89,7 +89,7 @@ class Embedder(TransformerMixin, BaseEstimator):
         if not isinstance(self.model_, BrainFM):
             return prepare(recordings, self.steps_, self.modality)
         person = Person(self.subject, self.session, self.stranger, self.dataset, spelt="`{}`")
-        mine = [owned_by(one, self.model_, self.modality, person) for one in recordings]
+        mine = [owned_by(one, self.model_, person) for one in recordings]
         prepared = prepare(mine, self.steps_, self.modality)
         for one in prepared:
             require_met(self.model_, one, self.modality, person)

@@ -288,7 +288,7 @@ class BrainFM(PreTrainedModel):
         if len(both) == 1:
             return both[0]
         if both:
-            raise DataError(f"{recording.name} holds {' and '.join(both)}; choose with --modality")
+            raise DataError(f"{recording.name} holds {' and '.join(both)}; choose with --modality, in Python modality=")
         raise DataError(
             f"{recording.name} holds {' and '.join(recording.signals)}, and the checkpoint reads "
             f"{', '.join(self.modalities)}"
@@ -308,7 +308,12 @@ class BrainFM(PreTrainedModel):
         whose it is, `dataset`, `subject` and `session` as in training; else each is taken for an average one.
         """
         modality = modality or self.heard_in(recording)
-        prepared = self.prepare([recording], modality)
+        return self.embed_prepared(self.prepare([recording], modality), modality, pool, seconds)
+
+    def embed_prepared(
+        self, prepared: Sequence[Recording], modality: str, pool: Pool = "mean", seconds: float | None = None
+    ) -> "Embedding":
+        """The same of recordings that this model has prepared."""
         length = self.signals[modality].seconds if seconds is None else seconds
         windows = throughout(prepared, modality, length)
         return Embedding(self.features(prepared, windows, modality, pool), windows.start, windows.seconds)

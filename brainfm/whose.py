@@ -70,7 +70,7 @@ def owned(recording: Recording, settings: DecoderSettings, person: Person) -> Re
     return replace(recording, dataset=settings.card, subject=subject, session=session)
 
 
-def owned_by(recording: Recording, model: BrainFM, modality: str, person: Person) -> Recording:
+def owned_by(recording: Recording, model: BrainFM, person: Person) -> Recording:
     """The recording as this person's, of the dataset that is named or else of the one in which the model met them.
 
     Raises `DataError` for a person whom it met nowhere, or in several datasets.

@@ -267,3 +267,6 @@ def test_embed_writes_features(pretrained: Path, tmp_path: Path) -> None:
         assert found["values"].shape == (result.json["windows"], result.json["features"])
         assert found["start"][1] - found["start"][0] == found["seconds"]
         assert np.isfinite(found["values"]).all()
+    assert tiny.only_sentence(tiny.brainfm(*words[:-1], "--set", "tr=2")).startswith(
+        "reader MneFile: 'tr' is not known"
+    )

@@ -97,13 +97,15 @@ def test_what_was_cut_out_of_a_recording_beside_it_is_none(tmp_path: Path) -> No
         "other/rest-epo.fif",
         "restless-epo.fif",
         "sub-01_epo.fif",
+        "alone-epo.fif",
     ]
+    beside = ["alone.fif.json", "alone.json", "alone_events.tsv", "alone"]  # no recording of that name
     cut = ["rest-epo.fif", "rest_ave.fif.gz", "sub-01_task-go_proc-clean_epo.fif"]
     (tmp_path / "other").mkdir()
-    for name in (*whole, *cut):
+    for name in (*whole, *cut, *beside):
         (tmp_path / name).touch()
-    found = recordings_among(tmp_path.rglob("*.fif*"))
-    assert sorted(path.relative_to(tmp_path).as_posix() for path in found) == sorted(whole)
+    found = {path.relative_to(tmp_path).as_posix() for path in recordings_among(tmp_path.rglob("*"))}
+    assert found - {*beside, "other"} == set(whole)
 
 
 def test_a_pattern_that_fits_parts_alone_is_one_sentence(study: Path) -> None:

@@ -91,12 +91,25 @@ def test_survives_another_reference(reference: str) -> None:
     assert not seen(changed, _print(_brain(1)))
 
 
-def test_survives_the_loss_of_sensors_in_any_order() -> None:
-    """By what each of them hears: neighbours are others then."""
+@pytest.mark.parametrize("reference", REFERENCES)
+def test_neighbours_are_told_by_name(reference: str) -> None:
+    """A file may have its sensors in any order."""
     data = _brain(0)
-    few = _recording(data[[4, 0, 3, 1]])
-    assert 0.5 < overlap(fingerprint(few, "eeg"), _print(data)) < 0.9
-    assert seen(fingerprint(few, "eeg"), _print(data))
+    changed = _recording(REFERENCES[reference](data))
+    signal = changed.signal("eeg")
+    rows = [4, 0, 3, 1, 5, 2]
+    turned = changed.with_signal("eeg", Signal(signal.load()[rows], SFREQ, signal.sensors.take(rows)))
+    assert seen(fingerprint(turned, "eeg"), _print(data))
+
+
+def test_survives_the_loss_of_sensors_in_any_order() -> None:
+    """By what each of them hears, also where they have lost their names and neighbours are others."""
+    rows, data = [4, 0, 3, 1], _brain(0)
+    whole = _recording(data)
+    few = Recording({"eeg": Signal(data[rows], SFREQ, whole.signal("eeg").sensors.take(rows))})
+    assert overlap(fingerprint(few, "eeg"), _print(data)) > 0.8
+    nameless = fingerprint(_recording(data[rows]), "eeg")
+    assert overlap(nameless, _print(data)) > 0.5 and seen(nameless, _print(data))
 
 
 def test_a_new_reference_of_few_sensors_out_of_many_is_not_survived() -> None:

@@ -116,6 +116,19 @@ def test_a_file_of_nobody_is_refused_where_contacts_are_known_by_their_owner(
         assert said.startswith("--stranger is somebody whom the model never met; leave it away")
 
 
+def test_a_decoder_names_the_people_of_its_own_set(bench: Bench, decoder: Path) -> None:
+    """Of others, whom its checkpoint met in pretraining, its head has learnt nothing."""
+    model, windows = BrainFM.from_pretrained(decoder), bench.panel.evaluation.windows
+    others = [replace(one, dataset="others") for one in bench.prepared]
+    model.adopt(model.stream(others, windows, "seeg"))
+    model.manifest = model.manifest + Manifest.of(others, "seeg", with_labels=False)
+    nobody = replace(bench.prepared[0], dataset="", subject="", session="", run="", source="a.edf")
+    with pytest.raises(DataError, match=r"knows the sensors of subject 01, subject 02, and none of a\.edf"):
+        require_known(model, nobody, UNTOLD)
+    model.manifest = Manifest.of(others, "seeg", with_labels=False)
+    assert len(require_known(model, nobody, UNTOLD)) == 1, "a note: nobody of its own set is known to it"
+
+
 def test_what_the_file_is_taken_for_is_said_beside_the_table(decoder: Path, file: Path) -> None:
     known = tiny.brainfm("predict", decoder, file, "--subject", "02")
     assert known.code == 0 and len(known.err.splitlines()) == 1, known.err
@@ -220,6 +233,18 @@ def test_a_name_that_several_datasets_have_needs_its_dataset() -> None:
         DataError, match=r"met a subject 01 in .*simulated_eeg.*; say in which of them: --dataset"
     ):
         dataset_of(model, "01", UNTOLD)
+
+
+def test_an_instrument_is_asked_for_where_a_file_holds_several() -> None:
+    model, eeg = BrainFM.from_pretrained("brainfm-tiny"), tiny.person(1, 4.0)
+    both = replace(eeg, signals={**eeg.signals, "seeg": eeg.signal("eeg")})
+    assert model.heard_in(eeg) == "eeg"
+    with pytest.raises(DataError, match="holds eeg and seeg; choose with --modality"):
+        model.embed(both)
+    with pytest.raises(
+        DataError, match="holds behaviour, and the checkpoint reads eeg, meg, seeg, fmri, spikes"
+    ):
+        model.embed(replace(eeg, signals={"behaviour": eeg.signal("eeg")}))
 
 
 # --- what nothing is trained for ----------------------------------------------------------------------------

@@ -14,6 +14,7 @@ NO_RECORDING = re.compile(
     r".*[-_](annot|bem|cov|eve|fwd|ica|inv|proj|sol|src|tfr|trans)\.fif(\.gz)?", re.IGNORECASE
 )
 """Names of events, models, solutions and the like, by MNE's conventions for FIF files."""
+WHOLE = re.compile(r".+\.fif(\.gz)?", re.IGNORECASE)
 CUT = re.compile(r"(?P<of>.+)[-_](epo|ave)\.fif(\.gz)?", re.IGNORECASE)
 """Names of epochs and averages, which somebody has cut out of recordings."""
 NUMBERED = (
@@ -36,7 +37,8 @@ def recordings_among(paths: Iterable[Path]) -> list[Path]:
 def without_cuts(paths: list[Path]) -> list[Path]:
     """The paths without epochs and averages whose name goes on where that of a recording in the same folder ends: they hold its
     very signal, once more. Where the recording is not there, they are all there is of it."""
-    whole = {(path.parent, stem(path)) for path in paths if CUT.fullmatch(path.name) is None}
+    continuous = [path for path in paths if WHOLE.fullmatch(path.name) and not CUT.fullmatch(path.name)]
+    whole = {(path.parent, stem(path)) for path in continuous}
 
     def beside(path: Path) -> bool:
         cut = CUT.fullmatch(path.name)

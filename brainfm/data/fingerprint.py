@@ -44,9 +44,9 @@ MOST = 64
 SEEN = 0.25
 """Share of hashes found from which a recording counts as seen.
 
-Over 37 real recordings of EEG (4 to 19 sensors, 256 and 500 Hz) no two different ones, of one subject or
-of two, shared more than 0.004, nor one with all others together; after what a fingerprint survives, 0.77
-or more was found again.
+Over 47 real recordings of EEG and sEEG no two different ones shared more than 0.014. Found again were 0.82 or
+more after rounding, filtering and resampling, 0.48 or more of every second sensor, and 0.38 or more after
+another reference, where only what neighbours differ by is left.
 """
 LOWEST_RATE = 50.0
 """Hertz below which a signal between `LOW` and `HIGH` has no sharp extrema."""

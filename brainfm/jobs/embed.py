@@ -39,9 +39,9 @@ def embed(checkpoint: str | Path, file: Path, out: Path, asked: Asked) -> dict[s
         put(said, one)
     recording = read_one(file, **said)
     modality = asked.modality or model.heard_in(recording)
-    mine = owned_by(recording, model, modality, asked.person)
-    notes = require_met(model, model.prepare([mine], modality)[0], modality, asked.person)
-    found = model.embed(mine, modality, asked.pool, asked.seconds)
+    prepared = model.prepare([owned_by(recording, model, asked.person)], modality)
+    notes = require_met(model, prepared[0], modality, asked.person)
+    found = model.embed_prepared(prepared, modality, asked.pool, asked.seconds)
 
     def write(passing: Path) -> None:
         with passing.open("wb") as stream:

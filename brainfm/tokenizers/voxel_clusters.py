@@ -56,8 +56,8 @@ class VoxelClustersTokenizer(Knowing):
         self.cluster = nn.Buffer(torch.zeros(0, dtype=torch.int64))
         self.feature = nn.Buffer(torch.zeros(0, 3))
         """(voxel, feature) by which neighbours are found: places, or what `join` was given; zeros of a voxel without a place."""
-        self.found = nn.Buffer(torch.zeros(0, dtype=torch.bool), persistent=False)
-        """(voxel,) which of them have features."""
+        self.placed: list[bool] = []
+        """Which of them have features. Plain values, not a tensor: a checkpoint's config carries them, as old ones' did not."""
         self.response = nn.Linear(part.times, part.hidden, bias=False)
         self.centre = nn.Parameter(torch.randn(part.clusters, width) / math.sqrt(width))
         self.query = nn.Linear(width, part.hidden, bias=False)
@@ -73,7 +73,7 @@ class VoxelClustersTokenizer(Knowing):
         A scan's neighbours mostly follow each other: a voxel without a place is taken to be where the one before it is, and where
         no voxel has one, they are clustered in the order in which they come.
         """
-        self.join(batch.identity[0].tolist(), placed(batch).double().cpu().numpy())
+        self.join(batch.identity[0].tolist(), places(batch).double().cpu().numpy())
 
     def join(
         self, ids: Sequence[int], feature: NDArray[np.float64], group: NDArray[np.int64] | None = None
@@ -109,7 +109,7 @@ class VoxelClustersTokenizer(Knowing):
         self.cluster = nn.Buffer(torch.cat([self.cluster, cluster.to(self.cluster)]))
         old = self.feature if len(self.feature) else told[:0]
         self.feature = nn.Buffer(torch.cat([old, told.nan_to_num()]))
-        self.found = nn.Buffer(torch.cat([self.found, told.isfinite().all(dim=1)]), persistent=False)
+        self.placed = [*self.placed, *told.isfinite().all(dim=1).tolist()]
 
     def assigned(
         self, feature: Float[Tensor, "voxel feature"]
@@ -119,7 +119,7 @@ class VoxelClustersTokenizer(Knowing):
         cluster = torch.zeros(len(feature), dtype=torch.int64, device=feature.device)
         nearest = torch.full_like(cluster, NOBODY)
         cluster[~there] = in_runs(int((~there).sum()), self.part.clusters).to(cluster)
-        if bool(there.any()) and bool(self.found.any()):
+        if bool(there.any()) and any(self.placed):
             nearest[there] = self.nearest(feature[there])
             cluster[there] = self.cluster[nearest[there]]
         elif bool(there.any()):
@@ -136,7 +136,7 @@ class VoxelClustersTokenizer(Knowing):
 
     def nearest(self, feature: Float[Tensor, "voxel feature"]) -> Int[Tensor, " voxel"]:
         """The known voxel nearest to each, by the features. Raises `DataError` where no known one has any."""
-        where = self.found.nonzero().squeeze(dim=1)
+        where = torch.tensor(self.placed, device=self.feature.device).nonzero().squeeze(dim=1)
         if not len(where):
             raise DataError("the voxels that this tokenizer has met have no places to find neighbours by")
         return where[torch.cdist(feature.to(self.feature.device), self.feature[where]).argmin(dim=1)]
@@ -146,15 +146,14 @@ class VoxelClustersTokenizer(Knowing):
             **super().known(),
             "cluster": self.cluster.tolist(),
             "feature": [[round(value, 5) for value in row] for row in self.feature.tolist()],
-            "found": self.found.tolist(),
+            "placed": list(self.placed),
         }
 
     def restore(self, known: Mapping[str, Any]) -> None:
         super().restore(known)
         self.cluster = nn.Buffer(torch.tensor(known["cluster"], dtype=torch.int64))
         self.feature = nn.Buffer(torch.tensor(known["feature"]))
-        everywhere = [True] * len(self.feature)  # as old checkpoints took it
-        self.found = nn.Buffer(torch.tensor(known.get("found", everywhere)), persistent=False)
+        self.placed = list(known.get("placed", [True] * len(self.feature)))  # as old checkpoints took it
 
     def forward(self, batch: Batch, generator: torch.Generator | None = None) -> Tokenized:
         batch = without_padding(batch)
@@ -195,10 +194,10 @@ class VoxelClustersTokenizer(Knowing):
                 f"{int((~known[0]).sum())} voxels were not met in training, and none has a place by which a known neighbour "
                 "could stand in for it; give places, or whose they are"
             )
-        return torch.where(known[0], row[0], self.nearest(placed(batch)))
+        return torch.where(known[0], row[0], self.nearest(places(batch)))
 
 
-def placed(batch: Batch) -> Float[Tensor, "voxel 3"]:
+def places(batch: Batch) -> Float[Tensor, "voxel 3"]:
     """Where the voxels are: one without a place where the one before it is, the first ones where the next one is; NaN if none
     has a place."""
     there = batch.located[0].nonzero().squeeze(dim=1)
